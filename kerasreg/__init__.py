@@ -1,0 +1,19 @@
+"""kerasreg: regularisation for Keras 3."""
+
+from kerasreg.callbacks import RegularizationLogger
+from kerasreg.layers import Dropout
+from kerasreg.regularizers import L1, L2, ElasticNet, GroupLasso, Penalty
+from kerasreg.sparsity_report import SparsityReport, sparsity_report
+
+__all__ = [
+    "Dropout",
+    "ElasticNet",
+    "GroupLasso",
+    "L1",
+    "L2",
+    "Penalty",
+    "RegularizationLogger",
+    "SparsityReport",
+    "sparsity_report",
+]
+__version__ = "0.1.0"

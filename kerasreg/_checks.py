@@ -1,0 +1,91 @@
+"""One grammar for every error that an argument can cause."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+
+def invalid_value(argument: str, expected: str, received: Any, where: str = "") -> ValueError:
+    """Returns the error for an argument, in Keras's words.
+
+    Args:
+        argument: Name of the argument.
+        expected: What would have been right, without a full stop.
+        received: The value that came instead.
+        where: The layer or weight it came to, as in `" on weight `dense/kernel`"`.
+
+    Returns:
+        A `ValueError` to raise.
+    """
+    return ValueError(
+        f"Invalid value for argument `{argument}`{where}. "
+        f"Expected {expected}. Received: {argument}={received!r}"
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a real Python or NumPy scalar (a boolean is not a number)."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_non_negative(argument: str, value: Any) -> float:
+    """Returns `value` as a float, or raises if it is not finite and non-negative."""
+    if not is_number(value) or not math.isfinite(value) or value < 0:
+        raise invalid_value(argument, "a finite, non-negative number", value)
+    return float(value)
+
+
+def check_fraction(argument: str, value: Any) -> float:
+    """Returns `value` as a float, or raises if it does not lie in [0, 1]."""
+    if not is_number(value) or not 0 <= value <= 1:
+        raise invalid_value(argument, "a number between 0 and 1", value)
+    return float(value)
+
+
+def check_positive(argument: str, value: Any) -> float:
+    """Returns `value` as a float, or raises if it is not finite and positive."""
+    if not is_number(value) or not math.isfinite(value) or value <= 0:
+        raise invalid_value(argument, "a finite, positive number", value)
+    return float(value)
+
+
+def check_positive_integer(argument: str, value: Any, otherwise: str = "") -> int:
+    """Returns `value` as an int, or raises; `otherwise` names what else is allowed."""
+    if not is_number(value) or not isinstance(value, numbers.Integral) or value < 1:
+        raise invalid_value(argument, f"{otherwise}a positive integer", value)
+    return int(value)
+
+
+def check_integer(argument: str, value: Any) -> int:
+    """Returns `value` as an int, or raises."""
+    if not is_number(value) or not isinstance(value, numbers.Integral):
+        raise invalid_value(argument, "an integer", value)
+    return int(value)
+
+
+def check_bool(argument: str, value: Any) -> bool:
+    """Returns `value`, or raises if it is not a boolean."""
+    if not isinstance(value, bool):
+        raise invalid_value(argument, "a boolean", value)
+    return value
+
+
+def check_choice(argument: str, value: Any, choices: Sequence[str]) -> str:
+    """Returns `value`, or raises if it is none of the strings in `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise invalid_value(argument, f"one of {', '.join(map(repr, choices))}", value)
+    return value
+
+
+def check_axis(argument: str, axis: int, shape: Sequence[int | None], where: str = "") -> int:
+    """Returns `axis` counted from the front, or raises if `shape` has no such axis."""
+    rank = len(shape)
+    if not -rank <= axis < rank:
+        expected = f"an axis from {-rank} to {rank - 1} of shape {tuple(shape)}"
+        if rank == 0:
+            expected = "a tensor with at least one axis"
+        raise invalid_value(argument, expected, axis, where)
+    return axis % rank

@@ -1,0 +1,5 @@
+"""Callbacks."""
+
+from kerasreg.callbacks.regularization_logger import RegularizationLogger
+
+__all__ = ["RegularizationLogger"]

@@ -1,0 +1,66 @@
+"""Counts training batches across epochs, executions and interrupted runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+
+class StepCounter:
+    """The number of training batches that a model has seen.
+
+    Keras's callbacks only hear the index of a batch within its epoch, and with
+    `steps_per_execution` that of the last batch that an execution might have reached.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self._fit_begins = True
+        self._epoch_start = 0
+        self._epoch_updates = 0
+        self._epoch_length: int | None = None
+
+    def begin_fit(self) -> None:
+        """Says that the next epoch is the first of a call of `fit`."""
+        self._fit_begins = True
+
+    def begin_epoch(self, model: Any, epoch: int, params: Mapping[str, Any]) -> None:
+        """Starts an epoch; the first of a `fit` continues where the model's training stopped."""
+        self._epoch_length = params.get("steps")
+        self._epoch_updates = _updates(model)
+        if self._fit_begins:
+            self._fit_begins = False
+            by_epochs = epoch * (self._epoch_length or 0)
+            # A loaded optimizer knows its updates, and `initial_epoch` tells where only weights
+            # were loaded. A logger that is used again goes on, even with a new optimizer.
+            self.step = max(self.step, self._epoch_updates, by_epochs)
+        self._epoch_start = self.step
+
+    def end_batch(self, batch: int) -> None:
+        """Takes note of the index, within the epoch, of the last batch of an execution."""
+        batches = batch + 1
+        if self._epoch_length is not None:
+            batches = min(batches, self._epoch_length)
+        # Asynchronous executions may report out of order.
+        self.step = max(self.step, self._epoch_start + batches)
+
+    def end_epoch(self, model: Any) -> None:
+        """Corrects the last execution of an epoch of unknown length, which may be short."""
+        if self._epoch_length is None:
+            excess = self.step - self._epoch_start - (_updates(model) - self._epoch_updates)
+            if 0 < excess < model.steps_per_execution:
+                self.step -= excess
+
+
+def _updates(model: Any) -> int:
+    """The number of batches that the model's optimizer has seen."""
+    optimizer = getattr(model, "optimizer", None)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return 0
+    batches = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    while optimizer is not None:
+        batches *= getattr(optimizer, "gradient_accumulation_steps", None) or 1
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return batches

@@ -1,0 +1,5 @@
+"""Dropout layers."""
+
+from kerasreg.layers.dropout import Dropout
+
+__all__ = ["Dropout"]

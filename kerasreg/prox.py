@@ -1,0 +1,90 @@
+"""Proximal operators: pure functions on tensors, in a scalar or a diagonal metric.
+
+The proximal operator of a penalty g with the step d (a scalar, or one positive number a weight) is
+
+    prox(w, d) = argmin_z  sum_i (z_i - w_i)^2 / (2 d_i) + g(z)
+
+Reference: Parikh & Boyd, Proximal Algorithms (2014); for the diagonal metric Deleu & Bengio,
+Structured Sparsity Inducing Adaptive Optimizers for Deep Learning (2021).
+"""
+
+from __future__ import annotations
+
+from keras import ops
+
+from kerasreg._tensors import Tensor, slice_axes, slice_norms
+
+# Newton's method on the secular equation converges quadratically and from one side; what limits
+# it is a metric that spans many orders of magnitude within one group. 24 iterations reach
+# float32's last digit for steps between 1e-8 and 1e4.
+NEWTON_ITERATIONS = 24
+
+
+def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
+    """Moves each weight towards zero by `threshold`, and stops at zero.
+
+    `sign(w) * max(|w| - threshold, 0)`, the proximal operator of `sum |w|`.
+
+    Args:
+        w: Tensor of any shape.
+        threshold: Non-negative scalar or tensor of the same shape.
+
+    Returns:
+        A tensor of the same shape; `soft_threshold(w, 0)` is `w`.
+    """
+    return ops.sign(w) * ops.maximum(ops.abs(w) - threshold, 0.0)
+
+
+def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int) -> Tensor:
+    """Shortens each slice along `axis` by `threshold`, and stops at zero.
+
+    The proximal operator of `sum_g ||w_g||`. With one threshold for all weights it is
+    `w_g * max(0, 1 - threshold / ||w_g||)`. With a threshold t_i for each weight there is no
+    closed form: `z_i = w_i s / (s + t_i)` with the norm `s = ||z_g||` from
+    `sum_i w_i^2 / (s + t_i)^2 = 1`, and `z_g = 0` if `sum_i (w_i / t_i)^2 <= 1`.
+
+    Args:
+        w: Tensor of rank 1 or more.
+        threshold: Non-negative scalar, or tensor of the shape of `w`.
+        axis: Non-negative axis; each slice along it is a group.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    if len(threshold.shape) == 0:
+        norms = slice_norms(w, axis)
+        safe_norms = ops.where(norms > 0, norms, 1.0)
+        return w * ops.maximum(1.0 - threshold / safe_norms, 0.0)
+    norm = _shrunken_norm(w, threshold, axis)
+    denominator = norm + threshold
+    shrunk = w * (norm / ops.where(denominator > 0, denominator, 1.0))
+    return ops.where(threshold == 0, w, shrunk)
+
+
+def _shrunken_norm(w: Tensor, threshold: Tensor, axis: int) -> Tensor:
+    """Solves `sum_i w_i^2 / (s + t_i)^2 = 1` for `s` in each slice; 0 where the slice vanishes.
+
+    With `f(s)` the left-hand side, `1 / sqrt(f)` is increasing and concave, so Newton's method
+    from a lower bound of the root climbs to it and never passes it.
+    """
+    axes = slice_axes(len(w.shape), axis)
+
+    def total(x: Tensor) -> Tensor:
+        return ops.sum(x, axis=axes, keepdims=True) if axes else x
+
+    def largest(x: Tensor) -> Tensor:
+        return ops.max(x, axis=axes, keepdims=True) if axes else x
+
+    # No single term may exceed 1, nor may the root lie below ||w|| minus the largest threshold.
+    bound = ops.maximum(largest(ops.abs(w) - threshold), slice_norms(w, axis) - largest(threshold))
+    norm = ops.maximum(bound, 0.0)
+    for _ in range(NEWTON_ITERATIONS):
+        denominator = norm + threshold
+        ratio = ops.where(denominator > 0, w / ops.where(denominator > 0, denominator, 1.0), 0.0)
+        squares = ops.square(ratio)
+        f = total(squares)
+        slope = total(squares / ops.where(denominator > 0, denominator, 1.0))
+        step = f * (ops.sqrt(f) - 1.0) / ops.where(slope > 0, slope, 1.0)
+        norm = ops.maximum(norm + step, 0.0)
+    return norm

@@ -1,0 +1,112 @@
+"""The base class of all penalties."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+import keras
+from keras import ops
+
+from kerasreg._checks import check_non_negative
+from kerasreg._keras_internals import register_regularizer_string
+from kerasreg._tensors import Tensor, cast_like, to_accumulator
+
+PACKAGE = "kerasreg"
+
+P = TypeVar("P", bound="type[Penalty]")
+
+
+def register_penalty(cls: P) -> P:
+    """Makes a penalty loadable by Keras, as a dict and as the string `"kerasreg>Name"`."""
+    keras.saving.register_keras_serializable(PACKAGE)(cls)
+    register_regularizer_string(f"{PACKAGE}>{cls.__name__}", cls)
+    return cls
+
+
+@dataclasses.dataclass(frozen=True)
+class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
+    """A penalty on weights: a Keras regularizer that also knows its proximal operator.
+
+    A subclass is a frozen dataclass whose fields are plain numbers. It says how to compute
+    its value, its proximal operator and its subdifferential on tensors that are already wide
+    enough to sum in; this class takes care of dtypes and of Keras's configuration.
+
+    Source: Parikh & Boyd, Proximal Algorithms, 2014.
+
+    Example:
+    >>> penalty = kerasreg.L1(0.1)
+    >>> float(penalty(np.array([1.0, -2.0])))
+    0.3
+    >>> penalty.prox(np.array([1.0, -0.05]), 1.0)
+    array([0.9, 0.0])
+    """
+
+    def __call__(self, w: Tensor) -> Tensor:
+        """The value of the penalty.
+
+        Args:
+            w: Weight or activation of any shape and floating dtype.
+
+        Returns:
+            A scalar tensor, in float32 at least.
+        """
+        return self._value(to_accumulator(w))
+
+    def prox(self, w: Tensor, step: Tensor) -> Tensor:
+        """The proximal operator, `argmin_z sum_i (z_i - w_i)^2 / (2 step_i) + penalty(z)`.
+
+        Args:
+            w: Weight of any shape and floating dtype.
+            step: Non-negative scalar, or tensor of the shape of `w` (a diagonal metric).
+
+        Returns:
+            A tensor of the shape and dtype of `w`; with a step of 0, `w` itself.
+        """
+        wide = to_accumulator(w)
+        return cast_like(self._prox(wide, cast_like(ops.convert_to_tensor(step), wide)), w)
+
+    def subdifferential_distance(self, w: Tensor, grad: Tensor) -> Tensor:
+        """Distance from optimality, `dist(-grad, subdifferential(w))`.
+
+        It is zero exactly where `w` is a stationary point of loss + penalty.
+
+        Args:
+            w: Weight of any shape.
+            grad: Gradient of the loss without the penalty, of the same shape.
+
+        Returns:
+            A scalar tensor, the Euclidean distance.
+        """
+        wide = to_accumulator(w)
+        residual = self._residual(wide, cast_like(ops.convert_to_tensor(grad), wide))
+        return ops.sqrt(ops.sum(ops.square(residual)))
+
+    def group_norms(self, w: Tensor) -> Tensor:
+        """Euclidean norm of each group that the penalty zeroes together.
+
+        Args:
+            w: Weight of any shape.
+
+        Returns:
+            A tensor with one norm a group; here each weight is a group of its own.
+        """
+        return ops.abs(to_accumulator(w))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as plain numbers."""
+        return dataclasses.asdict(self)
+
+    def _value(self, w: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_value`.")
+
+    def _prox(self, w: Tensor, step: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_prox`.")
+
+    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
+        """The shortest vector from `-grad` to the subdifferential, up to the sign."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_residual`.")
+
+    def _check_strengths(self, *names: str) -> None:
+        for name in names:
+            object.__setattr__(self, name, check_non_negative(name, getattr(self, name)))

@@ -1,0 +1,45 @@
+"""The lasso penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from kerasreg._tensors import Tensor, magnitude
+from kerasreg.prox import soft_threshold
+from kerasreg.regularizers.base import Penalty, register_penalty
+
+
+@register_penalty
+@dataclass(frozen=True)
+class L1(Penalty):
+    """The lasso penalty: `l1 * sum |w|`.
+
+    Source: Tibshirani, Regression Shrinkage and Selection via the Lasso, 1996.
+
+    Args:
+        l1: Non-negative strength.
+
+    Raises:
+        ValueError: If `l1` is not a finite, non-negative number.
+
+    Example:
+    >>> keras.layers.Dense(10, kernel_regularizer=kerasreg.L1(1e-4))
+    """
+
+    l1: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Validates the strength."""
+        self._check_strengths("l1")
+
+    def _value(self, w: Tensor) -> Tensor:
+        return self.l1 * ops.sum(magnitude(w))
+
+    def _prox(self, w: Tensor, step: Tensor) -> Tensor:
+        return soft_threshold(w, step * self.l1)
+
+    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
+        # At zero the subdifferential of l1 |w| is the interval [-l1, l1].
+        return ops.where(w == 0, soft_threshold(grad, self.l1), grad + self.l1 * ops.sign(w))

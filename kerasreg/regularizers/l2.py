@@ -1,0 +1,43 @@
+"""The ridge penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from kerasreg._tensors import Tensor
+from kerasreg.regularizers.base import Penalty, register_penalty
+
+
+@register_penalty
+@dataclass(frozen=True)
+class L2(Penalty):
+    """The ridge penalty: `l2 * sum w^2`, without a factor of one half, as in Keras.
+
+    Source: Hoerl & Kennard, Ridge Regression: Biased Estimation for Nonorthogonal Problems, 1970.
+
+    Args:
+        l2: Non-negative strength.
+
+    Raises:
+        ValueError: If `l2` is not a finite, non-negative number.
+
+    Example:
+    >>> keras.layers.Dense(10, kernel_regularizer=kerasreg.L2(1e-4))
+    """
+
+    l2: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Validates the strength."""
+        self._check_strengths("l2")
+
+    def _value(self, w: Tensor) -> Tensor:
+        return self.l2 * ops.sum(ops.square(w))
+
+    def _prox(self, w: Tensor, step: Tensor) -> Tensor:
+        return w / (1.0 + step * (2.0 * self.l2))
+
+    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
+        return grad + (2.0 * self.l2) * w

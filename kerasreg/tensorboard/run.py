@@ -1,0 +1,123 @@
+"""One run: the folder, what is measured for it at a step, and how that is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from tensorboard.compat.proto import summary_pb2
+
+from kerasreg.dropout_rates import dropout_rates
+from kerasreg.statistics import (
+    NonZeroHistogram,
+    Statistics,
+    total_statistics,
+    weight_statistics,
+)
+from kerasreg.tensorboard.configuration import configuration_page
+from kerasreg.tensorboard.writer import EventWriter, add_histogram, add_scalar, add_text
+from kerasreg.weights import Weight
+
+MEASURES = ("sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs")
+
+# One group that TensorBoard sorts ahead of Keras's `epoch_…`: only its first groups open.
+TOTALS = "all"
+
+
+class Run:
+    """Measures a model's weights and writes them into a run's folder.
+
+    Args:
+        log_dir: Folder of the run.
+        model: The model.
+        weights: Those of its weights that are logged.
+        step: Training batches that the model has seen so far.
+        threshold: Magnitude below which a weight counts as near zero.
+        histograms: Whether to write histograms.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str],
+        model: Any,
+        weights: Sequence[Weight],
+        step: int,
+        threshold: float,
+        histograms: bool,
+    ) -> None:
+        self._weights = weights
+        self._threshold = threshold
+        self._histograms = [NonZeroHistogram() for _ in weights] if histograms else []
+        # The point at `step` itself belongs to the run that this one continues.
+        self._writer = EventWriter(log_dir, first_step=step + 1 if step else 0)
+        page = summary_pb2.Summary()
+        add_text(page, "configuration", configuration_page(model, weights))
+        self._writer.write(step, page)
+
+    def log(self, model: Any, step: int, losses: Mapping[str, float]) -> dict[str, float]:
+        """Measures the weights as they are and writes a point to every chart.
+
+        Args:
+            model: The model.
+            step: Training batches that the model has seen.
+            losses: Further totals to write.
+
+        Returns:
+            The totals of the weights.
+        """
+        summary = summary_pb2.Summary()
+        parts, penalties = [], []
+        for weight in self._weights:
+            parts.append(weight_statistics(weight, self._threshold))
+            penalties.append(weight.penalty_in_loss)
+            _add_weight(summary, weight, parts[-1], penalties[-1])
+        totals = {
+            **_measures(total_statistics(parts)),
+            "regularization_loss": sum(penalties),
+        }
+        _add_totals(summary, {**totals, **losses, **_learning_rate(model)})
+        for name, rate in dropout_rates(model).items():
+            add_scalar(summary, f"dropout_rate/{name}", rate)
+        for weight, histogram in zip(self._weights, self._histograms, strict=False):
+            buckets = histogram.count(weight.variable)
+            add_histogram(summary, f"nonzero/{weight.name}", buckets)
+        self._writer.write(step, summary)
+        return totals
+
+    def add(self, step: int, losses: Mapping[str, float]) -> None:
+        """Writes totals that became known after the point at `step` was written."""
+        summary = summary_pb2.Summary()
+        _add_totals(summary, losses)
+        self._writer.write(step, summary)
+
+    def close(self) -> None:
+        """Closes the run's file."""
+        self._writer.close()
+
+
+def _measures(statistics: Statistics) -> dict[str, float]:
+    return {name: getattr(statistics, name) for name in MEASURES}
+
+
+def _add_totals(summary: summary_pb2.Summary, totals: Mapping[str, float]) -> None:
+    for name, value in totals.items():
+        add_scalar(summary, f"{TOTALS}/{name}", value)
+
+
+def _add_weight(
+    summary: summary_pb2.Summary, weight: Weight, statistics: Statistics, penalty: float
+) -> None:
+    for name, value in _measures(statistics).items():
+        if name != "dead_units" or statistics.units:
+            add_scalar(summary, f"{name}/{weight.name}", value)
+    if weight.regularizer is not None:
+        add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
+
+
+def _learning_rate(model: Any) -> dict[str, float]:
+    optimizer = getattr(model, "optimizer", None)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return {}
+    return {"learning_rate": float(keras.ops.convert_to_numpy(optimizer.learning_rate))}

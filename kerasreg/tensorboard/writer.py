@@ -1,0 +1,122 @@
+"""Writes TensorBoard event files without TensorFlow.
+
+TensorBoard's own `EventFileWriter` imports all of TensorFlow where it is installed, and raises
+into training when the disk is full.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import itertools
+import os
+import socket
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.histogram import metadata as histogram_metadata
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util.tensor_util import make_tensor_proto
+
+_file_numbers = itertools.count()
+
+
+class _EventFile(io.FileIO):
+    """An unbuffered file: what is written is on its way, and nothing is left to fail at close."""
+
+    def write(self, data: Any) -> int:
+        """Writes all of `data` or raises; a raw file stops silently where the disk is full."""
+        written = super().write(data)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written
+
+
+def _file_name() -> str:
+    """A name that TensorBoard reads, and reads after those of earlier runs in the folder."""
+    owner = f"{socket.gethostname()}.{os.getpid()}.{next(_file_numbers)}"
+    return f"events.out.tfevents.{int(time.time()):010d}.{owner}.kerasreg"
+
+
+class EventWriter:
+    """An event file that never raises: on the first failure it warns once and stops writing.
+
+    Args:
+        log_dir: Folder of the run; made if it is missing.
+        first_step: First step that will be written. TensorBoard then forgets points from this
+            step on in earlier files of the folder, as after an interrupted run.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], first_step: int) -> None:
+        self._log_dir = Path(log_dir)
+        self._records: RecordWriter | None = None
+        try:
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+            self._records = RecordWriter(_EventFile(self._log_dir / _file_name(), "x"))
+        except OSError as error:
+            self._give_up(error)
+        self._write(event_pb2.Event(file_version="brain.Event:2"))
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(event_pb2.Event(step=first_step, session_log=start))
+
+    def write(self, step: int, summary: summary_pb2.Summary) -> None:
+        """Writes a summary at a step."""
+        self._write(event_pb2.Event(step=step, summary=summary))
+
+    def close(self) -> None:
+        """Closes the file; nothing is written after that."""
+        if self._records is not None:
+            records, self._records = self._records, None
+            try:
+                records.close()
+            except OSError as error:
+                self._give_up(error)
+
+    def _write(self, event: event_pb2.Event) -> None:
+        if self._records is None:
+            return
+        event.wall_time = time.time()
+        try:
+            self._records.write(event.SerializeToString())
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        warnings.warn(
+            f"Cannot write the TensorBoard log in '{self._log_dir}': {error}. "
+            "Training goes on without it.",
+            stacklevel=2,
+        )
+        self.close()
+
+
+def add_scalar(summary: summary_pb2.Summary, tag: str, value: float) -> None:
+    """Adds a point to the chart `tag`; NaN and infinity are written as they are."""
+    summary.MergeFrom(scalar_pb(tag, np.float64(value)))
+
+
+def add_text(summary: summary_pb2.Summary, tag: str, markdown: str) -> None:
+    """Adds a page of Markdown."""
+    summary.MergeFrom(text_pb(tag, markdown))
+
+
+def add_histogram(summary: summary_pb2.Summary, tag: str, buckets: npt.NDArray[np.float64]) -> None:
+    """Adds a histogram that is already counted.
+
+    Args:
+        summary: The summary to add to.
+        tag: Name of the histogram.
+        buckets: Array of shape `(n, 3)` with rows `[left, right, count]`.
+    """
+    summary.value.add(
+        tag=tag,
+        metadata=histogram_metadata.create_summary_metadata(display_name=None, description=None),
+        tensor=make_tensor_proto(np.asarray(buckets, dtype=np.float64)),
+    )

@@ -1,0 +1,261 @@
+"""One contract for all penalties: values, gradients, proximal operators, configuration.
+
+A new penalty is one more row in `PENALTIES`.
+"""
+
+import json
+
+import hypothesis.extra.numpy as arrays
+import keras
+import numpy as np
+import pytest
+import references
+from backends import MODES, gradient, in_mode, to_numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kerasreg as kr
+
+PENALTIES = [
+    kr.L1(0.1),
+    kr.L1(0.0),
+    kr.L2(0.3),
+    kr.ElasticNet(alpha=0.5, l1=0.2, l2=0.3),
+    kr.ElasticNet(alpha=1.0, l1=0.0, l2=0.3),
+    kr.ElasticNet(alpha=2.0, l1=0.1, l2=0.0),
+    kr.GroupLasso(0.1),
+    kr.GroupLasso(0.2, axis=0),
+    kr.GroupLasso(0.1, axis=-2, size_scaling=False),
+    kr.GroupLasso(0.0),
+]
+SHAPES = [(7,), (6, 5), (1, 4), (5, 1), (3, 3, 4, 6), (2, 2, 2, 2, 3)]
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
+
+COMPILED_SHAPES = [(7,), (3, 3, 4, 6)]  # compiling each takes a second
+
+
+def cases(shapes=SHAPES):
+    return [
+        pytest.param(penalty, shape, id=f"{penalty}-{shape}")
+        for penalty in PENALTIES
+        for shape in shapes
+        if -len(shape) <= getattr(penalty, "axis", -1)
+    ]
+
+
+def weights(shape, dtype="float32", seed=0):
+    """Random weights with exact zeros, and where there is room with a zero row and column."""
+    w = np.random.default_rng(seed).normal(size=shape)
+    w[np.abs(w) < 0.3] = 0
+    if len(shape) > 1 and min(shape[0], shape[-1]) > 1:
+        w[0] = 0
+        w[..., 0] = 0
+    # Rounded to the dtype, so that the reference sees the same numbers.
+    return keras.ops.cast(keras.ops.convert_to_tensor(w.astype("float32")), dtype)
+
+
+def float64_on_this_backend():
+    x = keras.ops.convert_to_tensor(np.zeros(1, "float64"), dtype="float64")
+    return keras.backend.standardize_dtype(x.dtype) == "float64"
+
+
+def check_value_and_gradient(penalty, shape, dtype, mode):
+    w = weights(shape, dtype)
+    value = in_mode(mode, penalty)(w)
+    wide = "float64" if dtype == "float64" else "float32"
+    assert keras.backend.standardize_dtype(value.dtype) == wide
+    np.testing.assert_allclose(
+        to_numpy(value), references.value(penalty, to_numpy(w)), rtol=1e-6, atol=1e-30
+    )
+    slope = in_mode(mode, gradient(penalty))(w)
+    rounding = {"float16": 1e-3, "bfloat16": 8e-3}.get(dtype, 1e-6)
+    expected = references.gradient(penalty, to_numpy(w))
+    np.testing.assert_allclose(to_numpy(slope), expected, rtol=rounding, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("penalty", "shape"), cases())
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype.*float64:UserWarning")
+def test_value_and_gradient(penalty, shape, dtype):
+    if dtype == "float64" and not float64_on_this_backend():
+        pytest.skip("JAX has no float64 unless it is switched on for the process")
+    check_value_and_gradient(penalty, shape, dtype, "eager")
+
+
+@pytest.mark.skipif("compiled" not in MODES, reason="see test_torch_compile")
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize(("penalty", "shape"), cases(COMPILED_SHAPES))
+def test_value_and_gradient_compiled(penalty, shape, dtype):
+    check_value_and_gradient(penalty, shape, dtype, "compiled")
+
+
+def check_prox(penalty, shape, mode):
+    rng = np.random.default_rng(1)
+    w = to_numpy(weights(shape)).astype("float32")
+    prox = in_mode(mode, penalty.prox)
+    diagonal = rng.uniform(0, 5, size=shape).astype("float32")
+    some = np.where(rng.random(shape) < 0.5, 0, diagonal).astype("float32")
+    scalars = (np.float32(0.5), np.float32(30.0))
+    for step in (*scalars, diagonal, diagonal**4, some):
+        z = to_numpy(prox(w, step))
+        np.testing.assert_allclose(z, references.prox(penalty, w, step), rtol=2e-5, atol=2e-6)
+        unmoved = np.broadcast_to(step, shape) == 0
+        np.testing.assert_array_equal(z[unmoved], w[unmoved])
+    for zero in (np.float32(0), np.zeros_like(w)):
+        np.testing.assert_array_equal(to_numpy(prox(w, zero)), w)
+
+
+@pytest.mark.parametrize(("penalty", "shape"), cases())
+def test_prox_is_the_minimiser(penalty, shape):
+    check_prox(penalty, shape, "eager")
+
+
+@pytest.mark.skipif("compiled" not in MODES, reason="see test_torch_compile")
+@pytest.mark.parametrize(("penalty", "shape"), cases(COMPILED_SHAPES))
+def test_prox_is_the_minimiser_compiled(penalty, shape):
+    check_prox(penalty, shape, "compiled")
+
+
+@pytest.mark.parametrize(("penalty", "shape"), cases())
+def test_prox_satisfies_its_optimality_condition(penalty, shape):
+    w = to_numpy(weights(shape)).astype("float32")
+    step = np.random.default_rng(2).uniform(0.1, 3, size=shape).astype("float32")
+    z = to_numpy(penalty.prox(w, step)).astype("float32")
+    distance = penalty.subdifferential_distance(z, (z - w) / step)
+    assert float(to_numpy(distance)) < 1e-4
+
+
+@pytest.mark.parametrize(("penalty", "shape"), cases())
+def test_subdifferential_distance(penalty, shape):
+    w = to_numpy(weights(shape)).astype("float32")
+    grad = np.random.default_rng(3).normal(size=shape).astype("float32")
+    np.testing.assert_allclose(
+        to_numpy(penalty.subdifferential_distance(w, grad)),
+        references.subdifferential_distance(penalty, w, grad),
+        rtol=1e-5,
+    )
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    w=arrays.arrays("float32", (4, 3), elements=st.floats(-1e3, 1e3, width=32)),
+    step=arrays.arrays("float32", (4, 3), elements=st.floats(0, 1e4, width=32)),
+    penalty=st.sampled_from(PENALTIES),
+)
+def test_prox_shrinks_and_never_fails(w, step, penalty):
+    z = to_numpy(penalty.prox(w, step))
+    assert np.all(np.isfinite(z))
+    assert np.all(np.abs(z) <= np.abs(w) * (1 + 1e-6))
+    assert np.all((z == 0) | (np.sign(z) == np.sign(w)))
+    np.testing.assert_array_equal(z[step == 0], w[step == 0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_prox_keeps_the_dtype_and_the_value_at_step_zero(penalty, dtype):
+    w = weights((6, 5), dtype)
+    z = penalty.prox(w, 0.0)
+    assert keras.backend.standardize_dtype(z.dtype) == dtype
+    np.testing.assert_array_equal(to_numpy(z), to_numpy(w))
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_large_low_precision_weights_give_finite_sums(penalty):
+    # Keras's L1 gives inf here in float16, and its L2 16768 for 16777 in bfloat16.
+    ones = np.ones((1024, 1024), "float32")
+    for dtype in ("float16", "bfloat16"):
+        value = penalty(keras.ops.cast(keras.ops.convert_to_tensor(ones), dtype))
+        np.testing.assert_allclose(to_numpy(value), references.value(penalty, ones), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e18])
+def test_group_norms_stay_in_range(scale):
+    w = (to_numpy(weights((6, 5))) * scale).astype("float32")
+    penalty = kr.GroupLasso(0.5)
+    np.testing.assert_allclose(
+        to_numpy(penalty(w)), references.value(penalty, w), rtol=1e-6, atol=0
+    )
+    np.testing.assert_allclose(
+        to_numpy(gradient(penalty)(w)), references.gradient(penalty, w), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("penalty", [p for p in PENALTIES if "0.0)" not in repr(p)])
+def test_broken_weights_show_in_the_value(penalty, bad):
+    w = to_numpy(weights((6, 5))).astype("float32")
+    w[2, 2] = bad
+    assert not np.isfinite(to_numpy(penalty(w)))
+
+
+def test_group_norms():
+    w = to_numpy(weights((3, 4)))
+    np.testing.assert_allclose(
+        to_numpy(kr.GroupLasso(1.0, axis=0).group_norms(w)), np.linalg.norm(w, axis=1), rtol=1e-6
+    )
+    np.testing.assert_allclose(to_numpy(kr.L1(1.0).group_norms(w)), np.abs(w), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (kr.ElasticNet(1.0, 0.1, 0.0), kr.L1(0.1)),
+        (kr.ElasticNet(0.5, 0.0, 0.2), kr.L2(0.1)),
+        (kr.GroupLasso(0.1), kr.L1(0.1)),  # on a vector each weight is a group of its own
+        (kr.L1(0.1), keras.regularizers.L1(0.1)),
+        (kr.L2(0.1), keras.regularizers.L2(0.1)),
+        (kr.ElasticNet(1.0, 0.1, 0.2), keras.regularizers.L1L2(0.1, 0.2)),
+    ],
+)
+def test_equivalent_penalties_agree(one, other):
+    w = weights((9,))
+    np.testing.assert_allclose(to_numpy(one(w)), to_numpy(other(w)), rtol=1e-6)
+    if isinstance(other, kr.Penalty):
+        np.testing.assert_allclose(to_numpy(one.prox(w, 2.0)), to_numpy(other.prox(w, 2.0)))
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_configuration_round_trips(penalty):
+    for form in (
+        keras.regularizers.serialize(penalty),
+        json.loads(json.dumps(keras.regularizers.serialize(penalty))),
+        {"class_name": f"kerasreg>{type(penalty).__name__}", "config": penalty.get_config()},
+    ):
+        assert keras.regularizers.get(form) == penalty
+    assert type(penalty).from_config(penalty.get_config()) == penalty
+
+
+@pytest.mark.parametrize("cls", [kr.L1, kr.L2, kr.ElasticNet, kr.GroupLasso])
+def test_strings(cls):
+    assert keras.regularizers.get(f"kerasreg>{cls.__name__}") == cls()
+
+
+def test_penalties_are_immutable():
+    with pytest.raises(AttributeError):
+        kr.L1(0.1).l1 = 0.2
+
+
+BAD_STRENGTHS = [-1, -1e-9, np.nan, np.inf, True, "0.1", None, [0.1], np.array(0.1), np.ones(2)]
+
+
+@pytest.mark.parametrize("bad", BAD_STRENGTHS, ids=repr)
+@pytest.mark.parametrize(
+    ("cls", "argument"),
+    [
+        (kr.L1, "l1"),
+        (kr.L2, "l2"),
+        (kr.ElasticNet, "alpha"),
+        (kr.ElasticNet, "l1"),
+        (kr.ElasticNet, "l2"),
+        (kr.GroupLasso, "strength"),
+    ],
+)
+def test_bad_strengths(cls, argument, bad):
+    with pytest.raises(ValueError, match=f"Invalid value for argument `{argument}`. Expected.*Rec"):
+        cls(**{argument: bad})
+
+
+@pytest.mark.parametrize("good", [0, 1, 0.5, np.float32(0.5), np.int64(2)])
+def test_good_strengths_become_plain_floats(good):
+    assert type(kr.L1(good).l1) is float
+    assert kr.L1(good).l1 == float(good)
