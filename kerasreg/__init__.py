@@ -3,7 +3,7 @@
 from kerasreg.callbacks import RegularizationLogger
 from kerasreg.layers import Dropout
 from kerasreg.regularizers import L1, L2, ElasticNet, GroupLasso, Penalty
-from kerasreg.sparsity_report import SparsityReport, sparsity_report
+from kerasreg.sparsity_report import sparsity_report
 
 __all__ = [
     "Dropout",
@@ -13,7 +13,6 @@ __all__ = [
     "L2",
     "Penalty",
     "RegularizationLogger",
-    "SparsityReport",
     "sparsity_report",
 ]
 __version__ = "0.1.0"

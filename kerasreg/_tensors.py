@@ -21,6 +21,12 @@ def to_accumulator(x: Tensor) -> Tensor:
     return x if wide else ops.cast(x, "float32")
 
 
+def to_float(x: Tensor) -> float:
+    """The present value of a scalar tensor or variable."""
+    # NumPy warns of a `keras.Variable` that is converted as such.
+    return float(keras.ops.convert_to_numpy(x.value if isinstance(x, keras.Variable) else x))
+
+
 def cast_like(x: Tensor, reference: Tensor) -> Tensor:
     """Casts `x` to the dtype of `reference`."""
     return ops.cast(x, keras.backend.standardize_dtype(reference.dtype))

@@ -32,6 +32,7 @@ def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
     Returns:
         A tensor of the same shape; `soft_threshold(w, 0)` is `w`.
     """
+    w = ops.convert_to_tensor(w)
     return ops.sign(w) * ops.maximum(ops.abs(w) - threshold, 0.0)
 
 
@@ -51,6 +52,7 @@ def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int) -> Tensor:
     Returns:
         A tensor of the same shape.
     """
+    w = ops.convert_to_tensor(w)
     threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
     if len(threshold.shape) == 0:
         norms = slice_norms(w, axis)

@@ -107,9 +107,14 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
         ValueError: If the model is not built, or no path matches.
 
     Example:
-    >>> print(kerasreg.sparsity_report(model))
-    >>> kerasreg.sparsity_report(model).total.sparsity
-    0.83
+    >>> layer = keras.layers.Dense(4, kernel_initializer="zeros")
+    >>> report = kerasreg.sparsity_report(keras.Sequential([keras.Input((3,)), layer]))
+    >>> print(report)
+    path ... penalty
+    ...
+    total ... 16 ... 16 ... 100.00% ... 4 of 4
+    >>> report.total.sparsity
+    1.0
     """
     found = find_weights(model, weights)
     statistics = [weight_statistics(weight, threshold=0.0) for weight in found]

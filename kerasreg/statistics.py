@@ -146,7 +146,7 @@ class NonZeroHistogram:
 
 def to_numpy(variable: Any) -> npt.NDArray[Any]:
     """The present value of a variable as a NumPy array."""
-    return np.asarray(keras.ops.convert_to_numpy(variable))
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def _rows_by_unit(array: npt.NDArray[Any], unit_axes: tuple[int, ...] | None) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ import keras
 
 from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import all_layers
+from kerasreg._tensors import to_float
 from kerasreg.regularizers import Penalty
 
 _TRANSPOSED_CONVOLUTIONS = (
@@ -55,8 +56,7 @@ class Weight:
         """What its regularizer adds to the loss at the present value; 0 if it is frozen."""
         if self.regularizer is None or not self.trainable:
             return 0.0
-        value = self.regularizer(keras.ops.stop_gradient(self.variable.value))
-        return float(keras.ops.convert_to_numpy(value))
+        return to_float(self.regularizer(keras.ops.stop_gradient(self.variable.value)))
 
 
 def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Weight]:

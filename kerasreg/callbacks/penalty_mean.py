@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kerasreg._keras_internals import track_metric, untrack_metric
+from kerasreg._tensors import to_float
 
 # A model that overrides one of these decides for itself what its loss contains, and on JAX which
 # state its step carries: adding to it there could break training.
@@ -86,7 +87,7 @@ class PenaltyMean(keras.metrics.Mean):  # type: ignore[misc]
 
     def mean(self) -> float | None:
         """The mean so far, or `None` before the first batch."""
-        total, count = (float(ops.convert_to_numpy(v)) for v in (self.total, self.count))
+        total, count = to_float(self.total), to_float(self.count)
         return total / count if count else None
 
     def _update(self, losses: list[Any], x: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,7 +19,7 @@ from kerasreg._checks import (
 from kerasreg.callbacks.loss_split import LossSplit
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.tensorboard.run import Run
-from kerasreg.weights import find_weights
+from kerasreg.weights import Weight, find_weights
 
 
 class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
@@ -65,7 +65,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         ValueError: If an argument is invalid; when training starts, if `weights` matches nothing.
 
     Example:
-    >>> model.fit(x, y, callbacks=[kerasreg.RegularizationLogger("tensorboard_logs/run-1")])
+    >>> logger = kerasreg.RegularizationLogger("tensorboard_logs/run-1")
+    >>> history = model.fit(x, y, epochs=2, verbose=0, callbacks=[logger])
 
     In a training loop of your own:
 
@@ -120,10 +121,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         Returns:
             The totals: `sparsity`, `regularization_loss` and the others.
         """
-        if self._run is None:
-            self._open(step)
         self._steps.step = step
-        self._log({})
+        self._open()
+        self._guard(self._log, {})
         return dict(self._totals)
 
     def close(self) -> None:
@@ -142,8 +142,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Finds the global step, and opens the event file in the first epoch."""
         self._guard(self._steps.begin_epoch, self.model, epoch, self.params or {})
         self._split.begin_epoch()
-        if self._run is None:
-            self._guard(self._open, self._steps.step)
+        if self.model.built:  # A subclassed model may be built by its first batch only.
+            self._open()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs every `update_freq` batches."""
@@ -151,6 +151,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self._steps.end_batch(batch)
         if isinstance(self.update_freq, int):
             if self._steps.step // self.update_freq > before // self.update_freq:
+                self._open()
                 self._guard(self._log, logs or {})
             if logs is not None:
                 logs.update(self._totals)
@@ -167,24 +168,24 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Logs, and adds the totals to `logs`."""
         self._guard(self._split.end_epoch)
         self._guard(self._steps.end_epoch, self.model)
+        self._open()
         self._guard(self._log, logs or {})
         if logs is not None:
             logs.update(self._totals)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Gives the model its own steps back and closes the event file."""
-        self._guard(self._split.end_fit)
-        self._guard(self.close)
+        self._try(self._split.end_fit)
+        self._try(self.close)
 
-    def _open(self, step: int) -> None:
-        model = self.model
+    def _open(self) -> None:
+        """Opens the run before its first point; raises if `weights` matches nothing."""
+        if self._run is None and not self._failed:
+            self._guard(self._start, find_weights(self.model, self.weights))
+
+    def _start(self, weights: Sequence[Weight]) -> None:
         self._run = Run(
-            self.log_dir,
-            model,
-            find_weights(model, self.weights),
-            step,
-            self.threshold,
-            self.histograms,
+            self.log_dir, self.model, weights, self._steps.step, self.threshold, self.histograms
         )
 
     def _log(self, logs: Mapping[str, Any]) -> None:
@@ -204,9 +205,12 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self._logged_step = step
 
     def _guard(self, action: Callable[..., None], *args: Any) -> None:
-        """Runs a part of the logging; whatever goes wrong in it must not stop the training."""
-        if self._failed:
-            return
+        """Runs a part of the logging, unless one has failed before."""
+        if not self._failed:
+            self._try(action, *args)
+
+    def _try(self, action: Callable[..., None], *args: Any) -> None:
+        """Runs an action; whatever goes wrong in it must not stop the training."""
         try:
             action(*args)
         except Exception as error:
@@ -215,5 +219,5 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             warnings.warn(
                 f"RegularizationLogger failed in `{action.__name__}` and logs no more in this "
                 f"run; training goes on. {type(error).__name__}: {error}",
-                stacklevel=3,
+                stacklevel=4,
             )

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from kerasreg._tensors import to_float
+
 
 class StepCounter:
     """The number of training batches that a model has seen.
@@ -59,7 +61,7 @@ def _updates(model: Any) -> int:
     optimizer = getattr(model, "optimizer", None)
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         return 0
-    batches = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    batches = int(to_float(optimizer.iterations))
     while optimizer is not None:
         batches *= getattr(optimizer, "gradient_accumulation_steps", None) or 1
         optimizer = getattr(optimizer, "inner_optimizer", None)

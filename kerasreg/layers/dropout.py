@@ -52,7 +52,7 @@ class Dropout(keras.layers.Layer):  # type: ignore[misc]
         ValueError: If an argument is invalid, or `noise_shape` does not fit the input.
 
     Example:
-    >>> keras.Sequential([keras.layers.Dense(64, activation="relu"), kerasreg.Dropout(0.5)])
+    >>> y = kerasreg.Dropout(0.5)(np.ones((2, 3)), training=True)
     """
 
     def __init__(

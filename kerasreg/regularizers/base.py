@@ -35,11 +35,12 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     Source: Parikh & Boyd, Proximal Algorithms, 2014.
 
     Example:
-    >>> penalty = kerasreg.L1(0.1)
-    >>> float(penalty(np.array([1.0, -2.0])))
-    0.3
-    >>> penalty.prox(np.array([1.0, -0.05]), 1.0)
-    array([0.9, 0.0])
+    >>> penalty = kerasreg.L1(0.5)
+    >>> float(penalty(np.array([1.0, -2.0], "float32")))
+    1.5
+    >>> z = penalty.prox(np.array([1.0, 0.25], "float32"), step=1.0)
+    >>> keras.ops.convert_to_numpy(z).tolist()
+    [0.5, 0.0]
     """
 
     def __call__(self, w: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class ElasticNet(Penalty):
         ValueError: If an argument is not a finite, non-negative number.
 
     Example:
-    >>> keras.layers.Dense(10, kernel_regularizer=kerasreg.ElasticNet(alpha=0.1, l1=0.5, l2=0.5))
+    >>> penalty = kerasreg.ElasticNet(alpha=0.1, l1=0.5, l2=0.5)
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=penalty)
     """
 
     alpha: float = 1.0

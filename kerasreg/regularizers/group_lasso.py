@@ -34,7 +34,7 @@ class GroupLasso(Penalty):
         ValueError: If an argument is invalid, or later if a weight has no such axis.
 
     Example:
-    >>> keras.layers.Dense(10, kernel_regularizer=kerasreg.GroupLasso(1e-3, axis=0))
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.GroupLasso(1e-3, axis=0))
     """
 
     strength: float = 0.01

@@ -25,7 +25,7 @@ class L1(Penalty):
         ValueError: If `l1` is not a finite, non-negative number.
 
     Example:
-    >>> keras.layers.Dense(10, kernel_regularizer=kerasreg.L1(1e-4))
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L1(1e-4))
     """
 
     l1: float = 0.01

@@ -24,7 +24,7 @@ class L2(Penalty):
         ValueError: If `l2` is not a finite, non-negative number.
 
     Example:
-    >>> keras.layers.Dense(10, kernel_regularizer=kerasreg.L2(1e-4))
+    >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L2(1e-4))
     """
 
     l2: float = 0.01

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from tensorboard.compat.proto import summary_pb2
 
+from kerasreg._tensors import to_float
 from kerasreg.dropout_rates import dropout_rates
 from kerasreg.statistics import (
     NonZeroHistogram,
@@ -120,4 +121,4 @@ def _learning_rate(model: Any) -> dict[str, float]:
     optimizer = getattr(model, "optimizer", None)
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         return {}
-    return {"learning_rate": float(keras.ops.convert_to_numpy(optimizer.learning_rate))}
+    return {"learning_rate": to_float(optimizer.learning_rate)}

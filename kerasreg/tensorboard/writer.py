@@ -7,14 +7,13 @@ into training when the disk is full.
 from __future__ import annotations
 
 import errno
-import io
 import itertools
 import os
 import socket
 import time
 import warnings
+import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,20 +27,25 @@ from tensorboard.util.tensor_util import make_tensor_proto
 _file_numbers = itertools.count()
 
 
-class _EventFile(io.FileIO):
-    """An unbuffered file: what is written is on its way, and nothing is left to fail at close."""
+class _EventFile:
+    """An unbuffered file: what is written is on its way, and nothing is left to fail at close.
 
-    def write(self, data: Any) -> int:
-        """Writes all of `data` or raises; a raw file stops silently where the disk is full."""
-        written = super().write(data)
-        if written != len(data):
+    It closes itself with its last reference, so that an interrupted training leaves none open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self.close = weakref.finalize(self, os.close, self._descriptor)
+
+    def write(self, data: bytes) -> None:
+        """Writes all of `data` or raises; the system stops silently where the disk is full."""
+        if os.write(self._descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return written
 
 
 def _file_name() -> str:
     """A name that TensorBoard reads, and reads after those of earlier runs in the folder."""
-    owner = f"{socket.gethostname()}.{os.getpid()}.{next(_file_numbers)}"
+    owner = f"{socket.gethostname()}.{os.getpid()}.{next(_file_numbers):05d}"
     return f"events.out.tfevents.{int(time.time()):010d}.{owner}.kerasreg"
 
 
@@ -59,7 +63,7 @@ class EventWriter:
         self._records: RecordWriter | None = None
         try:
             self._log_dir.mkdir(parents=True, exist_ok=True)
-            self._records = RecordWriter(_EventFile(self._log_dir / _file_name(), "x"))
+            self._records = RecordWriter(_EventFile(self._log_dir / _file_name()))
         except OSError as error:
             self._give_up(error)
         self._write(event_pb2.Event(file_version="brain.Event:2"))

@@ -1,0 +1,173 @@
+"""What the logger writes, against a float64 recomputation from the saved weights."""
+
+import keras
+import numpy as np
+import pytest
+import references
+from backends import JIT_COMPILE, to_numpy
+from event_files import read
+from models import classifier, data
+
+import kerasreg as kr
+
+EPOCHS = 3
+THRESHOLD = 0.05
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Copies of all weights after each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append({v.path: to_numpy(v.value) for v in self.model.weights})
+
+
+@pytest.fixture(scope="module", params=JIT_COMPILE, ids=lambda jit: f"jit_compile={jit}")
+def run(request, tmp_path_factory):
+    """One training, with everything that was logged and every epoch's weights."""
+    keras.utils.set_random_seed(0)
+    log_dir = tmp_path_factory.mktemp("run")
+    model, (x, y), snapshots = classifier(request.param), data(), Snapshots()
+    history = model.fit(
+        x,
+        y,
+        batch_size=16,  # 40 samples: the last batch is a short one
+        epochs=EPOCHS,
+        validation_data=data(seed=1, samples=25),
+        validation_batch_size=10,
+        verbose=0,
+        callbacks=[kr.RegularizationLogger(log_dir, threshold=THRESHOLD), snapshots],
+    ).history
+    return model, read(log_dir), history, snapshots.weights
+
+
+def expected_of_weight(w):
+    return {
+        "sparsity": np.mean(w == 0),
+        "near_zero": np.mean(np.abs(w) < THRESHOLD),
+        "l1_norm": np.sum(np.abs(w)),
+        "l2_norm": np.sqrt(np.sum(w**2)),
+        "max_abs": np.max(np.abs(w)),
+    }
+
+
+def penalty_of(variable, w):
+    regularizer = variable.regularizer
+    if regularizer is None:
+        return None
+    if isinstance(regularizer, keras.regularizers.L1L2):
+        regularizer = kr.ElasticNet(1.0, regularizer.l1, regularizer.l2)
+    return references.value(regularizer, w)
+
+
+def test_every_weight(run):
+    model, points, _, snapshots = run
+    for variable in model.weights:
+        name = variable.path.removeprefix("classifier/")
+        for epoch, weights in enumerate(snapshots):
+            w = weights[variable.path]
+            expected = expected_of_weight(w)
+            if w.ndim == 2:
+                expected["dead_units"] = np.sum(~np.any(w, axis=0))
+            penalty = penalty_of(variable, w)
+            if penalty is not None:
+                expected["regularization_loss"] = penalty
+            for measure, value in expected.items():
+                step, logged = points[f"{measure}/{name}"][epoch]
+                assert step == 3 * (epoch + 1)
+                np.testing.assert_allclose(logged, value, rtol=1e-6, err_msg=measure)
+
+
+def test_totals_in_the_charts_and_in_the_logs(run):
+    model, points, history, snapshots = run
+    for epoch, weights in enumerate(snapshots):
+        expected = expected_of_weight(np.concatenate([w.ravel() for w in weights.values()]))
+        penalties = [penalty_of(v, weights[v.path]) for v in model.weights]
+        expected["regularization_loss"] = sum(p for p in penalties if p is not None)
+        expected["dead_units"] = sum(np.sum(~np.any(w, 0)) for w in weights.values() if w.ndim > 1)
+        for measure, value in expected.items():
+            np.testing.assert_allclose(points[f"all/{measure}"][epoch][1], value, rtol=1e-6)
+            np.testing.assert_allclose(history[measure][epoch], value, rtol=1e-6)
+    np.testing.assert_allclose(history["regularization_loss"][-1], own_penalty(model), rtol=1e-5)
+
+
+def own_penalty(model):
+    """What Keras itself adds for the weights; activities come only with a call."""
+    return sum(
+        float(to_numpy(v.regularizer(v.value))) for v in model.trainable_weights if v.regularizer
+    )
+
+
+def test_data_loss_and_penalty_are_the_loss(run):
+    _, points, history, _ = run
+    for prefix in ("", "val_"):
+        data_loss, penalty = (np.array(history[prefix + k]) for k in ("data_loss", "penalty"))
+        np.testing.assert_allclose(data_loss + penalty, history[prefix + "loss"], rtol=1e-6)
+        # The loss without any penalty, averaged over the same batches by a metric of Keras's.
+        np.testing.assert_allclose(data_loss, history[prefix + "entropy"], rtol=1e-5)
+        assert np.all(penalty > 0.1)
+        for name in ("data_loss", "penalty"):
+            logged = [value for _, value in points[f"all/{prefix}{name}"]]
+            np.testing.assert_allclose(logged, history[prefix + name], rtol=1e-6)
+        total = [value for _, value in points[f"all/{prefix}total_loss"]]
+        np.testing.assert_allclose(total, history[prefix + "loss"], rtol=1e-6)
+
+
+def test_validation_data_loss_is_the_loss_of_a_model_without_penalties(run):
+    model, _, history, _ = run
+    twin = classifier(penalties=False)
+    twin.set_weights(model.get_weights())
+    x, y = data(seed=1, samples=25)
+    loss = twin.evaluate(x, y, batch_size=10, verbose=0)[0]
+    np.testing.assert_allclose(history["val_data_loss"][-1], loss, rtol=1e-6)
+
+
+def test_histograms_learning_rate_and_dropout_rate(run):
+    model, points, _, snapshots = run
+    for variable in model.weights:
+        name = variable.path.removeprefix("classifier/")
+        for (_, buckets), weights in zip(points[f"nonzero/{name}"], snapshots, strict=True):
+            w = weights[variable.path]
+            edges = np.append(buckets[:, 0], buckets[-1, 1])
+            np.testing.assert_array_equal(np.histogram(w[w != 0], edges)[0], buckets[:, 2])
+    assert [value for _, value in points["all/learning_rate"]] == [np.float32(0.01)] * EPOCHS
+    assert [value for _, value in points["dropout_rate/drop"]] == [0.25] * EPOCHS
+
+
+def test_configuration_page(run):
+    _, points, _, _ = run
+    ((step, page),) = points["configuration"]
+    assert step == 0
+    page = page.decode()
+    assert "| classifier/first/kernel | 6 × 16 | ElasticNet | alpha=0.5, l1=0.01, l2=0.01 |" in page
+    assert "| classifier/last/kernel | 8 × 3 | keras.L1L2 | l1=0.01, l2=0.01 |" in page
+    assert "| first | L1 | l1=0.01 |" in page
+    assert "| drop | 0.25 |" in page
+
+
+def test_learning_rate_of_a_schedule(tmp_path):
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+    model, (x, y) = classifier(optimizer=keras.optimizers.SGD(schedule)), data()
+    model.fit(
+        x, y, epochs=3, batch_size=40, verbose=0, callbacks=[kr.RegularizationLogger(tmp_path)]
+    )
+    rates = [value for _, value in read(tmp_path)["all/learning_rate"]]
+    np.testing.assert_allclose(rates, [0.05, 0.025, 0.0125], rtol=1e-6)
+
+
+def test_filter(tmp_path):
+    model, (x, y) = classifier(), data()
+    logger = kr.RegularizationLogger(tmp_path, weights="(first|last)/kernel", histograms=False)
+    history = model.fit(x, y, verbose=0, callbacks=[logger]).history
+    points = read(tmp_path)
+    assert {t for t in points if t.startswith("sparsity/")} == {
+        "sparsity/first/kernel",
+        "sparsity/last/kernel",
+    }
+    assert not any(tag.startswith("nonzero/") for tag in points)
+    kernels = [v for v in model.weights if v.path.endswith(("first/kernel", "last/kernel"))]
+    total = sum(references.value(kr.L1(1.0), to_numpy(v.value)) for v in kernels)
+    np.testing.assert_allclose(history["l1_norm"], [total], rtol=1e-6)

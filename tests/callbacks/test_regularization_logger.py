@@ -1,0 +1,390 @@
+"""The logger beside the training: it changes nothing, stops nothing, and tells other callbacks."""
+
+import csv
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from backends import BACKEND, JIT_COMPILE, to_numpy
+from event_files import read, steps
+from models import Subclassed, classifier, data
+
+import kerasreg as kr
+
+
+def fit(model, *callbacks, **kwargs):
+    x, y = data()
+    arguments = {
+        "batch_size": 16,
+        "epochs": 3,
+        "validation_data": data(seed=1),
+        "verbose": 0,
+        "callbacks": list(callbacks),
+        **kwargs,
+    }
+    return model.fit(x, y, **arguments).history
+
+
+def state(model):
+    """Every number of the model, its seeds and its optimizer."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return [np.asarray(keras.ops.convert_to_numpy(v.value)) for v in variables]
+
+
+def assert_same_state(model, other):
+    for a, b in zip(state(model), state(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("update_freq", ["epoch", 1])
+@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_training_is_the_same_bit_for_bit(tmp_path, policy, jit_compile, update_freq):
+    keras.config.set_dtype_policy(policy)
+    models, histories = [], []
+    for callbacks in ([], [kr.RegularizationLogger(tmp_path, update_freq)]):
+        keras.utils.set_random_seed(5)
+        models.append(classifier(jit_compile))
+        histories.append(fit(models[-1], *callbacks))
+    assert_same_state(*models)
+    plain, logged = histories
+    assert {name: logged[name] for name in plain} == plain
+
+
+def test_a_convolution_and_an_lstm_are_the_same_bit_for_bit(tmp_path):
+    layers = keras.layers
+
+    def build():
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(4, 3, activation="relu", kernel_regularizer=kr.GroupLasso(1e-2)),
+                layers.SpatialDropout2D(0.2, seed=1),
+                layers.Reshape((6, 24)),
+                layers.LSTM(5, recurrent_regularizer=kr.L1(1e-2), seed=1),
+                layers.Dense(1, activity_regularizer=kr.L2(1e-2)),
+            ]
+        )
+
+    models = []
+    x = np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype("float32")
+    for callbacks in ([], [kr.RegularizationLogger(tmp_path, 2)]):
+        keras.utils.set_random_seed(5)
+        models.append(build())
+        models[-1].compile("adam", "mse")
+        models[-1].fit(x, x[:, 0, 0], 8, epochs=2, verbose=0, callbacks=callbacks)
+    assert_same_state(*models)
+    assert steps(tmp_path) == [2, 3, 4, 6]
+
+
+def test_the_model_is_left_as_it_was(tmp_path):
+    model, plain = classifier(), classifier()
+    fit(model, kr.RegularizationLogger(tmp_path))
+    fit(plain)
+    assert model.metrics_names == plain.metrics_names
+    assert set(vars(model)) == set(vars(plain))
+    assert len(model.evaluate(*data(), verbose=0)) == 2
+
+
+class Evaluating(keras.callbacks.Callback):
+    """Evaluates on data of its own after each epoch, as many callbacks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.results = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.results.append(self.model.evaluate(*data(seed=2), verbose=0))
+
+
+@pytest.mark.parametrize("validation_data", [None, data(seed=1)])
+def test_callbacks_that_evaluate(tmp_path, validation_data):
+    """They get what they would get without the logger, and spoil none of its numbers."""
+    evaluating = Evaluating()
+    logger = kr.RegularizationLogger(tmp_path)
+    history = fit(classifier(), evaluating, logger, validation_data=validation_data)
+    assert [len(result) for result in evaluating.results] == [2, 2, 2]
+    if validation_data is None:
+        # The metrics have been started anew before the logger came: better nothing than wrong.
+        assert "data_loss" not in history
+    else:
+        np.testing.assert_allclose(history["data_loss"], history["entropy"], rtol=1e-5)
+        np.testing.assert_allclose(history["val_data_loss"], history["val_entropy"], rtol=1e-5)
+
+
+def test_checkpoints_hold_the_model_only(tmp_path):
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
+    model = classifier()
+    fit(model, kr.RegularizationLogger(tmp_path / "log"), checkpoint)
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(state(loaded)[0], state(model)[0])
+    assert loaded.metrics_names == model.metrics_names
+    plain = classifier()
+    plain.save(tmp_path / "plain.keras")
+    assert len(plain.variables) == len(loaded.variables)
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Stops the training as Ctrl-C does."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) >= 5:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_training(tmp_path):
+    """What was logged is there, and the next training finds the model in order."""
+    model = classifier()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, kr.RegularizationLogger(tmp_path), Interrupt())
+    assert steps(tmp_path) == [3]
+    assert len(model.evaluate(*data(), verbose=0)) == 2
+    history = fit(model, kr.RegularizationLogger(tmp_path))
+    np.testing.assert_allclose(history["data_loss"], history["entropy"], rtol=1e-5)
+    assert steps(tmp_path) == [3, 8, 11, 14]
+    assert model.metrics_names == classifier().metrics_names
+
+
+def test_totals_reach_other_callbacks(tmp_path):
+    csv_log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    stop = keras.callbacks.EarlyStopping("sparsity", mode="max", patience=0, min_delta=0.5)
+    history = fit(classifier(), kr.RegularizationLogger(tmp_path), csv_log, stop, epochs=5)
+    assert len(history["sparsity"]) == 2
+    with open(tmp_path / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    totals = (
+        "sparsity near_zero dead_units l1_norm l2_norm max_abs regularization_loss "
+        "data_loss penalty val_data_loss val_penalty"
+    ).split()
+    for name in totals:
+        np.testing.assert_allclose([float(row[name]) for row in rows], history[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("update_freq", ["epoch", 2])
+def test_progress_bar(tmp_path, capsys, update_freq):
+    fit(classifier(), kr.RegularizationLogger(tmp_path, update_freq), verbose=1, epochs=1)
+    assert "sparsity: " in capsys.readouterr().out
+
+
+def test_beside_keras_tensorboard(tmp_path):
+    if BACKEND != "tensorflow":
+        pytest.importorskip("tensorflow")
+    board = keras.callbacks.TensorBoard(str(tmp_path))
+    fit(classifier(), kr.RegularizationLogger(tmp_path), board)
+    assert len(read(tmp_path)["all/sparsity"]) == 3
+    assert len(read(tmp_path / "train")["epoch_sparsity"]) == 3
+    assert len(read(tmp_path / "validation")["epoch_data_loss"]) == 3
+
+
+def test_own_training_loop(tmp_path):
+    model = classifier()
+    logger = kr.RegularizationLogger(tmp_path)
+    logger.set_model(model)
+    x, y = data()
+    for step in range(1, 4):
+        model.train_on_batch(x, y)
+        totals = logger.log(step)
+        assert totals["sparsity"] == kr.sparsity_report(model).total.sparsity
+    logger.close()
+    points = read(tmp_path)
+    assert [step for step, _ in points["all/sparsity"]] == [1, 2, 3]
+    np.testing.assert_allclose(points["all/l2_norm"][-1][1], totals["l2_norm"], rtol=1e-6)
+    assert "all/data_loss" not in points  # the logger has not seen the loop's loss
+
+
+class OwnStep(keras.Sequential):
+    """A model whose loss only it knows."""
+
+    def test_step(self, *args):
+        return super().test_step(*args)
+
+
+def test_a_model_with_its_own_steps_is_logged_without_the_split(tmp_path):
+    model = OwnStep([keras.Input((6,)), keras.layers.Dense(3, kernel_regularizer=kr.L1(0.1))])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = fit(model, kr.RegularizationLogger(tmp_path))
+    assert "data_loss" not in history and "val_data_loss" not in history
+    assert len(history["regularization_loss"]) == 3
+
+
+def test_a_subclassed_model(tmp_path):
+    model = Subclassed()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = fit(model, kr.RegularizationLogger(tmp_path))
+    np.testing.assert_allclose(
+        np.add(history["data_loss"], history["penalty"]), history["loss"], rtol=1e-6
+    )
+    assert {"sparsity/same/kernel", "sparsity/same/kernel#2"} <= set(read(tmp_path))
+
+
+def test_frozen_layers(tmp_path):
+    model = classifier()
+    for name in ("first", "norm"):
+        model.get_layer(name).trainable = False
+    history = fit(model, kr.RegularizationLogger(tmp_path))
+    points = read(tmp_path)
+    assert points["regularization_loss/first/kernel"][-1][1] == 0
+    assert points["regularization_loss/second/kernel"][-1][1] > 0
+    np.testing.assert_allclose(
+        np.add(history["data_loss"], history["penalty"]), history["loss"], rtol=1e-6
+    )
+    assert "frozen" in points["configuration"][0][1].decode()
+
+
+def test_nan_and_infinite_weights_are_logged_as_such(tmp_path):
+    model = classifier(optimizer=keras.optimizers.SGD(float("nan")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        history = fit(model, kr.RegularizationLogger(tmp_path))
+    assert np.isnan(history["max_abs"][-1]) and np.isnan(history["regularization_loss"][-1])
+    points = read(tmp_path)
+    assert np.isnan(points["max_abs/first/kernel"][-1][1])
+    assert np.size(points["nonzero/first/kernel"][-1][1]) == 0  # NaN has no bucket
+    assert len(points["all/sparsity"]) == 3
+
+
+def test_unwritable_folder(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    models = []
+    for log_dir in (tmp_path / "log", tmp_path / "file" / "log"):
+        keras.utils.set_random_seed(5)
+        models.append(classifier())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            history = fit(models[-1], kr.RegularizationLogger(log_dir, update_freq=1))
+        assert len(history["sparsity"]) == 3
+    messages = [str(w.message) for w in caught if "TensorBoard log" in str(w.message)]
+    assert len(messages) == 1 and "file/log" in messages[0]
+    assert_same_state(*models)
+
+
+FULL_DISK = """
+    import resource, sys, warnings
+    import numpy as np
+    from models import classifier, data
+    import keras, kerasreg as kr
+
+    def train(limit):
+        keras.utils.set_random_seed(0)
+        model, (x, y) = classifier(), data()
+        logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
+        class Fill(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == 1:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            history = model.fit(x, y, 8, epochs=3, verbose=0, callbacks=[Fill(), logger]).history
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        return model, history, [w for w in caught if "TensorBoard log" in str(w.message)]
+
+    plain, _, none = train(resource.RLIM_INFINITY)
+    full, history, once = train(9_000)
+    assert len(none) == 0 and len(once) == 1, (none, once)
+    assert len(history["sparsity"]) == 3
+    for a, b in zip(plain.get_weights(), full.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    print("trained to the end")
+"""
+
+
+def in_process(code, *args):
+    """Runs code with the tests' modules at hand and returns what it printed."""
+    here = os.path.dirname(os.path.dirname(__file__))
+    env = {**os.environ, "PYTHONPATH": here}
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
+    run = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_full_disk(tmp_path):
+    assert "trained to the end" in in_process(FULL_DISK, tmp_path)
+    # What was written before is readable, and nothing half-written is in the way.
+    assert len(read(tmp_path)["all/sparsity"]) >= 1
+
+
+def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("broken on purpose")
+
+    plain, logged = classifier(), classifier()
+    logged.set_weights(plain.get_weights())
+    keras.utils.set_random_seed(5)
+    fit(plain)
+    monkeypatch.setattr("kerasreg.tensorboard.run.weight_statistics", fail)
+    keras.utils.set_random_seed(5)
+    with pytest.warns(UserWarning, match="RegularizationLogger failed.*broken on purpose") as seen:
+        fit(logged, kr.RegularizationLogger(tmp_path, update_freq=1))
+    assert len([w for w in seen if "broken on purpose" in str(w.message)]) == 1
+    for a, b in zip(plain.get_weights(), logged.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert logged.metrics_names == plain.metrics_names
+
+
+NO_TENSORFLOW = """
+    import sys
+    import numpy as np
+    import keras, kerasreg as kr
+    layer = keras.layers.Dense(3, kernel_regularizer=kr.L1(0.1))
+    model = keras.Sequential([keras.Input((4,)), layer, kr.Dropout(0.5)])
+    model.compile("adam", "mse")
+    x = np.ones((8, 4), "float32")
+    logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
+    model.fit(x, x[:, :3], epochs=2, verbose=0, validation_data=(x, x[:, :3]), callbacks=[logger])
+    print(kr.sparsity_report(model))
+    assert not [name for name in sys.modules if name.split(".")[0] == "tensorflow"]
+"""
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="Keras itself imports TensorFlow here")
+def test_tensorflow_is_never_imported_on_other_backends(tmp_path):
+    in_process(NO_TENSORFLOW, tmp_path)
+    assert steps(tmp_path) == [1, 2]
+
+
+def test_files_are_closed(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        fit(classifier(), kr.RegularizationLogger(tmp_path))
+        gc.collect()
+
+
+@pytest.mark.parametrize("update_freq", [0, -1, 1.5, "batch", None, True])
+def test_bad_update_freq(update_freq):
+    with pytest.raises(ValueError, match='argument `update_freq`. Expected "epoch" or a positive'):
+        kr.RegularizationLogger("log", update_freq)
+
+
+@pytest.mark.parametrize("threshold", [-1e-3, np.nan, np.inf, "1", None, True])
+def test_bad_threshold(threshold):
+    with pytest.raises(ValueError, match="argument `threshold`. Expected a finite, non-negative"):
+        kr.RegularizationLogger("log", threshold=threshold)
+
+
+@pytest.mark.parametrize("log_dir", [None, "", 3])
+def test_bad_log_dir(log_dir):
+    with pytest.raises(ValueError, match="argument `log_dir`. Expected a path"):
+        kr.RegularizationLogger(log_dir)
+
+
+def test_bad_histograms():
+    with pytest.raises(ValueError, match="argument `histograms`. Expected a boolean"):
+        kr.RegularizationLogger("log", histograms=1)
+
+
+def test_pattern_that_matches_nothing_stops_before_the_training(tmp_path):
+    model = classifier()
+    weights = model.get_weights()
+    with pytest.raises(ValueError, match="(?s)argument `weights`.*classifier/first/kernel.*'nix'"):
+        fit(model, kr.RegularizationLogger(tmp_path, weights="nix"))
+    np.testing.assert_array_equal(model.get_weights()[0], weights[0])
+    with pytest.raises(ValueError, match="argument `weights`"):
+        kr.RegularizationLogger(tmp_path, weights="nix").set_model(model)
+    assert to_numpy(model.get_layer("first").kernel.value).shape == (6, 16)

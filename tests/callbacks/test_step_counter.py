@@ -1,0 +1,130 @@
+"""The steps of the charts are training batches, however Keras bundles and interrupts them."""
+
+import keras
+import pytest
+from backends import BACKEND
+from event_files import steps
+from models import classifier, data
+
+import kerasreg as kr
+
+bundling = pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch runs single steps only")
+
+
+def fit(log_dir, model=None, update_freq="epoch", samples=40, **kwargs):
+    """Fits on batches of 4, ten an epoch unless said otherwise."""
+    model = model or classifier()
+    x, y = data(samples)
+    logger = kr.RegularizationLogger(log_dir, update_freq)
+    arguments = {"batch_size": 4, "epochs": 2, "verbose": 0, "callbacks": [logger], **kwargs}
+    model.fit(x, y, **arguments)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("update_freq", "expected"),
+    [
+        ("epoch", [10, 20]),
+        (1, list(range(1, 21))),
+        (4, [4, 8, 10, 12, 16, 20]),
+        (7, [7, 10, 14, 20]),
+        (100, [10, 20]),
+    ],
+)
+def test_frequencies(tmp_path, update_freq, expected):
+    fit(tmp_path, update_freq=update_freq)
+    assert steps(tmp_path) == expected
+
+
+@bundling
+@pytest.mark.parametrize(
+    ("update_freq", "expected"),
+    [("epoch", [10, 20]), (1, [4, 8, 10, 14, 18, 20]), (5, [8, 10, 18, 20])],
+)
+def test_steps_per_execution(tmp_path, update_freq, expected):
+    # Ten batches in executions of four: Keras says 3, 7 and 11 of them.
+    fit(tmp_path, classifier(steps_per_execution=4), update_freq)
+    assert steps(tmp_path) == expected
+
+
+def batches(count):
+    x, y = data()
+
+    def generate():
+        for i in range(count):
+            yield x[i : i + 4], y[i : i + 4]
+
+    return generate
+
+
+@bundling
+def test_steps_per_execution_with_data_of_unknown_length(tmp_path):
+    model = classifier(steps_per_execution=4)
+    logger = kr.RegularizationLogger(tmp_path)
+    with pytest.warns(UserWarning, match="ran out of data"):
+        model.fit(batches(10)(), shuffle=False, verbose=0, callbacks=[logger])
+    assert steps(tmp_path) == [10]
+
+
+def test_early_end_of_an_epoch(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 6
+
+    logger = kr.RegularizationLogger(tmp_path)
+    fit(tmp_path, callbacks=[logger, Stop()])
+    assert steps(tmp_path) == [7]
+
+
+def test_gradient_accumulation(tmp_path):
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=5)
+    model = fit(tmp_path, classifier(optimizer=optimizer))
+    fit(tmp_path, model)
+    assert steps(tmp_path) == [10, 20, 30, 40]
+
+
+def test_continuing_the_same_model(tmp_path):
+    model = fit(tmp_path)
+    fit(tmp_path, model)
+    assert steps(tmp_path) == [10, 20, 30, 40]
+
+
+def test_resuming_from_a_file_with_an_overlap(tmp_path):
+    """A run is killed after epoch 3 and resumed from its checkpoint of epoch 2."""
+    model = fit(tmp_path / "log")
+    model.save(tmp_path / "model.keras")
+    fit(tmp_path / "log", model, epochs=1)
+    assert steps(tmp_path / "log") == [10, 20, 30]
+    fit(tmp_path / "log", keras.saving.load_model(tmp_path / "model.keras"))
+    assert steps(tmp_path / "log") == [10, 20, 30, 40]
+
+
+def test_resuming_with_weights_only(tmp_path):
+    weights = fit(tmp_path).get_weights()
+    model = classifier()
+    model.set_weights(weights)
+    fit(tmp_path, model, initial_epoch=2, epochs=4)
+    assert steps(tmp_path) == [10, 20, 30, 40]
+
+
+def test_a_new_optimizer_with_the_same_logger(tmp_path):
+    model, (x, y), logger = classifier(), data(), kr.RegularizationLogger(tmp_path)
+    for _ in range(2):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=4, verbose=0, callbacks=[logger])
+    assert steps(tmp_path) == [10, 20]
+
+
+def test_training_anew_into_the_same_folder_replaces_the_points(tmp_path):
+    fit(tmp_path, epochs=3)
+    fit(tmp_path, epochs=1)
+    assert steps(tmp_path) == [10]
+
+
+def test_loss_scaling_that_skips_updates(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    inner = keras.optimizers.SGD(0.01)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**40)
+    fit(tmp_path, classifier(optimizer=optimizer))
+    assert int(inner.iterations) < 20
+    assert steps(tmp_path) == [10, 20]

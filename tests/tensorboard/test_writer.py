@@ -1,0 +1,74 @@
+"""Event files, read by TensorBoard's own reader."""
+
+import os
+
+import numpy as np
+import pytest
+from event_files import read
+from tensorboard.compat.proto import summary_pb2
+
+from kerasreg.tensorboard import writer
+
+
+def scalar(tag, value):
+    summary = summary_pb2.Summary()
+    writer.add_scalar(summary, tag, value)
+    return summary
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, -3e-30, np.nan, np.inf, -np.inf, np.float64(2)])
+def test_scalars(tmp_path, value):
+    events = writer.EventWriter(tmp_path / "deep" / "folder", first_step=0)
+    events.write(7, scalar("a/b", value))
+    events.close()
+    ((step, logged),) = read(tmp_path / "deep" / "folder")["a/b"]
+    assert step == 7
+    np.testing.assert_allclose(logged, value, rtol=1e-7)
+
+
+def test_points_are_readable_before_the_file_is_closed(tmp_path):
+    events = writer.EventWriter(tmp_path, first_step=0)
+    events.write(1, scalar("a", 1.0))
+    assert read(tmp_path)["a"] == [(1, 1.0)]
+    events.close()
+
+
+def test_a_later_file_takes_over_from_its_first_step(tmp_path):
+    for first, count in ((0, 5), (3, 4), (7, 1)):
+        events = writer.EventWriter(tmp_path, first_step=first)
+        for step in range(first, first + count):
+            events.write(step, scalar("a", float(first)))
+        events.close()
+    assert read(tmp_path)["a"] == [(i, 0.0) for i in range(3)] + [(i, 3.0) for i in range(3, 7)] + [
+        (7, 7.0)
+    ]
+
+
+def test_histogram_and_text(tmp_path):
+    summary = summary_pb2.Summary()
+    buckets = np.array([[0.0, 1.0, 3.0], [1.0, 2.0, 4.0]])
+    writer.add_histogram(summary, "h", buckets)
+    writer.add_text(summary, "t", "**bold**")
+    events = writer.EventWriter(tmp_path, first_step=0)
+    events.write(0, summary)
+    events.close()
+    points = read(tmp_path)
+    np.testing.assert_array_equal(points["h"][0][1], buckets)
+    assert points["t"] == [(0, b"**bold**")]
+
+
+def test_failures_warn_once(tmp_path, monkeypatch):
+    events = writer.EventWriter(tmp_path, first_step=0)
+    events.write(1, scalar("a", 1.0))
+
+    def short_write(descriptor, data):
+        return len(data) - 1
+
+    monkeypatch.setattr(os, "write", short_write)
+    with pytest.warns(UserWarning, match="Cannot write the TensorBoard log.*No space left") as seen:
+        for step in range(2, 5):
+            events.write(step, scalar("a", 1.0))
+        events.close()
+    assert len([w for w in seen if "TensorBoard" in str(w.message)]) == 1
+    monkeypatch.undo()
+    assert read(tmp_path)["a"] == [(1, 1.0)]

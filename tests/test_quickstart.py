@@ -1,0 +1,30 @@
+"""The example that the README starts with, as a user runs it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from backends import BACKEND
+from event_files import read
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough for the example")
+def test_quickstart(tmp_path):
+    (tmp_path / "examples").mkdir()
+    script = shutil.copy(ROOT / "examples" / "quickstart.py", tmp_path / "examples")
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    rows = re.findall(r"^ +(\w+) +([\d.]+)% +([\d.]+)% +([\d.]+)%.*$", run.stdout, re.M)
+    table = {name: [float(cell) for cell in cells] for name, *cells in rows}
+    assert list(table) == ["none", "L1", "L2", "ElasticNet", "GroupLasso", "Dropout"]
+    for name, (train, test, gap) in table.items():
+        assert abs(train - test - gap) < 0.11
+        assert name == "none" or gap < table["none"][2], "each technique narrows the gap"
+        log = read(tmp_path / "tensorboard_logs" / "quickstart" / name)
+        assert len(log["all/sparsity"]) == 40
+    assert "tensorboard --logdir" in run.stdout
