@@ -2,6 +2,7 @@
 
 from kerasreg.callbacks import RegularizationLogger
 from kerasreg.layers import Dropout
+from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import L1, L2, ElasticNet, GroupLasso, Penalty
 from kerasreg.sparsity_report import sparsity_report
 
@@ -12,6 +13,7 @@ __all__ = [
     "L1",
     "L2",
     "Penalty",
+    "Proximal",
     "RegularizationLogger",
     "sparsity_report",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +28,14 @@ def invalid_value(argument: str, expected: str, received: Any, where: str = "") 
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a real Python or NumPy scalar (a boolean is not a number)."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    """Whether `value` is a real Python or NumPy scalar that a float can hold; no boolean is."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def check_non_negative(argument: str, value: Any) -> float:
@@ -52,17 +59,12 @@ def check_positive(argument: str, value: Any) -> float:
     return float(value)
 
 
-def check_positive_integer(argument: str, value: Any, otherwise: str = "") -> int:
-    """Returns `value` as an int, or raises; `otherwise` names what else is allowed."""
-    if not is_number(value) or not isinstance(value, numbers.Integral) or value < 1:
-        raise invalid_value(argument, f"{otherwise}a positive integer", value)
-    return int(value)
-
-
-def check_integer(argument: str, value: Any) -> int:
-    """Returns `value` as an int, or raises."""
-    if not is_number(value) or not isinstance(value, numbers.Integral):
-        raise invalid_value(argument, "an integer", value)
+def check_integer(
+    argument: str, value: Any, expected: str = "an integer", least: float = -math.inf
+) -> int:
+    """Returns `value` as an int, or raises if it is not `expected`, an integer of `least`."""
+    if not is_number(value) or not isinstance(value, numbers.Integral) or value < least:
+        raise invalid_value(argument, expected, value)
     return int(value)
 
 
@@ -89,3 +91,14 @@ def check_axis(argument: str, axis: int, shape: Sequence[int | None], where: str
             expected = "a tensor with at least one axis"
         raise invalid_value(argument, expected, axis, where)
     return axis % rank
+
+
+def check_pattern(argument: str, pattern: Any) -> re.Pattern[str]:
+    """Returns a regular expression compiled, or raises if it is none."""
+    try:
+        regex = re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise invalid_value(argument, f"a regular expression ({error})", pattern) from None
+    if not isinstance(regex.pattern, str):
+        raise invalid_value(argument, "a regular expression for strings", pattern)
+    return regex

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.regularizers import ALL_OBJECTS_DICT
+
+from kerasreg._tensors import to_numpy
 
 
 def register_regularizer_string(name: str, cls: type) -> None:
@@ -38,3 +41,41 @@ def track_metric(model: Any, metric: keras.metrics.Metric) -> None:
 def untrack_metric(model: Any, metric: keras.metrics.Metric) -> None:
     """Undoes `track_metric`."""
     model._metrics[:] = [other for other in model._metrics if other is not metric]
+
+
+def optimizer_slot(optimizer: Any, name: str, variable: Any) -> Any:
+    """The optimizer's own variable for a model variable, as the second moment of Adam.
+
+    Reason: `optimizer.variables` is a flat list that does not say what is what.
+    """
+    return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
+
+
+def loss_terms(model: Any, y: Any, y_pred: Any, sample_weight: Any) -> tuple[list[Any], list[Any]]:
+    """The terms that `Model.compute_loss` adds up: those of `compile`, and those of `losses`.
+
+    Reason: it returns their sum, from which a small term cannot be told any more.
+    """
+    compiled = []
+    if model._compile_loss is not None:
+        loss = model._compile_loss(y, y_pred, sample_weight)
+        compiled = [] if loss is None else [loss]
+    return compiled, [model._aggregate_additional_loss(loss) for loss in model.losses]
+
+
+def unscaled_for_distribution(loss: Any) -> Any:
+    """A loss as it is reported, not as one of several TensorFlow replicas contributes to it.
+
+    Reason: Keras divides by the number of replicas in `loss_terms`.
+    """
+    return unscale_loss_for_distribution(loss)
+
+
+def batches_seen(optimizer: Any) -> int:
+    """The number of batches that an optimizer has received gradients of.
+
+    Reason: `iterations` counts updates, and forgets the batches that only accumulate.
+    """
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return int(to_numpy(optimizer._iterations))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 Tensor: TypeAlias = Any
 """A tensor of the active backend, a NumPy array or a `keras.Variable`."""
+
+
+LONG_AXIS = 1024
 
 
 def to_accumulator(x: Tensor) -> Tensor:
@@ -21,10 +27,19 @@ def to_accumulator(x: Tensor) -> Tensor:
     return x if wide else ops.cast(x, "float32")
 
 
+def to_numpy(x: Tensor) -> npt.NDArray[Any]:
+    """The present value of a tensor or variable, without a copy where the backend allows it."""
+    # Not the variable itself: NumPy warns of it, and it may be spread over replicas.
+    x = ops.convert_to_tensor(x)
+    if hasattr(x, "detach"):  # PyTorch; NumPy has no bfloat16 of its own.
+        x = x.detach().cpu()
+        return np.asarray((x.float() if "bfloat16" in str(x.dtype) else x).numpy())
+    return np.asarray(ops.convert_to_numpy(x))
+
+
 def to_float(x: Tensor) -> float:
     """The present value of a scalar tensor or variable."""
-    # NumPy warns of a `keras.Variable` that is converted as such.
-    return float(keras.ops.convert_to_numpy(x.value if isinstance(x, keras.Variable) else x))
+    return float(to_numpy(x))
 
 
 def cast_like(x: Tensor, reference: Tensor) -> Tensor:
@@ -49,10 +64,33 @@ def slice_norms(x: Tensor, axis: int) -> Tensor:
     the square, and with the gradient `x / norm`, which is 0 and not NaN in a zero slice.
     """
     axes = slice_axes(len(x.shape), axis)
+    if 0 in x.shape:
+        shape = [1 if other in axes else size for other, size in enumerate(x.shape)]
+        return ops.zeros(shape, dtype=x.dtype)
     largest = ops.max(ops.abs(x), axis=axes, keepdims=True) if axes else ops.abs(x)
     usable = ops.logical_and(largest > 0, largest < float("inf"))
     # The scale is a constant of the formula: its own gradient cancels.
     scale = ops.stop_gradient(ops.where(usable, largest, ops.ones_like(largest)))
-    squares = ops.sum(ops.square(x / scale), axis=axes, keepdims=True)
+    squares = ops.square(x / scale)
+    for other in axes:
+        squares = accurate_sum(squares, other)
     zero = squares == 0
     return ops.where(zero, ops.zeros_like(squares), ops.sqrt(ops.where(zero, 1.0, squares))) * scale
+
+
+def accurate_sum(x: Tensor, axis: int) -> Tensor:
+    """Sum along an axis, which is kept as 1, in two stages where it is long.
+
+    TensorFlow adds up a million rows one after the other, which costs four digits of float32.
+    """
+    size = x.shape[axis]
+    if size is None or size <= LONG_AXIS:
+        return ops.sum(x, axis=axis, keepdims=True)
+    height = math.isqrt(size)
+    whole = size // height * height
+    blocks, rest = ops.split(x, [whole], axis=axis)
+    shape = [*x.shape[:axis], size // height, height, *x.shape[axis + 1 :]]
+    if any(other is None for other in shape):
+        return ops.sum(x, axis=axis, keepdims=True)
+    partial = ops.sum(ops.reshape(blocks, shape), axis=axis + 1)
+    return ops.sum(ops.concatenate([partial, rest], axis=axis), axis=axis, keepdims=True)

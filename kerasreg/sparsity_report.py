@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kerasreg.statistics import total_statistics, weight_statistics
-from kerasreg.weights import Weight, describe_regularizer, find_weights
+from kerasreg.weights import IN_THE_LOSS, Weight, describe_regularizer, find_weights
 
 COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "penalty")
 
@@ -139,10 +139,12 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
 
 
 def _penalty(weight: Weight) -> str:
-    if weight.regularizer is None:
-        return ""
-    name, strengths = describe_regularizer(weight.regularizer)
-    return f"{name}({strengths})" + ("" if weight.trainable else ", not in the loss: frozen")
+    """Each penalty in words, with its place unless that is the loss."""
+    words = []
+    for penalty, place in weight.penalties:
+        name, strengths = describe_regularizer(penalty)
+        words.append(f"{name}({strengths})" + ("" if place == IN_THE_LOSS else f", {place}"))
+    return "; ".join(words)
 
 
 def _align(cell: str, width: int, column: int) -> str:

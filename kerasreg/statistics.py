@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
+from kerasreg._tensors import to_numpy
 from kerasreg.weights import Weight
 
 # Blocks of this many elements stay in the cache; temporaries of a whole weight cost page faults.
@@ -142,11 +142,6 @@ class NonZeroHistogram:
             counts += np.bincount(index, minlength=BUCKETS)
         edges = np.linspace(-self._radius, self._radius, BUCKETS + 1)
         return np.stack([edges[:-1], edges[1:], counts], axis=1)
-
-
-def to_numpy(variable: Any) -> npt.NDArray[Any]:
-    """The present value of a variable as a NumPy array."""
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def _rows_by_unit(array: npt.NDArray[Any], unit_axes: tuple[int, ...] | None) -> npt.NDArray[Any]:

@@ -10,15 +10,29 @@ from typing import Any
 
 import keras
 
-from kerasreg._checks import invalid_value
+from kerasreg._checks import check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import to_float
+from kerasreg.optimizers import Proximal
+from kerasreg.penalty_map import match_penalties
 from kerasreg.regularizers import Penalty
+
+# Where a penalty acts, in words.
+IN_THE_LOSS = "in the loss"
+AFTER_THE_STEP = "after the step"
+FROZEN = "not at all: frozen"
 
 _TRANSPOSED_CONVOLUTIONS = (
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
     keras.layers.Conv3DTranspose,
+)
+_WITHOUT_UNITS = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Normalization,
+    keras.layers.PReLU,
 )
 _SEPARABLE_CONVOLUTIONS = (
     keras.layers.DepthwiseConv1D,
@@ -36,27 +50,39 @@ class Weight:
         variable: The `keras.Variable`.
         name: Its path without the model's own name, so that `sequential` and `sequential_1`
             share it; unique within the model.
-        trainable: Whether the model trains it now; Keras leaves out the penalty of a frozen one.
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
+        proximal_penalty: The penalty that the model's `Proximal` has for it, if any.
+        strength_scale: The variable that scales that penalty.
     """
 
     variable: Any
     name: str
-    trainable: bool
     unit_axes: tuple[int, ...] | None
+    proximal_penalty: Penalty | None = None
+    strength_scale: Any = None
 
     @property
-    def regularizer(self) -> Any:
-        """The regularizer that its layer gave it, or `None`."""
-        return self.variable.regularizer
+    def penalties(self) -> list[tuple[Any, str]]:
+        """Each penalty on the weight, and where it acts."""
+        acting = []
+        if self.variable.regularizer is not None:
+            # Keras leaves the penalty of a frozen weight out.
+            place = IN_THE_LOSS if self.variable.trainable else FROZEN
+            acting.append((self.variable.regularizer, place))
+        if self.proximal_penalty is not None:
+            acting.append((self.proximal_penalty, AFTER_THE_STEP))
+        return acting
 
     @property
-    def penalty_in_loss(self) -> float:
-        """What its regularizer adds to the loss at the present value; 0 if it is frozen."""
-        if self.regularizer is None or not self.trainable:
-            return 0.0
-        return to_float(self.regularizer(keras.ops.stop_gradient(self.variable.value)))
+    def penalty_value(self) -> float:
+        """What the penalties that act on it amount to at the present value."""
+        w = keras.ops.stop_gradient(self.variable.value)
+        acting = [(penalty, place) for penalty, place in self.penalties if place != FROZEN]
+        values = {place: to_float(keras.ops.sum(penalty(w))) for penalty, place in acting}
+        if self.proximal_penalty is not None:
+            values[AFTER_THE_STEP] *= to_float(self.strength_scale)
+        return sum(values.values())
 
 
 def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Weight]:
@@ -80,18 +106,24 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
     owners = {
         id(variable): layer for layer in all_layers(model) for variable in layer.variables
     }  # Parents come first, so that the layer itself has the last word.
-    trainable = {id(variable) for variable in model.trainable_weights}
     variables = {id(variable): variable for variable in model.weights}  # in order, each once
     chosen = [v for v in variables.values() if _is_numeric(v)]
     if pattern is not None:
         chosen = _filter(chosen, pattern)
     names = unique_names(_without_model_name(model, variable.path) for variable in chosen)
+    optimizer = _proximal(model)
+    proximal = {}
+    if optimizer is not None:  # by its patterns, as it may not be built before the first batch
+        matched = match_penalties(optimizer.penalty, model.trainable_variables)
+        ids = [id(variable) for variable in model.trainable_variables]
+        proximal = dict(zip(ids, matched, strict=True))
     return [
         Weight(
             variable=variable,
             name=name,
-            trainable=id(variable) in trainable,
             unit_axes=_unit_axes(owners[id(variable)], variable),
+            proximal_penalty=proximal.get(id(variable)),
+            strength_scale=optimizer.strength_scale if optimizer else None,
         )
         for variable, name in zip(chosen, names, strict=True)
     ]
@@ -121,16 +153,21 @@ def _short(value: Any) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
+def _proximal(model: Any) -> Proximal | None:
+    """The model's `Proximal`, also where a `LossScaleOptimizer` is around it."""
+    optimizer = getattr(model, "optimizer", None)
+    while optimizer is not None and not isinstance(optimizer, Proximal):
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return optimizer
+
+
 def _is_numeric(variable: Any) -> bool:
     dtype: str = keras.backend.standardize_dtype(variable.dtype)
     return dtype.startswith(("float", "bfloat", "int", "uint"))
 
 
 def _filter(variables: list[Any], pattern: str | re.Pattern[str]) -> list[Any]:
-    try:
-        regex = re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise invalid_value("weights", f"a regular expression ({error})", pattern) from None
+    regex = check_pattern("weights", pattern)
     chosen = [variable for variable in variables if regex.search(variable.path)]
     if not chosen:
         paths = "\n  ".join(variable.path for variable in variables)
@@ -154,7 +191,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
 def _unit_axes(layer: Any, variable: Any) -> tuple[int, ...] | None:
     rank = len(variable.shape)
-    if rank < 2 or "bias" in variable.name:
+    if rank < 2 or "bias" in variable.name or isinstance(layer, _WITHOUT_UNITS):
         return None
     if isinstance(layer, keras.layers.EinsumDense):
         return _einsum_unit_axes(layer.equation, rank)

@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["_checks", "_tensors", "_keras_internals", "prox"],
     ["regularizers", "layers"],
+    ["penalty_map", "optimizers"],
     ["weights", "dropout_rates", "statistics", "sparsity_report", "tensorboard"],
     ["callbacks"],
     ["__init__"],
@@ -66,7 +67,7 @@ def test_the_readme_shows_every_public_name_and_no_other():
     assert set(re.findall(r"\bkr\.([A-Za-z]\w*)", readme)) == set(kr.__all__)
 
 
-@pytest.mark.parametrize("module", ["regularizers", "layers", "callbacks"])
+@pytest.mark.parametrize("module", ["regularizers", "layers", "optimizers", "callbacks"])
 def test_public_names_are_mirrored(module):
     mirrored = getattr(kr, module)
     assert set(mirrored.__all__) <= set(kr.__all__)

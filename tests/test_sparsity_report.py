@@ -61,7 +61,7 @@ def test_frozen_weights_say_so():
     model = classifier()
     model.get_layer("first").trainable = False
     row = kr.sparsity_report(model, "first/kernel").rows[0]
-    assert row.penalty.endswith("not in the loss: frozen")
+    assert row.penalty.endswith("not at all: frozen")
 
 
 def test_filter_layer_and_big_model():

@@ -27,7 +27,7 @@ CASES = [
 
 def make_weight(value, unit_axes=None, dtype="float32"):
     variable = keras.Variable(np.asarray(value), dtype=dtype, name="w")
-    return Weight(variable, "w", True, unit_axes)
+    return Weight(variable, "w", unit_axes)
 
 
 def sparse_values(shape, seed=0):

@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from backends import to_numpy
 from models import Subclassed, kitchen_sink
 
 import kerasreg as kr
@@ -74,10 +75,25 @@ def test_frozen_layers_are_found_but_their_penalty_is_not_in_the_loss():
     layer = keras.layers.Dense(2, kernel_regularizer=kr.L1(0.1), name="frozen")
     model = keras.Sequential([keras.Input((3,)), layer])
     kernel, bias = find_weights(model)
-    assert kernel.penalty_in_loss > 0 and bias.penalty_in_loss == 0
+    assert kernel.penalty_value > 0 and bias.penalty_value == 0
     layer.trainable = False
     kernel, _ = find_weights(model)
-    assert not kernel.trainable and kernel.penalty_in_loss == 0 and model.losses == []
+    assert kernel.penalties[0][1].endswith("frozen")
+    assert kernel.penalty_value == 0 and model.losses == []
+
+
+def test_normalisation_and_activation_weights_have_no_units():
+    inputs = keras.Input((3, 4))
+    x = keras.layers.LayerNormalization(axis=(1, 2))(keras.layers.PReLU()(inputs))
+    assert {weight.unit_axes for weight in find_weights(keras.Model(inputs, x))} == {None}
+
+
+def test_a_regularizer_that_returns_a_vector_is_summed():
+    layer = keras.layers.Dense(2, kernel_regularizer=lambda w: keras.ops.sum(w * w, axis=0))
+    model = keras.Sequential([keras.Input((3,)), layer])
+    kernel, _ = find_weights(model)
+    expected = np.sum(to_numpy(layer.kernel.value) ** 2)
+    np.testing.assert_allclose(kernel.penalty_value, expected, rtol=1e-6)
 
 
 def test_the_models_own_name_is_left_out():

@@ -12,10 +12,12 @@ import keras
 
 from kerasreg._checks import (
     check_bool,
+    check_integer,
     check_non_negative,
-    check_positive_integer,
+    check_pattern,
     invalid_value,
 )
+from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.loss_split import LossSplit
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.tensorboard.run import Run
@@ -42,12 +44,13 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     configuration. A weight is named by its path without the model's own name.
 
     `data_loss` and `penalty` are means over the batches of the epoch, as Keras's `loss` is, so
-    `data_loss + penalty == loss`. The weights change meanwhile: `regularization_loss` is the
-    penalty at the weights as they are now. The split is logged only where it is exact; a model
-    with a `train_step` of its own is logged without.
+    `data_loss + penalty == loss`; the penalty is all that layers add to the loss, with penalties
+    on activities and `add_loss`. The weights change meanwhile: `regularization_loss` is that of
+    the weights as they are now, in the loss and by `Proximal`. The split is logged only where it
+    is exact; a model with a `train_step` of its own is logged without.
 
     The totals also go into `logs`, under the same names without `all/`, for `History`,
-    `CSVLogger`, `EarlyStopping(monitor="sparsity")` and the progress bar: put this callback
+    `CSVLogger`, `EarlyStopping("sparsity", mode="max")` and the progress bar: put this callback
     before those that read them.
 
     Logging never changes the training and never stops it: where the log cannot be written there
@@ -88,7 +91,10 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
             raise invalid_value("log_dir", "a path", log_dir)
         if update_freq != "epoch":
-            update_freq = check_positive_integer("update_freq", update_freq, '"epoch" or ')
+            expected = '"epoch" or a positive integer'
+            update_freq = check_integer("update_freq", update_freq, expected, least=1)
+        if weights is not None:
+            weights = check_pattern("weights", weights)
         self.log_dir = os.fspath(log_dir)
         self.update_freq = update_freq
         self.weights = weights
@@ -108,6 +114,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     def set_model(self, model: Any) -> None:
         """Takes the model to log; raises if `weights` matches none of its weights."""
+        if model is not self._model:  # another model is another run
+            self.close()
+            self._steps = StepCounter()
         super().set_model(model)
         if model is not None and model.built:
             find_weights(model, self.weights)
@@ -116,21 +125,25 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Logs the weights as they are now, in a training loop of your own.
 
         Args:
-            step: Number of training batches so far.
+            step: Number of training batches so far; an integer, or a scalar tensor or variable
+                like `optimizer.iterations`.
 
         Returns:
             The totals: `sparsity`, `regularization_loss` and the others.
         """
-        self._steps.step = step
-        self._open()
-        self._guard(self._log, {})
+        if isinstance(step, keras.Variable) or keras.ops.is_tensor(step):
+            step = to_numpy(step).item()
+        self._steps.step = check_integer("step", step, "a non-negative integer", least=0)
+        self._open(first_step=step)
+        self._guard(self._write, {})
         return dict(self._totals)
 
     def close(self) -> None:
         """Closes the event file, in a training loop of your own."""
         if self._run is not None:
             self._run.close()
-            self._run = None
+        self._run = None
+        self._totals = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Prepares the model's steps to tell data loss and penalty apart."""
@@ -142,6 +155,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Finds the global step, and opens the event file in the first epoch."""
         self._guard(self._steps.begin_epoch, self.model, epoch, self.params or {})
         self._split.begin_epoch()
+        self._logged_step = -1
         if self.model.built:  # A subclassed model may be built by its first batch only.
             self._open()
 
@@ -149,12 +163,14 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Logs every `update_freq` batches."""
         before = self._steps.step
         self._steps.end_batch(batch)
+        self._open()
         if isinstance(self.update_freq, int):
+            losses: dict[str, float] = {}
             if self._steps.step // self.update_freq > before // self.update_freq:
-                self._open()
-                self._guard(self._log, logs or {})
+                self._guard(self._read_split, losses, logs or {})
+                self._guard(self._write, losses)
             if logs is not None:
-                logs.update(self._totals)
+                logs.update({**self._totals, **losses})
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Reads the training loss's parts before a validation starts its own."""
@@ -169,40 +185,45 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self._guard(self._split.end_epoch)
         self._guard(self._steps.end_epoch, self.model)
         self._open()
-        self._guard(self._log, logs or {})
-        if logs is not None:
-            logs.update(self._totals)
+        losses: dict[str, float] = {}
+        self._guard(self._read_split, losses, logs or {})
+        if self._steps.step != self._logged_step:
+            self._guard(self._write, losses)
+        else:  # by the last batch; only the validation is new
+            self._guard(self._write_validation, losses)
+        if logs is not None and not self._failed:
+            logs.update({**self._totals, **losses})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Gives the model its own steps back and closes the event file."""
-        self._try(self._split.end_fit)
+        self._try(self._split.end_fit, self.model)
         self._try(self.close)
 
-    def _open(self) -> None:
+    def _open(self, first_step: int | None = None) -> None:
         """Opens the run before its first point; raises if `weights` matches nothing."""
         if self._run is None and not self._failed:
-            self._guard(self._start, find_weights(self.model, self.weights))
+            start = self._steps.epoch_start
+            first_step = (start + 1 if start else 0) if first_step is None else first_step
+            self._guard(self._start, find_weights(self.model, self.weights), first_step)
 
-    def _start(self, weights: Sequence[Weight]) -> None:
+    def _start(self, weights: Sequence[Weight], first_step: int) -> None:
         self._run = Run(
-            self.log_dir, self.model, weights, self._steps.step, self.threshold, self.histograms
+            self.log_dir, self.model, weights, first_step, self.threshold, self.histograms
         )
 
-    def _log(self, logs: Mapping[str, Any]) -> None:
-        model, step = self.model, self._steps.step  # On JAX, `self.model` brings the state up.
-        losses = self._split.split(logs)
-        charts = dict(losses)
-        for prefix in ("", "val_"):
-            if f"{prefix}data_loss" in losses:
-                charts[f"{prefix}total_loss"] = float(logs[f"{prefix}loss"])
+    def _read_split(self, losses: dict[str, float], logs: Mapping[str, Any]) -> None:
+        if self.model is not None:  # On JAX, this brings weights and metrics up to date.
+            losses.update(self._split.split(logs))
+
+    def _write(self, losses: Mapping[str, float]) -> None:
         assert self._run is not None
-        if step == self._logged_step:
-            new = {k: v for k, v in charts.items() if k.startswith("val_")}
-            self._run.add(step, new)
-            self._totals.update(losses)
-        else:
-            self._totals = {**self._run.log(model, step, charts), **losses}
-        self._logged_step = step
+        self._totals = self._run.log(self.model, self._steps.step, losses)
+        self._logged_step = self._steps.step
+
+    def _write_validation(self, losses: Mapping[str, float]) -> None:
+        assert self._run is not None
+        validation = {name: value for name, value in losses.items() if name.startswith("val_")}
+        self._run.add(self._steps.step, validation)
 
     def _guard(self, action: Callable[..., None], *args: Any) -> None:
         """Runs a part of the logging, unless one has failed before."""
@@ -219,5 +240,5 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             warnings.warn(
                 f"RegularizationLogger failed in `{action.__name__}` and logs no more in this "
                 f"run; training goes on. {type(error).__name__}: {error}",
-                stacklevel=4,
+                stacklevel=2,
             )

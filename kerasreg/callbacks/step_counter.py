@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kerasreg._tensors import to_float
+from kerasreg._keras_internals import batches_seen
 
 
 class StepCounter:
@@ -20,8 +20,8 @@ class StepCounter:
     def __init__(self) -> None:
         self.step = 0
         self._fit_begins = True
-        self._epoch_start = 0
-        self._epoch_updates = 0
+        self.epoch_start = 0
+        self._batches_before = 0
         self._epoch_length: int | None = None
 
     def begin_fit(self) -> None:
@@ -31,14 +31,14 @@ class StepCounter:
     def begin_epoch(self, model: Any, epoch: int, params: Mapping[str, Any]) -> None:
         """Starts an epoch; the first of a `fit` continues where the model's training stopped."""
         self._epoch_length = params.get("steps")
-        self._epoch_updates = _updates(model)
+        self._batches_before = _batches(model)
         if self._fit_begins:
             self._fit_begins = False
             by_epochs = epoch * (self._epoch_length or 0)
-            # A loaded optimizer knows its updates, and `initial_epoch` tells where only weights
+            # A loaded optimizer knows its batches, and `initial_epoch` tells where only weights
             # were loaded. A logger that is used again goes on, even with a new optimizer.
-            self.step = max(self.step, self._epoch_updates, by_epochs)
-        self._epoch_start = self.step
+            self.step = max(self.step, self._batches_before, by_epochs)
+        self.epoch_start = self.step
 
     def end_batch(self, batch: int) -> None:
         """Takes note of the index, within the epoch, of the last batch of an execution."""
@@ -46,23 +46,17 @@ class StepCounter:
         if self._epoch_length is not None:
             batches = min(batches, self._epoch_length)
         # Asynchronous executions may report out of order.
-        self.step = max(self.step, self._epoch_start + batches)
+        self.step = max(self.step, self.epoch_start + batches)
 
     def end_epoch(self, model: Any) -> None:
         """Corrects the last execution of an epoch of unknown length, which may be short."""
         if self._epoch_length is None:
-            excess = self.step - self._epoch_start - (_updates(model) - self._epoch_updates)
+            excess = self.step - self.epoch_start - (_batches(model) - self._batches_before)
             if 0 < excess < model.steps_per_execution:
                 self.step -= excess
 
 
-def _updates(model: Any) -> int:
+def _batches(model: Any) -> int:
     """The number of batches that the model's optimizer has seen."""
     optimizer = getattr(model, "optimizer", None)
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        return 0
-    batches = int(to_float(optimizer.iterations))
-    while optimizer is not None:
-        batches *= getattr(optimizer, "gradient_accumulation_steps", None) or 1
-        optimizer = getattr(optimizer, "inner_optimizer", None)
-    return batches
+    return batches_seen(optimizer) if isinstance(optimizer, keras.optimizers.Optimizer) else 0

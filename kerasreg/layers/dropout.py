@@ -80,19 +80,16 @@ class Dropout(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Drops units in training; scales as `scaling` says."""
-        self._check_fits(inputs.shape)
         if self.rate == 0:
             return inputs
         keep = 1.0 - self.rate
         if not training:
-            return inputs if self.scaling == "training" else inputs * keep
-        # In float32 for every policy: float16 has too few values between 0 and 1. They are all
-        # below 1, so that a rate of 1 keeps nothing.
-        uniform = keras.random.uniform(
-            self._mask_shape(inputs), dtype="float32", seed=self.seed_generator
-        )
+            if self.scaling == "training":
+                return inputs
+            return inputs * keep if keep > 0 else ops.zeros_like(inputs)
+        self._check_fits(inputs.shape)
         scaled = inputs / keep if self.scaling == "training" and keep > 0 else inputs
-        return ops.where(uniform >= self.rate, scaled, ops.zeros_like(inputs))
+        return ops.where(self._mask(inputs), scaled, ops.zeros_like(inputs))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the input; raises if `noise_shape` does not fit it."""
@@ -109,20 +106,23 @@ class Dropout(keras.layers.Layer):  # type: ignore[misc]
         }
         return {**super().get_config(), **config}
 
-    def _mask_shape(self, inputs: Tensor) -> tuple[Any, ...]:
-        sizes = tuple(ops.shape(inputs))
-        noise_shape = self.noise_shape or (None,) * len(sizes)
-        return tuple(
-            size if noise is None else noise for noise, size in zip(noise_shape, sizes, strict=True)
-        )
+    def _mask(self, inputs: Tensor) -> Tensor:
+        """Which units to keep; the same as those of `keras.layers.Dropout` for the same seed."""
+        # In float32 for every policy: float16 has too few values between 0 and 1.
+        ones = ops.ones_like(inputs, dtype="float32")
+        drawn = keras.random.dropout(ones, self.rate, self.noise_shape, self.seed_generator)
+        return ops.stop_gradient(drawn) > 0  # NaN, as 0/0 at a rate of 1, is not
 
     def _check_fits(self, input_shape: Any) -> None:
         if self.noise_shape is None:
             return
         shape = tuple(input_shape)
-        fits = len(self.noise_shape) == len(shape) and all(
+        # Without `None` a shorter one is broadcast, as everywhere; `None` counts from the left.
+        missing = len(shape) - len(self.noise_shape)
+        padded = (1,) * (0 if None in self.noise_shape else missing) + self.noise_shape
+        fits = len(padded) == len(shape) and all(
             noise in (None, 1) or size is None or noise == size
-            for noise, size in zip(self.noise_shape, shape, strict=True)
+            for noise, size in zip(padded, shape, strict=True)
         )
         if not fits:
             raise _invalid(

@@ -67,6 +67,30 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         wide = to_accumulator(w)
         return cast_like(self._prox(wide, cast_like(ops.convert_to_tensor(step), wide)), w)
 
+    def remember(self, w: Tensor) -> Any:
+        """What `update` has to know of the weight as it was before the optimizer's update.
+
+        Args:
+            w: Weight before the update.
+
+        Returns:
+            A tensor that `update` receives, or `None`.
+        """
+        return None
+
+    def update(self, w: Tensor, step: Tensor, memory: Any) -> Tensor:
+        """The weight after the optimizer's update and this penalty: `prox(w, step)`.
+
+        Args:
+            w: Weight after the optimizer's update.
+            step: Non-negative scalar, or tensor of the shape of `w`.
+            memory: What `remember` returned before the update.
+
+        Returns:
+            A tensor of the shape and dtype of `w`.
+        """
+        return self.prox(w, step)
+
     def subdifferential_distance(self, w: Tensor, grad: Tensor) -> Tensor:
         """Distance from optimality, `dist(-grad, subdifferential(w))`.
 

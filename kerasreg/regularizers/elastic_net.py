@@ -8,9 +8,9 @@ from keras import ops
 
 from kerasreg._checks import (
     check_fraction,
+    check_integer,
     check_non_negative,
     check_positive,
-    check_positive_integer,
 )
 from kerasreg._tensors import Tensor, magnitude
 from kerasreg.prox import soft_threshold
@@ -70,7 +70,7 @@ class ElasticNet(Penalty):
         """
         alpha = check_non_negative("alpha", alpha)
         l1_ratio = check_fraction("l1_ratio", l1_ratio)
-        n_outputs = check_positive_integer("n_outputs", n_outputs)
+        n_outputs = check_integer("n_outputs", n_outputs, "a positive integer", least=1)
         return cls(alpha / n_outputs, 2.0 * l1_ratio, 1.0 - l1_ratio)
 
     @classmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from kerasreg._checks import check_axis, check_bool, check_integer
-from kerasreg._tensors import Tensor, slice_axes, slice_norms, to_accumulator
+from kerasreg._tensors import Tensor, accurate_sum, slice_axes, slice_norms, to_accumulator
 from kerasreg.prox import group_soft_threshold, soft_threshold
 from kerasreg.regularizers.base import Penalty, register_penalty
 
@@ -71,7 +71,8 @@ class GroupLasso(Penalty):
 
     def _value(self, w: Tensor) -> Tensor:
         axis = self._axis_of(w)
-        return self._group_strength(w, axis) * ops.sum(slice_norms(w, axis))
+        norms = ops.reshape(slice_norms(w, axis), (-1,))
+        return self._group_strength(w, axis) * ops.sum(accurate_sum(norms, 0))
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         axis = self._axis_of(w)

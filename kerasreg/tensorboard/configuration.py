@@ -21,7 +21,8 @@ def configuration_page(model: Any, weights: Sequence[Weight]) -> str:
     Returns:
         The page.
     """
-    pages = [_table(("weight", "shape", "penalty", "strength"), map(_weight_row, weights))]
+    rows = [row for weight in weights for row in _weight_rows(weight)]
+    pages = [_table(("weight", "shape", "penalty", "strength", "acts"), rows)]
     activities = [
         (name_of_layer(model, layer), *describe_regularizer(layer.activity_regularizer))
         for layer in all_layers(model)
@@ -35,13 +36,13 @@ def configuration_page(model: Any, weights: Sequence[Weight]) -> str:
     return "\n\n".join(pages)
 
 
-def _weight_row(weight: Weight) -> tuple[str, ...]:
-    name, strength = "", ""
-    if weight.regularizer is not None:
-        name, strength = describe_regularizer(weight.regularizer)
-        name += "" if weight.trainable else " (frozen, not in the loss)"
+def _weight_rows(weight: Weight) -> list[tuple[str, ...]]:
     shape = " × ".join(map(str, weight.variable.shape))
-    return (weight.variable.path, shape, name, strength)
+    rows: list[tuple[str, ...]] = [
+        (weight.variable.path, shape, *describe_regularizer(penalty), place)
+        for penalty, place in weight.penalties
+    ]
+    return rows or [(weight.variable.path, shape, "", "", "")]
 
 
 def _table(header: Sequence[str], rows: Any) -> str:

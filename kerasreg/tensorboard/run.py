@@ -34,7 +34,7 @@ class Run:
         log_dir: Folder of the run.
         model: The model.
         weights: Those of its weights that are logged.
-        step: Training batches that the model has seen so far.
+        first_step: First step that will be logged.
         threshold: Magnitude below which a weight counts as near zero.
         histograms: Whether to write histograms.
     """
@@ -44,18 +44,17 @@ class Run:
         log_dir: str | os.PathLike[str],
         model: Any,
         weights: Sequence[Weight],
-        step: int,
+        first_step: int,
         threshold: float,
         histograms: bool,
     ) -> None:
         self._weights = weights
         self._threshold = threshold
         self._histograms = [NonZeroHistogram() for _ in weights] if histograms else []
-        # The point at `step` itself belongs to the run that this one continues.
-        self._writer = EventWriter(log_dir, first_step=step + 1 if step else 0)
+        self._writer = EventWriter(log_dir, first_step)
         page = summary_pb2.Summary()
         add_text(page, "configuration", configuration_page(model, weights))
-        self._writer.write(step, page)
+        self._writer.write(first_step, page)
 
     def log(self, model: Any, step: int, losses: Mapping[str, float]) -> dict[str, float]:
         """Measures the weights as they are and writes a point to every chart.
@@ -63,7 +62,7 @@ class Run:
         Args:
             model: The model.
             step: Training batches that the model has seen.
-            losses: Further totals to write.
+            losses: Data loss and penalty, where they are known.
 
         Returns:
             The totals of the weights.
@@ -72,13 +71,13 @@ class Run:
         parts, penalties = [], []
         for weight in self._weights:
             parts.append(weight_statistics(weight, self._threshold))
-            penalties.append(weight.penalty_in_loss)
+            penalties.append(weight.penalty_value)
             _add_weight(summary, weight, parts[-1], penalties[-1])
         totals = {
             **_measures(total_statistics(parts)),
             "regularization_loss": sum(penalties),
         }
-        _add_totals(summary, {**totals, **losses, **_learning_rate(model)})
+        _add_totals(summary, {**totals, **_with_sums(losses), **_learning_rate(model)})
         for name, rate in dropout_rates(model).items():
             add_scalar(summary, f"dropout_rate/{name}", rate)
         for weight, histogram in zip(self._weights, self._histograms, strict=False):
@@ -90,7 +89,7 @@ class Run:
     def add(self, step: int, losses: Mapping[str, float]) -> None:
         """Writes totals that became known after the point at `step` was written."""
         summary = summary_pb2.Summary()
-        _add_totals(summary, losses)
+        _add_totals(summary, _with_sums(losses))
         self._writer.write(step, summary)
 
     def close(self) -> None:
@@ -100,6 +99,16 @@ class Run:
 
 def _measures(statistics: Statistics) -> dict[str, float]:
     return {name: getattr(statistics, name) for name in MEASURES}
+
+
+def _with_sums(losses: Mapping[str, float]) -> dict[str, float]:
+    """The parts of the losses and their sums, as `total_loss` and `val_total_loss`."""
+    sums = {
+        f"{prefix}total_loss": losses[f"{prefix}data_loss"] + losses[f"{prefix}penalty"]
+        for prefix in ("", "val_")
+        if f"{prefix}data_loss" in losses
+    }
+    return {**losses, **sums}
 
 
 def _add_totals(summary: summary_pb2.Summary, totals: Mapping[str, float]) -> None:
@@ -113,7 +122,7 @@ def _add_weight(
     for name, value in _measures(statistics).items():
         if name != "dead_units" or statistics.units:
             add_scalar(summary, f"{name}/{weight.name}", value)
-    if weight.regularizer is not None:
+    if weight.penalties:
         add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
 
 

@@ -142,8 +142,9 @@ def test_configuration_page(run):
     ((step, page),) = points["configuration"]
     assert step == 0
     page = page.decode()
-    assert "| classifier/first/kernel | 6 × 16 | ElasticNet | alpha=0.5, l1=0.01, l2=0.01 |" in page
-    assert "| classifier/last/kernel | 8 × 3 | keras.L1L2 | l1=0.01, l2=0.01 |" in page
+    first = "| classifier/first/kernel | 6 × 16 | ElasticNet | alpha=0.5, l1=0.01, l2=0.01 |"
+    last = "| classifier/last/kernel | 8 × 3 | keras.L1L2 | l1=0.01, l2=0.01 |"
+    assert f"{first} in the loss |" in page and f"{last} in the loss |" in page
     assert "| first | L1 | l1=0.01 |" in page
     assert "| drop | 0.25 |" in page
 

@@ -182,37 +182,6 @@ def test_beside_keras_tensorboard(tmp_path):
     assert len(read(tmp_path / "validation")["epoch_data_loss"]) == 3
 
 
-def test_own_training_loop(tmp_path):
-    model = classifier()
-    logger = kr.RegularizationLogger(tmp_path)
-    logger.set_model(model)
-    x, y = data()
-    for step in range(1, 4):
-        model.train_on_batch(x, y)
-        totals = logger.log(step)
-        assert totals["sparsity"] == kr.sparsity_report(model).total.sparsity
-    logger.close()
-    points = read(tmp_path)
-    assert [step for step, _ in points["all/sparsity"]] == [1, 2, 3]
-    np.testing.assert_allclose(points["all/l2_norm"][-1][1], totals["l2_norm"], rtol=1e-6)
-    assert "all/data_loss" not in points  # the logger has not seen the loop's loss
-
-
-class OwnStep(keras.Sequential):
-    """A model whose loss only it knows."""
-
-    def test_step(self, *args):
-        return super().test_step(*args)
-
-
-def test_a_model_with_its_own_steps_is_logged_without_the_split(tmp_path):
-    model = OwnStep([keras.Input((6,)), keras.layers.Dense(3, kernel_regularizer=kr.L1(0.1))])
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    history = fit(model, kr.RegularizationLogger(tmp_path))
-    assert "data_loss" not in history and "val_data_loss" not in history
-    assert len(history["regularization_loss"]) == 3
-
-
 def test_a_subclassed_model(tmp_path):
     model = Subclassed()
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -328,6 +297,34 @@ def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch
     assert logged.metrics_names == plain.metrics_names
 
 
+TWO_REPLICAS = """
+    import sys
+    import numpy as np
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    import keras, kerasreg as kr
+    from models import classifier, data
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = classifier()
+    x, y = data()
+    logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
+    arguments = {"validation_data": (x, y), "callbacks": [logger]}
+    history = model.fit(x, y, 8, epochs=2, verbose=0, **arguments).history
+    for prefix in ("", "val_"):
+        data_loss, penalty = (np.array(history[prefix + k]) for k in ("data_loss", "penalty"))
+        np.testing.assert_allclose(data_loss + penalty, history[prefix + "loss"], rtol=1e-6)
+        np.testing.assert_allclose(data_loss, history[prefix + "entropy"], rtol=1e-5)
+    assert history["sparsity"][-1] == kr.sparsity_report(model).total.sparsity
+"""
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
+def test_two_replicas(tmp_path):
+    in_process(TWO_REPLICAS, tmp_path)
+    assert steps(tmp_path) == list(range(1, 11))
+
+
 NO_TENSORFLOW = """
     import sys
     import numpy as np
@@ -354,6 +351,12 @@ def test_files_are_closed(tmp_path):
         warnings.simplefilter("error", ResourceWarning)
         fit(classifier(), kr.RegularizationLogger(tmp_path))
         gc.collect()
+
+
+@pytest.mark.parametrize("pattern", ["(", 3, b"kernel", ["kernel"]])
+def test_bad_pattern(pattern):
+    with pytest.raises(ValueError, match="argument `weights`. Expected a regular expression"):
+        kr.RegularizationLogger("log", weights=pattern)
 
 
 @pytest.mark.parametrize("update_freq", [0, -1, 1.5, "batch", None, True])

@@ -180,6 +180,23 @@ def test_group_norms_stay_in_range(scale):
     )
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("shape", "axis"), [((300_001, 4), -1), ((50_000, 8), 0), ((70_000,), 0)])
+def test_long_axes_keep_all_digits(shape, axis, mode):
+    w = np.random.default_rng(0).normal(size=shape).astype("float32")
+    penalty = kr.GroupLasso(0.1, axis=axis)
+    for values in (w, np.ones_like(w)):
+        value = in_mode(mode, penalty)(keras.ops.convert_to_tensor(values))
+        np.testing.assert_allclose(to_numpy(value), references.value(penalty, values), rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_empty_weights(penalty):
+    w = np.zeros((0, 3), "float32")
+    assert float(to_numpy(penalty(w))) == 0
+    assert to_numpy(penalty.prox(w, 1.0)).shape == (0, 3)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("penalty", [p for p in PENALTIES if "0.0)" not in repr(p)])
 def test_broken_weights_show_in_the_value(penalty, bad):
@@ -235,7 +252,19 @@ def test_penalties_are_immutable():
         kr.L1(0.1).l1 = 0.2
 
 
-BAD_STRENGTHS = [-1, -1e-9, np.nan, np.inf, True, "0.1", None, [0.1], np.array(0.1), np.ones(2)]
+BAD_STRENGTHS = [
+    -1,
+    10**400,
+    -1e-9,
+    np.nan,
+    np.inf,
+    True,
+    "0.1",
+    None,
+    [0.1],
+    np.array(0.1),
+    np.ones(2),
+]
 
 
 @pytest.mark.parametrize("bad", BAD_STRENGTHS, ids=repr)

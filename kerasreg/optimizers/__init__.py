@@ -1,0 +1,5 @@
+"""Optimizer wrappers."""
+
+from kerasreg.optimizers.proximal import Proximal
+
+__all__ = ["Proximal"]

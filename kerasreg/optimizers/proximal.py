@@ -1,0 +1,234 @@
+"""The optimizer wrapper that makes zeros exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._tensors import Tensor, to_accumulator
+from kerasreg.optimizers.checks import check_inner_optimizer, check_penalty, check_target
+from kerasreg.optimizers.steps import momentum_of, step_function
+from kerasreg.penalty_map import match_penalties
+from kerasreg.regularizers import Penalty
+
+
+@dataclass
+class _Target:
+    """A weight with its penalty, and the sum of its steps where the optimizer has momentum."""
+
+    variable: Any
+    penalty: Penalty
+    total_step: Any = None
+
+
+class _Targets:
+    """Keeps the targets out of Keras's sight, which would track the weights as its own."""
+
+    def __init__(self, targets: Sequence[_Target]) -> None:
+        self.all = tuple(targets)
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Applies penalties after each update of an optimizer, so that zeros are exact.
+
+    After the inner optimizer's update each mapped weight becomes `penalty.prox(w, step)`, where
+    `step` is how far the optimizer moves that weight for a gradient of one. In this metric the
+    fixed points are those of loss + penalty for every supported optimizer. With the learning rate
+    in place of the step, as after plain gradient descent, they are not: on the diabetes data the
+    lasso's coefficients are then wrong by 0.36 after Adam, and by 4e-8 with the step.
+
+    Sources: Parikh & Boyd, Proximal Algorithms, 2014; Yun, Lozano & Yang, Adaptive Proximal
+    Gradient Methods for Structured Neural Networks, 2021.
+
+    Args:
+        inner_optimizer: SGD, Adam, AdamW, Nadam, Adamax, RMSprop or Adagrad, not yet built.
+        penalty: A `Penalty` for all kernels (weights of rank 2 or more that are not biases), or a
+            dict from regular expressions, which must match the whole `variable.path`, to
+            penalties.
+        name: Name of the optimizer.
+
+    Attributes:
+        strength_scale: A variable that multiplies the strength of all penalties. Assign to it
+            between steps; nothing is compiled anew, and it is saved with the optimizer.
+
+    Raises:
+        ValueError: If the optimizer or a penalty is not supported; when the optimizer is built,
+            if a pattern matches nothing, two match one weight, a weight has a constraint, or its
+            layer already has a penalty with a kink.
+
+    Example:
+    >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(1e-3), kerasreg.L1(1e-4))
+    >>> model.compile(optimizer, "sparse_categorical_crossentropy")
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        penalty: Penalty | Mapping[str, Penalty],
+        name: str | None = None,
+    ) -> None:
+        check_inner_optimizer(inner_optimizer)
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner_optimizer
+        self.penalty = check_penalty(penalty)
+        self._step = step_function(inner_optimizer)
+        self._momentum = momentum_of(inner_optimizer)
+        self._strength_scale = self.add_variable(
+            (), initializer="ones", dtype="float32", name="strength_scale"
+        )
+        self._targets = _Targets(())
+
+    @property
+    def strength_scale(self) -> Any:
+        """The variable that multiplies the strength of all penalties."""
+        return self._strength_scale
+
+    @strength_scale.setter
+    def strength_scale(self, value: float) -> None:
+        self._strength_scale.assign(value)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Finds the weights of each penalty and makes the variables of both optimizers."""
+        if self.built:
+            return
+        penalties = match_penalties(self.penalty, variables)
+        targets = [
+            _Target(variable, penalty)
+            for variable, penalty in zip(variables, penalties, strict=True)
+            if penalty is not None
+        ]
+        for target in targets:
+            check_target(target.variable)
+        if self._momentum:
+            self._add_total_steps(targets)
+        self._targets = _Targets(targets)
+        self.inner_optimizer.build(variables)
+        super().build(variables)
+
+    def _add_total_steps(self, targets: Sequence[_Target]) -> None:
+        """With momentum, steps add up as the gradients do: one number, or one a weight."""
+        if isinstance(self.inner_optimizer, keras.optimizers.SGD):
+            shared = self.add_variable((), dtype="float32", name="total_step")
+        for target in targets:
+            if isinstance(self.inner_optimizer, keras.optimizers.SGD):
+                target.total_step = shared
+            else:
+                target.total_step = self.add_variable_from_reference(
+                    target.variable, name="total_step"
+                )
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Updates the weights with the inner optimizer, then applies the penalties."""
+        if not self.built:
+            if trainable_variables is None:
+                raise ValueError(
+                    "When passing `grads` without `variables`, the optimizer must already be "
+                    "built. Call `optimizer.build(trainable_variables)` first."
+                )
+            self.build(list(trainable_variables))
+        variables = (
+            self._trainable_variables
+            if trainable_variables is None
+            else (list(trainable_variables))
+        )
+        inner = self.inner_optimizer
+        moved = {
+            self._var_key(v) for v, grad in zip(variables, grads, strict=True) if grad is not None
+        }
+        targets = [t for t in self._targets.all if self._var_key(t.variable) in moved]
+        # Read before the update, which advances a schedule; copied, as torch updates in place.
+        rate = ops.copy(to_accumulator(inner.learning_rate))
+        updates = ops.copy(ops.convert_to_tensor(inner.iterations))
+        memories = [t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets]
+        inner.apply(grads, variables)
+        self._apply_penalties(targets, memories, rate, updates)
+
+    def _apply_penalties(
+        self, targets: Sequence[_Target], memories: Sequence[Any], rate: Tensor, updates: Tensor
+    ) -> None:
+        inner = self.inner_optimizer
+        count = ops.convert_to_tensor(inner.iterations)
+        # While gradients only accumulate there is no update, and a step of 0 leaves all as it is.
+        happened = ops.cast(count > updates, "float32")
+        count = ops.cast(count, "float32")
+        assert self._step is not None
+        totals: dict[int, Tensor] = {}
+        for target, memory in zip(targets, memories, strict=True):
+            step = self._step(inner, target.variable, rate, count)
+            if self._momentum:
+                step = self._add_up(step, target.total_step, happened, totals)
+            w = ops.stop_gradient(target.variable.value)
+            step = step * (happened * self._strength_scale)
+            target.variable.assign(target.penalty.update(w, step, memory))
+
+    def _add_up(
+        self, step: Tensor, total_step: Any, happened: Tensor, totals: dict[int, Tensor]
+    ) -> Tensor:
+        """The step of an optimizer with momentum, by the recursion of its own buffer."""
+        key = id(total_step)
+        if key not in totals:  # SGD's is the same number for all weights.
+            before = to_accumulator(total_step)
+            totals[key] = ops.where(happened > 0, self._momentum * before + step, before)
+            total_step.assign(totals[key])
+        if getattr(self.inner_optimizer, "nesterov", False):
+            return self._momentum * totals[key] + step
+        return totals[key]
+
+    @property
+    def variables(self) -> list[Any]:
+        """The wrapper's variables and those of the inner optimizer."""
+        return [*self._variables, *self.inner_optimizer.variables]
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's learning rate."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.inner_optimizer.learning_rate = learning_rate
+
+    @property
+    def iterations(self) -> Any:
+        """The inner optimizer's number of updates."""
+        return self.inner_optimizer.iterations
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Scales the loss as the inner optimizer expects it."""
+        return self.inner_optimizer.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """Lets the inner optimizer do what it does at the end of training."""
+        self.inner_optimizer.finalize_variable_values(var_list)
+
+    def get_config(self) -> dict[str, Any]:
+        """The inner optimizer and the penalties, serialised."""
+        serialize = keras.saving.serialize_keras_object
+        penalty = self.penalty
+        return {
+            "name": self.name,
+            "inner_optimizer": serialize(self.inner_optimizer),
+            "penalty": serialize(penalty)
+            if isinstance(penalty, Penalty)
+            else {pattern: serialize(p) for pattern, p in penalty.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Proximal:
+        """Makes an optimizer from `get_config`."""
+
+        def deserialize(serialized: Any) -> Any:
+            return keras.saving.deserialize_keras_object(serialized, custom_objects)
+
+        penalty = config["penalty"]
+        one = "class_name" in penalty
+        return cls(
+            deserialize(config["inner_optimizer"]),
+            deserialize(penalty) if one else {k: deserialize(v) for k, v in penalty.items()},
+            name=config["name"],
+        )

@@ -1,0 +1,309 @@
+"""The wrapper in Keras's machinery: what it must not break, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+from backends import BACKEND, JIT_COMPILE, to_numpy
+from event_files import read
+from keras import optimizers
+from models import classifier, data
+
+import kerasreg as kr
+
+INNER = {
+    "sgd": lambda: optimizers.SGD(0.05, momentum=0.9),
+    "adam": lambda: optimizers.Adam(0.01),
+    "rmsprop": lambda: optimizers.RMSprop(0.01, momentum=0.5),
+}
+
+
+def model_with(optimizer, jit_compile=False):
+    model = classifier(jit_compile, optimizer, penalties=False)
+    return model
+
+
+def fit(model, epochs=3, **kwargs):
+    x, y = data()
+    return model.fit(x, y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, **kwargs)
+
+
+def kernels(model):
+    return [to_numpy(v.value) for v in model.weights if v.path.endswith("kernel")]
+
+
+def kernel_zeros(model):
+    return kr.sparsity_report(model, "kernel").total.zeros
+
+
+def assert_same_weights(a, b):
+    for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("inner", INNER)
+def test_zeros_are_exact_and_only_where_asked(inner, jit_compile):
+    optimizer = kr.Proximal(INNER[inner](), {".*/(first|second)/kernel": kr.L1(0.05)})
+    model = model_with(optimizer, jit_compile)
+    fit(model, epochs=6)
+    first, second, last = (np.mean(w == 0) for w in kernels(model))
+    assert first > 0.05 and second > 0.05 and last == 0
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_a_strength_of_zero_is_the_inner_optimizer(inner):
+    bare, wrapped = INNER[inner](), kr.Proximal(INNER[inner](), kr.L1(0.0))
+    models = []
+    for optimizer in (bare, wrapped):
+        keras.utils.set_random_seed(1)
+        models.append(model_with(optimizer))
+        fit(models[-1])
+    assert_same_weights(*models)
+
+
+def test_the_strength_can_change_without_a_new_trace():
+    optimizer = kr.Proximal(optimizers.SGD(0.05), kr.L1(0.05))
+    model = model_with(optimizer, jit_compile=BACKEND != "torch")
+    traces = []
+    original = optimizer.apply
+
+    def counting_apply(*args, **kwargs):
+        traces.append(1)
+        return original(*args, **kwargs)
+
+    optimizer.apply = counting_apply
+
+    class Schedule(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.strength_scale = [0.0, 3.0, 0.0][epoch]
+
+    zeros = []
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: zeros.append(kernel_zeros(model))
+    )
+    fit(model, callbacks=[Schedule(), record])
+    assert zeros[0] == 0 and zeros[1] > 10 and zeros[2] < zeros[1]
+    if BACKEND != "torch":
+        assert len(traces) <= 2  # one for the trace, one more where Keras builds symbolically
+    assert float(to_numpy(optimizer.strength_scale.value)) == 0.0
+
+
+def test_a_schedule_that_ends_at_zero_keeps_the_zeros():
+    x, _ = data()
+    rate = optimizers.schedules.PolynomialDecay(0.02, 60, end_learning_rate=0.0)
+    model = model_with(kr.Proximal(optimizers.Adam(rate), kr.L1(0.05)))
+    zeros = []
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: zeros.append(kernel_zeros(model))
+    )
+    fit(model, epochs=12, callbacks=[record])
+    assert len(x) // 8 * 12 == 60 and zeros[-1] >= 0.9 * max(zeros) and zeros[-1] > 30
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [lambda **k: optimizers.SGD(0.05, momentum=0.5, **k), lambda **k: optimizers.Adam(0.01, **k)],
+)
+def test_gradient_accumulation(inner):
+    """Between real updates nothing moves, and the whole equals training on the larger batch."""
+    x, y = data(32)
+    models = []
+    for steps, batch in ((None, 16), (4, 4)):
+        keras.utils.set_random_seed(1)
+        optimizer = kr.Proximal(inner(gradient_accumulation_steps=steps), kr.L1(0.1))
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        before = model.get_weights()[0]
+        if steps:
+            model.train_on_batch(x[:4], y[:4])
+            np.testing.assert_array_equal(model.get_weights()[0], before)
+            for i in range(4, 32, 4):
+                model.train_on_batch(x[i : i + 4], y[i : i + 4])
+        else:
+            for i in range(0, 32, batch):
+                model.train_on_batch(x[i : i + batch], y[i : i + batch])
+        models.append(model)
+    one, other = (model.get_weights()[0] for model in models)
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_array_equal(one == 0, other == 0)
+
+
+@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+def test_loss_scaling_around_it(jit_compile):
+    keras.config.set_dtype_policy("mixed_float16")
+    model = model_with(kr.Proximal(optimizers.Adam(0.01), kr.L1(0.05)), jit_compile)
+    assert isinstance(model.optimizer, optimizers.LossScaleOptimizer)
+    fit(model, epochs=6)
+    assert np.mean(kernels(model)[0] == 0) > 0.05
+    weights = model.get_weights()
+    x, y = data()
+    model.train_on_batch(x * np.nan, y)  # not finite: the step is skipped, nothing shrinks
+    for before, after in zip(weights[:2], model.get_weights()[:2], strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch runs single steps only")
+def test_steps_per_execution():
+    models = []
+    for count in (1, 5):
+        keras.utils.set_random_seed(1)
+        optimizer = kr.Proximal(optimizers.Adam(0.01), kr.L1(0.05))
+        models.append(classifier(False, optimizer, count, penalties=False))
+        fit(models[-1])
+    for a, b in zip(*(m.get_weights() for m in models), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_a_saved_run_continues_to_the_same_weights(inner, tmp_path):
+    # Without dropout: Keras does not save how far a seed generator has come.
+    layers = [keras.layers.Dense(8, "relu", name="first"), keras.layers.Dense(3, name="second")]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    penalty = {".*first/kernel": kr.L1(0.05), ".*second/kernel": kr.GroupLasso(0.02)}
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(kr.Proximal(INNER[inner](), penalty), loss)
+    fit(model)
+    model.optimizer.strength_scale = 0.5
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.optimizer.penalty == penalty
+    assert float(to_numpy(loaded.optimizer.strength_scale.value)) == 0.5
+    fit(model)
+    fit(loaded)
+    assert_same_weights(model, loaded)
+
+
+def test_configuration_round_trips():
+    for penalty in (kr.ElasticNet(1.0, 0.1, 0.2), {".*": kr.L1(0.1)}):
+        optimizer = kr.Proximal(optimizers.Adam(0.01), penalty, name="mine")
+        twin = optimizers.deserialize(optimizers.serialize(optimizer))
+        assert twin.penalty == penalty and twin.name == "mine"
+        assert twin.inner_optimizer.get_config() == optimizer.inner_optimizer.get_config()
+
+
+def test_learning_rate_and_iterations_are_the_inner_ones():
+    optimizer = kr.Proximal(optimizers.SGD(0.05), kr.L1(0.05))
+    optimizer.learning_rate = 0.25
+    assert float(to_numpy(optimizer.inner_optimizer.learning_rate.value)) == 0.25
+    fit(model_with(optimizer))
+    assert int(to_numpy(optimizer.iterations.value)) == 15
+
+
+def test_weights_without_a_gradient_stay_as_they_are():
+    unused = keras.layers.Dense(3, name="unused")
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="used")])
+    unused.build((None, 6))
+    variables = [*model.trainable_variables, *unused.trainable_variables]
+    optimizer = kr.Proximal(optimizers.Adam(0.01), kr.L1(1e4))
+    optimizer.build(variables)
+    before = to_numpy(unused.kernel.value)
+    grads = [keras.ops.ones(v.shape) for v in model.trainable_variables] + [None, None]
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply(grads, variables)
+    np.testing.assert_array_equal(to_numpy(unused.kernel.value), before)
+    assert np.all(to_numpy(model.layers[0].kernel.value) == 0)
+
+
+def test_the_log_and_the_report_show_its_penalties(tmp_path):
+    optimizer = kr.Proximal(optimizers.SGD(0.01), {".*first/kernel": kr.L1(0.05)})
+    model = model_with(optimizer)
+    optimizer.strength_scale = 2.0
+    history = fit(model, callbacks=[kr.RegularizationLogger(tmp_path)]).history
+    points = read(tmp_path)
+    expected = 2.0 * 0.05 * np.abs(kernels(model)[0]).sum()
+    np.testing.assert_allclose(history["regularization_loss"][-1], expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        points["regularization_loss/first/kernel"][-1][1], expected, rtol=1e-6
+    )
+    assert history["penalty"] == [0.0] * 3  # nothing of it is in the loss
+    page = points["configuration"][0][1].decode()
+    assert "| classifier/first/kernel | 6 × 16 | L1 | l1=0.05 | after the step |" in page
+    assert (
+        kr.sparsity_report(model, "first/kernel").rows[0].penalty == "L1(l1=0.05), after the step"
+    )
+
+
+class Mine(optimizers.Optimizer):
+    def __init__(self):
+        super().__init__(learning_rate=0.1)
+
+
+def built():
+    optimizer = optimizers.Adam()
+    optimizer.build([keras.Variable([1.0])])
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        (lambda: "adam", "Expected a Keras optimizer"),
+        (lambda: optimizers.Lion(), "not Lion"),
+        (lambda: optimizers.Ftrl(), "not Ftrl"),
+        (lambda: Mine(), "not Mine"),
+        (lambda: optimizers.Adam(use_ema=True), "use_ema=False"),
+        (
+            lambda: optimizers.LossScaleOptimizer(optimizers.Adam()),
+            "put `LossScaleOptimizer` around `Proximal`",
+        ),
+        (lambda: kr.Proximal(optimizers.Adam(), kr.L1(0.1)), "one `Proximal` a dict"),
+        (built, "not yet built"),
+    ],
+)
+def test_bad_inner_optimizers(inner, message):
+    with pytest.raises(ValueError, match=f"(?s)argument `inner_optimizer`.*{message}.*Received"):
+        kr.Proximal(inner(), kr.L1(0.1))
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        None,
+        "l1",
+        {},
+        {1: kr.L1()},
+        {"(": kr.L1()},
+        keras.regularizers.OrthogonalRegularizer(),
+        {".*": keras.regularizers.OrthogonalRegularizer()},
+    ],
+)
+def test_bad_penalties(penalty):
+    with pytest.raises(ValueError, match="(?s)argument `penalty`.*Received"):
+        kr.Proximal(optimizers.Adam(), penalty)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "message"),
+    [
+        ({"first/kernel": kr.L1()}, "(?s)patterns that match.*classifier/first/kernel.*`.\\*`"),
+        ({".*kernel": kr.L1(), ".*/first/.*": kr.L2()}, "one pattern for the weight"),
+    ],
+)
+def test_patterns_that_do_not_fit(penalty, message):
+    model = model_with(kr.Proximal(optimizers.Adam(), penalty))
+    with pytest.raises(ValueError, match=message):
+        fit(model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel_constraint": "non_neg"}, "constraint on weight `.*small/kernel`"),
+        ({"kernel_regularizer": kr.L1(0.1)}, "regularizer on weight `.*small/kernel`"),
+        ({"kernel_regularizer": keras.regularizers.L1L2(0.1, 0)}, "regularizer on weight"),
+        ({"kernel_regularizer": kr.GroupLasso(0.1)}, "regularizer on weight"),
+    ],
+)
+def test_a_penalty_must_not_act_twice(arguments, message):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="small", **arguments)])
+    model.compile(kr.Proximal(optimizers.Adam(), kr.L1(0.1)), "mse")
+    with pytest.raises(ValueError, match=message):
+        model.fit(np.ones((4, 6)), np.ones((4, 3)), verbose=0)
+
+
+def test_a_smooth_penalty_may_be_in_the_loss():
+    layer = keras.layers.Dense(3, kernel_regularizer=kr.L2(0.1))
+    model = keras.Sequential([keras.Input((6,)), layer])
+    model.compile(kr.Proximal(optimizers.SGD(0.1), keras.regularizers.L1(0.1)), "mse")
+    model.fit(np.ones((4, 6)), np.ones((4, 3)), epochs=50, verbose=0)
+    assert np.any(to_numpy(layer.kernel.value) == 0) or layer.kernel.shape == (6, 3)
