@@ -3,9 +3,16 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.skipif(
+    find_spec("keras.src.layers.regularization.dropout_test") is None,
+    reason="this version of Keras does not ship its tests",
+)
 def test_keras_own_tests_hold():
     script = Path(__file__).with_name("keras_own_tests.py")
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)

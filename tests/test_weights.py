@@ -88,8 +88,13 @@ def test_normalisation_and_activation_weights_have_no_units():
     assert {weight.unit_axes for weight in find_weights(keras.Model(inputs, x))} == {None}
 
 
+class PerUnit(keras.regularizers.Regularizer):
+    def __call__(self, w):
+        return keras.ops.sum(w * w, axis=0)
+
+
 def test_a_regularizer_that_returns_a_vector_is_summed():
-    layer = keras.layers.Dense(2, kernel_regularizer=lambda w: keras.ops.sum(w * w, axis=0))
+    layer = keras.layers.Dense(2, kernel_regularizer=PerUnit())
     model = keras.Sequential([keras.Input((3,)), layer])
     kernel, _ = find_weights(model)
     expected = np.sum(to_numpy(layer.kernel.value) ** 2)

@@ -108,10 +108,12 @@ class Dropout(keras.layers.Layer):  # type: ignore[misc]
 
     def _mask(self, inputs: Tensor) -> Tensor:
         """Which units to keep; the same as those of `keras.layers.Dropout` for the same seed."""
+        if self.rate == 1:  # which not every backend's dropout takes
+            return ops.zeros_like(inputs, dtype="bool")
         # In float32 for every policy: float16 has too few values between 0 and 1.
         ones = ops.ones_like(inputs, dtype="float32")
         drawn = keras.random.dropout(ones, self.rate, self.noise_shape, self.seed_generator)
-        return ops.stop_gradient(drawn) > 0  # NaN, as 0/0 at a rate of 1, is not
+        return ops.stop_gradient(drawn) > 0
 
     def _check_fits(self, input_shape: Any) -> None:
         if self.noise_shape is None:

@@ -59,7 +59,7 @@ def penalty_of(variable, w):
     if regularizer is None:
         return None
     if isinstance(regularizer, keras.regularizers.L1L2):
-        regularizer = kr.ElasticNet(1.0, regularizer.l1, regularizer.l2)
+        regularizer = kr.ElasticNet(1.0, float(regularizer.l1), float(regularizer.l2))
     return references.value(regularizer, w)
 
 

@@ -75,11 +75,12 @@ def test_two_loggers_share_the_split(tmp_path):
 def test_training_again_with_the_same_logger_traces_nothing_anew(tmp_path):
     calls = []
 
-    def counted(w):
-        calls.append(1)
-        return keras.ops.sum(w * w)
+    class Counted(keras.regularizers.Regularizer):
+        def __call__(self, w):
+            calls.append(1)
+            return keras.ops.sum(w * w)
 
-    model, logger = simple(kernel_regularizer=counted), kr.RegularizationLogger(tmp_path)
+    model, logger = simple(kernel_regularizer=Counted()), kr.RegularizationLogger(tmp_path)
     counts = []
     for _ in range(3):
         calls.clear()
@@ -96,17 +97,21 @@ def test_training_again_with_the_same_logger_traces_nothing_anew(tmp_path):
     np.testing.assert_allclose(total, history["loss"], rtol=1e-6)
 
 
+class Noisy(keras.regularizers.Regularizer):
+    def __init__(self):
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def __call__(self, w):
+        return 1e3 * keras.ops.sum(w * keras.random.normal(w.shape, seed=self.seeds))
+
+
 def test_a_random_regularizer_draws_the_same_numbers(tmp_path):
     models = []
     for callbacks in ([], [kr.RegularizationLogger(tmp_path, weights="bias")]):
-        seeds = keras.random.SeedGenerator(3)
-
-        def noisy(w, seeds=seeds):
-            return 1e3 * keras.ops.sum(w * keras.random.normal(w.shape, seed=seeds))
-
         keras.utils.set_random_seed(1)
+        noisy = Noisy()
         layer = keras.layers.Dense(3, kernel_regularizer=noisy)
-        layer.seeds_of_regularizer = seeds
+        layer.seeds_of_regularizer = noisy.seeds
         model = keras.Sequential([keras.Input((6,)), layer])
         model.compile(keras.optimizers.SGD(1e-6), CROSS_ENTROPY)
         fit(model, *callbacks)
