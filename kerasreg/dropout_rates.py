@@ -22,7 +22,14 @@ _DROPOUT_LAYERS = (
 
 
 def dropout_rates(model: Any) -> dict[str, float]:
-    """The present rate of each dropout layer, by the layer's path."""
-    found = [layer for layer in all_layers(model) if isinstance(layer, _DROPOUT_LAYERS)]
-    names = unique_names(name_of_layer(model, layer) for layer in found)
-    return {name: float(layer.rate) for name, layer in zip(names, found, strict=True)}
+    """The present rate of each dropout, by the layer's path; recurrent layers have two."""
+    found: list[tuple[str, float]] = []
+    for layer in all_layers(model):
+        if isinstance(layer, _DROPOUT_LAYERS):
+            found.append((name_of_layer(model, layer), layer.rate))
+        elif isinstance(layer, keras.layers.RNN):
+            for kind in ("dropout", "recurrent_dropout"):
+                if getattr(layer, kind, 0):
+                    found.append((f"{name_of_layer(model, layer)}/{kind}", getattr(layer, kind)))
+    names = unique_names(name for name, _ in found)
+    return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}

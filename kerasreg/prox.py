@@ -33,7 +33,9 @@ def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
         A tensor of the same shape; `soft_threshold(w, 0)` is `w`.
     """
     w = ops.convert_to_tensor(w)
-    return ops.sign(w) * ops.maximum(ops.abs(w) - threshold, 0.0)
+    threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    # In this form a zero has no minus sign.
+    return w - ops.minimum(ops.maximum(w, -threshold), threshold)
 
 
 def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int) -> Tensor:

@@ -14,7 +14,9 @@ from kerasreg.prox import group_soft_threshold, soft_threshold
 
 def test_soft_threshold():
     w = np.array([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0], "float32")
-    np.testing.assert_array_equal(to_numpy(soft_threshold(w, 1.0)), [-2, 0, 0, 0, 0, 0, 2])
+    z = to_numpy(soft_threshold(w, 1.0))
+    np.testing.assert_array_equal(z, [-2, 0, 0, 0, 0, 0, 2])
+    assert not np.any(np.signbit(z[1:]))
 
 
 def test_group_soft_threshold_shortens_by_the_threshold():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from typing import Any, TypeVar
 
 import keras
@@ -63,7 +64,12 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
 
         Returns:
             A tensor of the shape and dtype of `w`; with a step of 0, `w` itself.
+
+        Raises:
+            ValueError: If `step` is a number, and negative or not finite.
         """
+        if isinstance(step, numbers.Real):
+            check_non_negative("step", step)
         wide = to_accumulator(w)
         return cast_like(self._prox(wide, cast_like(ops.convert_to_tensor(step), wide)), w)
 

@@ -247,6 +247,12 @@ def test_strings(cls):
     assert keras.regularizers.get(f"kerasreg>{cls.__name__}") == cls()
 
 
+@pytest.mark.parametrize("step", [-1.0, np.nan, np.float32(np.inf), True])
+def test_bad_steps(step):
+    with pytest.raises(ValueError, match="argument `step`. Expected a finite, non-negative"):
+        kr.L1(0.1).prox(np.ones(3, "float32"), step)
+
+
 def test_penalties_are_immutable():
     with pytest.raises(AttributeError):
         kr.L1(0.1).l1 = 0.2

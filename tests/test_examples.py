@@ -1,4 +1,4 @@
-"""The example that the README starts with, as a user runs it."""
+"""The examples, as a user runs them."""
 
 import re
 import shutil
@@ -28,3 +28,12 @@ def test_quickstart(tmp_path):
         log = read(tmp_path / "tensorboard_logs" / "quickstart" / name)
         assert len(log["all/sparsity"]) == 40
     assert "tensorboard --logdir" in run.stdout
+
+
+def test_lasso_diabetes():
+    script = ROOT / "examples" / "lasso_diabetes.py"
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "The same features are exactly zero: True" in run.stdout
+    difference = re.search(r"Largest difference: (\S+)", run.stdout)
+    assert difference and float(difference[1]) < 1e-5
