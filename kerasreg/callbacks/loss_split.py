@@ -31,7 +31,7 @@ class LossSplit:
         if self._steps is not None and self._steps.in_use:
             self._steps.detach()  # of a training that was cut off
             self._steps = None
-        if self._steps is None and SplitSteps.fit_into(model):
+        if self._steps is None and SplitSteps.fits(model):
             if self._own_steps is None or self._own_steps.model is not model:
                 self._own_steps = SplitSteps(model)
             self._steps = self._own_steps

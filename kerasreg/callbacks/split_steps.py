@@ -41,9 +41,10 @@ class SplitMean(keras.metrics.Metric):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        super().__init__(name="kerasreg_split")
+        # float32 whatever `floatx` is: float16 ends counting at 2048.
+        super().__init__(name="kerasreg_split", dtype="float32")
         self.data_loss, self.penalty, self.count = (
-            self.add_variable((), initializer="zeros", name=name)
+            self.add_variable((), initializer="zeros", dtype="float32", name=name)
             for name in ("data_loss", "penalty", "count")
         )
         self.resets = 0
@@ -78,7 +79,7 @@ class SplitSteps:
     The functions that Keras has traced with it are kept for the next time.
 
     Args:
-        model: A compiled model that `fit_into` accepts.
+        model: A compiled model that `fits` accepts.
     """
 
     def __init__(self, model: Any) -> None:
@@ -91,7 +92,7 @@ class SplitSteps:
         self._resets = 0
 
     @staticmethod
-    def fit_into(model: Any) -> bool:
+    def fits(model: Any) -> bool:
         """Whether all steps of the model are Keras's own."""
         own = all(getattr(type(model), s, None) is getattr(keras.Model, s, None) for s in _STEPS)
         return own and "compute_loss" not in vars(model)

@@ -112,12 +112,12 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     def _add_total_steps(self, targets: Sequence[_Target]) -> None:
         """With momentum, steps add up as the gradients do: one number, or one a weight."""
+        shared = None
         if isinstance(self.inner_optimizer, keras.optimizers.SGD):
             shared = self.add_variable((), dtype="float32", name="total_step")
         for target in targets:
-            if isinstance(self.inner_optimizer, keras.optimizers.SGD):
-                target.total_step = shared
-            else:
+            target.total_step = shared
+            if shared is None:
                 target.total_step = self.add_variable_from_reference(
                     target.variable, name="total_step"
                 )
@@ -131,11 +131,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
                     "built. Call `optimizer.build(trainable_variables)` first."
                 )
             self.build(list(trainable_variables))
-        variables = (
-            self._trainable_variables
-            if trainable_variables is None
-            else (list(trainable_variables))
-        )
+        variables = list(trainable_variables or self._trainable_variables)
         inner = self.inner_optimizer
         moved = {
             self._var_key(v) for v, grad in zip(variables, grads, strict=True) if grad is not None

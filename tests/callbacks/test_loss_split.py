@@ -214,3 +214,18 @@ def test_a_pattern_that_matches_nothing_in_a_model_built_by_its_first_batch(tmp_
     with pytest.raises(ValueError, match="argument `weights`"):
         fit(model, kr.RegularizationLogger(tmp_path, weights="nix"), BatchLogs())
     assert int(to_numpy(model.optimizer.iterations.value)) == 1
+
+
+@pytest.mark.skipif(
+    BACKEND == "tensorflow", reason="cannot add a float32 penalty to a float16 loss; see the README"
+)
+def test_half_precision_everywhere_costs_the_means_no_digits(tmp_path):
+    keras.config.set_floatx("float16")
+    keras.config.set_dtype_policy("float16")
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(3, kernel_regularizer=kr.L2(0.01))]
+    )
+    model.compile(keras.optimizers.SGD(0.0), CROSS_ENTROPY)
+    history = fit(model, kr.RegularizationLogger(tmp_path))
+    np.testing.assert_allclose(history["penalty"], history["regularization_loss"], rtol=1e-6)
+    np.testing.assert_allclose(history["val_penalty"], history["penalty"], rtol=1e-6)
