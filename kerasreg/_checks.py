@@ -27,6 +27,13 @@ def invalid_value(argument: str, expected: str, received: Any, where: str = "") 
     )
 
 
+def check_built(model: Any) -> None:
+    """Raises unless the model has its weights."""
+    if not getattr(model, "built", False):
+        expected = "a built model; call `model.build(...)` or call the model on data first"
+        raise invalid_value("model", expected, model)
+
+
 def is_number(value: Any) -> bool:
     """Whether `value` is a real Python or NumPy scalar that a float can hold; no boolean is."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):

@@ -79,3 +79,31 @@ def batches_seen(optimizer: Any) -> int:
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     return int(to_numpy(optimizer._iterations))
+
+
+def attention_attribute(layer: Any, kind: str) -> str | None:
+    """The attribute with the regularizer that an attention layer gives all its `kind`s.
+
+    Reason: its sublayers come back from its config only, and `MultiHeadAttention` keeps the
+    regularizers of `"kernel"` and `"bias"` that it writes there to itself.
+    """
+    if isinstance(layer, keras.layers.MultiHeadAttention):
+        return f"_{kind}_regularizer"
+    if isinstance(layer, keras.layers.GroupQueryAttention):
+        return f"{kind}_regularizer"
+    return None
+
+
+def forget_compiled_steps(model: Any) -> None:
+    """Lets `fit`, `evaluate` and `predict` compile their steps anew, as `compile` does.
+
+    Reason: on JAX Keras compiles the bound method `model.train_step`, and JAX does not trace one
+    again that equals another, as long as something, such as a callback, keeps the older one.
+    """
+    model.train_function = model.test_function = model.predict_function = None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        for step in (model.train_step, model.test_step):
+            compiled: Any = jax.jit(step)
+            compiled.clear_cache()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 
 from kerasreg._checks import invalid_value
-from kerasreg.regularizers import L1, L2, ElasticNet, GroupLasso, Penalty
+from kerasreg._keras_internals import all_layers
+from kerasreg.regularizers import L1, L2, MCP, ElasticNet, GroupLasso, Penalty
 
 PenaltyMap: TypeAlias = dict[str, Penalty]
+P = TypeVar("P", bound=Callable[..., Any])  # A regularizer; Keras is not typed.
+
+# They make a cell of their own, which is numbered afresh in a loaded model.
+_WITH_OWN_CELL = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 
 ADVICE = (
     "A pattern must match the whole path; start it with `.*` to leave the model's name open, "
@@ -40,7 +45,7 @@ def is_smooth(regularizer: Any) -> bool:
         return regularizer.alpha * regularizer.l1 == 0
     if isinstance(regularizer, (L1, keras.regularizers.L1, keras.regularizers.L1L2)):
         return float(regularizer.l1) == 0
-    return not isinstance(regularizer, GroupLasso)
+    return not isinstance(regularizer, (GroupLasso, MCP))
 
 
 def is_kernel(variable: Any) -> bool:
@@ -49,13 +54,14 @@ def is_kernel(variable: Any) -> bool:
 
 
 def match_penalties(
-    penalty: Penalty | Mapping[str, Penalty], variables: Sequence[Any]
-) -> list[Penalty | None]:
+    penalty: P | Mapping[str, P], variables: Sequence[Any], argument: str = "penalty"
+) -> list[P | None]:
     """The penalty of each variable.
 
     Args:
         penalty: One penalty for all kernels, or a map from patterns on `variable.path`.
         variables: Variables with a path.
+        argument: Name of the argument that an error is about.
 
     Returns:
         A list as long as `variables`, `None` where no penalty acts.
@@ -63,7 +69,7 @@ def match_penalties(
     Raises:
         ValueError: If a pattern matches no path, or two match the same.
     """
-    if isinstance(penalty, Penalty):
+    if not isinstance(penalty, Mapping):
         return [penalty if is_kernel(variable) else None for variable in variables]
     paths = [variable.path for variable in variables]
     listing = "\n  ".join(paths)
@@ -72,11 +78,49 @@ def match_penalties(
         matches = [path for path in paths if re.fullmatch(pattern, path)]
         if not matches:
             raise invalid_value(
-                "penalty", f"patterns that match one of the paths\n  {listing}\n{ADVICE}", pattern
+                argument, f"patterns that match one of the paths\n  {listing}\n{ADVICE}", pattern
             )
-        for path in matches:
-            if path in chosen:
-                both = (chosen[path], pattern)
-                raise invalid_value("penalty", f"one pattern for the weight `{path}`", both)
-            chosen[path] = pattern
+        for path in matches:  # Weights of the same path come twice.
+            first = chosen.setdefault(path, pattern)
+            if first != pattern:
+                expected = f"one pattern for the weight `{path}`"
+                raise invalid_value(argument, expected, (first, pattern))
     return [penalty[chosen[path]] if path in chosen else None for path in paths]
+
+
+def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) -> str:
+    """The shortest pattern for a weight that matches none of another penalty."""
+    layers = all_layers(model)
+    cells = {layer.cell.path for layer in layers if isinstance(layer, _WITH_OWN_CELL)}
+
+    def kind(v: Any) -> tuple[Penalty | None, bool]:
+        return penalties.get(id(v)), v.path.rpartition("/")[0] in cells
+
+    _, in_cell = kind(variable)
+    for pattern in _candidates(model.name, variable.path, in_cell):
+        regex = re.compile(pattern)
+        matched = [v for v in model.weights if regex.fullmatch(v.path)]
+        if all(kind(v) == kind(variable) for v in matched):
+            return pattern
+    raise ValueError(
+        f"Invalid regularizer on weight `{variable.path}`. Expected the same on all weights of "
+        "this path, as no pattern can tell them apart; give their layers different names. "
+        f"Received: regularizer={variable.regularizer!r}"
+    )
+
+
+def _candidates(model_name: str, path: str, in_cell: bool) -> Iterator[str]:
+    """Patterns for a path, from those that last to those that match little else.
+
+    A loaded model's paths have lost their beginning: the model's name, and also the names of
+    models and wrappers in it. A layer's own name and what it builds itself stay.
+    """
+    own = path.removeprefix(f"{model_name}/")
+    *layers, name = map(re.escape, own.split("/"))
+    if in_cell:
+        cell = re.sub(r"_\d+$", "", layers.pop())
+        name = rf"{cell}(_\d+)?/{name}"
+    for start in reversed(range(len(layers))):
+        yield "/".join(["(.*/)?" + layers[start], *layers[start + 1 :], name])
+    yield f"({re.escape(model_name)}/)?" + "/".join([*layers, name])
+    yield re.escape(path)

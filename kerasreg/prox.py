@@ -10,6 +10,8 @@ Structured Sparsity Inducing Adaptive Optimizers for Deep Learning (2021).
 
 from __future__ import annotations
 
+import math
+
 from keras import ops
 
 from kerasreg._tensors import Tensor, slice_axes, slice_norms
@@ -36,6 +38,34 @@ def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
     threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
     # In this form a zero has no minus sign.
     return w - ops.minimum(ops.maximum(w, -threshold), threshold)
+
+
+def firm_threshold(w: Tensor, step: Tensor, l1: float, gamma: float) -> Tensor:
+    """Soft-thresholds small weights and leaves large ones alone.
+
+    The proximal operator of the minimax concave penalty: 0 up to `step * l1`, the weight itself
+    from `gamma * l1`, a straight line in between. From a step of `gamma` on there is no such line:
+    a weight is kept or dropped, at `sqrt(step * gamma) * l1`.
+
+    Args:
+        w: Tensor of any shape.
+        step: Non-negative scalar or tensor of the same shape.
+        l1: Non-negative strength.
+        gamma: Positive.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    w = ops.convert_to_tensor(w)
+    step = ops.convert_to_tensor(step, dtype=w.dtype)
+    long = step >= gamma
+    size = ops.abs(w)
+    # Near a step of `gamma` the line is steep, and rounding must not carry it beyond the weight.
+    slope = ops.maximum(1.0 - step / gamma, 1e-7)
+    line = ops.clip(soft_threshold(w, step * l1) / slope, -size, size)
+    knee = ops.where(long, ops.sqrt(step) * math.sqrt(gamma), gamma) * l1
+    zero = ops.logical_or(long, size <= step * l1)
+    return ops.where(size > knee, w, ops.where(zero, ops.zeros_like(w), line))
 
 
 def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int) -> Tensor:

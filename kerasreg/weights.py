@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from kerasreg._checks import check_pattern, invalid_value
+from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import to_float
 from kerasreg.optimizers import Proximal
@@ -78,11 +78,13 @@ class Weight:
     def penalty_value(self) -> float:
         """What the penalties that act on it amount to at the present value."""
         w = keras.ops.stop_gradient(self.variable.value)
-        acting = [(penalty, place) for penalty, place in self.penalties if place != FROZEN]
-        values = {place: to_float(keras.ops.sum(penalty(w))) for penalty, place in acting}
-        if self.proximal_penalty is not None:
-            values[AFTER_THE_STEP] *= to_float(self.strength_scale)
-        return sum(values.values())
+        total = 0.0
+        for penalty, place in self.penalties:
+            # A constraint adds nothing to what is minimised.
+            if place != FROZEN and not getattr(penalty, "is_constraint", False):
+                scale = to_float(self.strength_scale) if place == AFTER_THE_STEP else 1.0
+                total += to_float(keras.ops.sum(penalty(w))) * scale
+        return total
 
 
 def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Weight]:
@@ -98,11 +100,7 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
     Raises:
         ValueError: If the model has no weights yet, or none whose path matches.
     """
-    if not getattr(model, "built", False):
-        raise ValueError(
-            "Invalid value for argument `model`. Expected a built model; call `model.build(...)` "
-            f"or call the model on data first. Received: model={model!r}"
-        )
+    check_built(model)
     owners = {
         id(variable): layer for layer in all_layers(model) for variable in layer.variables
     }  # Parents come first, so that the layer itself has the last word.

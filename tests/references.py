@@ -27,8 +27,21 @@ def l1_l2_of(penalty):
     return penalty.alpha * penalty.l1, penalty.alpha * penalty.l2
 
 
+def mcp(penalty, w):
+    w, knee = np.abs(w), penalty.gamma * penalty.l1
+    return np.where(
+        w <= knee, penalty.l1 * w - w**2 / (2 * penalty.gamma), penalty.gamma * penalty.l1**2 / 2
+    )
+
+
+def mcp_slope(penalty, w):
+    return np.sign(w) * np.maximum(penalty.l1 - np.abs(w) / penalty.gamma, 0)
+
+
 def value(penalty, w):
     w = np.asarray(w, "float64")
+    if isinstance(penalty, kr.MCP):
+        return np.sum(mcp(penalty, w))
     if isinstance(penalty, kr.GroupLasso):
         return sum(
             group_strength(penalty, g) * np.linalg.norm(g.ravel()) for g in groups(w, penalty.axis)
@@ -47,6 +60,8 @@ def gradient(penalty, w):
             if norm > 0:
                 out[...] = group_strength(penalty, group) * group / norm
         return result
+    if isinstance(penalty, kr.MCP):
+        return mcp_slope(penalty, w)
     l1, l2 = l1_l2_of(penalty)
     return l1 * np.sign(w) + 2 * l2 * w
 
@@ -61,22 +76,27 @@ def prox(penalty, w, step):
         for group, steps, out in parts:
             out[...] = _group_prox(group, steps * group_strength(penalty, group))
         return result
-    l1, l2 = l1_l2_of(penalty)
     for index, x in np.ndenumerate(w):
-        result[index] = _scalar_prox(x, step[index], l1, l2)
+        result[index] = _scalar_prox(penalty, x, step[index])
     return result
 
 
-def _scalar_prox(x, step, l1, l2):
+def _scalar_prox(penalty, x, step):
     if step == 0:
         return x
 
     def objective(z):
+        if isinstance(penalty, kr.MCP):
+            return (z - x) ** 2 / (2 * step) + mcp(penalty, z)
+        l1, l2 = l1_l2_of(penalty)
         return (z - x) ** 2 / (2 * step) + l1 * abs(z) + l2 * z**2
 
     # The minimiser lies between 0 and x; zero itself is a kink that a search only comes close to.
-    low, high = min(0.0, x), max(0.0, x)
-    found = minimize_scalar(objective, bounds=(low, high), options={"xatol": 1e-12}).x
+    # A grid finds the right one of several minima.
+    grid = np.linspace(0.0, x, 101)
+    best = int(np.argmin(objective(grid)))
+    bounds = sorted((grid[max(best - 1, 0)], grid[min(best + 1, 100)]))
+    found = minimize_scalar(objective, bounds=bounds, options={"xatol": 1e-12}).x
     return min((0.0, x, found), key=objective)
 
 
@@ -109,6 +129,9 @@ def subdifferential_distance(penalty, w, grad):
             else:
                 total += max(np.linalg.norm(d.ravel()) - strength, 0.0) ** 2
         return math.sqrt(total)
+    if isinstance(penalty, kr.MCP):
+        at_zero = np.maximum(np.abs(grad) - penalty.l1, 0)
+        return np.linalg.norm(np.where(w == 0, at_zero, grad + mcp_slope(penalty, w)))
     l1, l2 = l1_l2_of(penalty)
     total = 0.0
     for x, d in zip(w.ravel(), grad.ravel(), strict=True):

@@ -14,10 +14,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Imports point to lower floors, or to modules that stand before the importing one in a floor.
 FLOORS = [
-    ["_checks", "_tensors", "_keras_internals", "prox"],
+    ["_checks", "_tensors", "_keras_internals", "prox", "selection"],
     ["regularizers", "layers"],
-    ["penalty_map", "optimizers"],
-    ["weights", "dropout_rates", "statistics", "sparsity_report", "tensorboard"],
+    ["penalty_map", "attachment", "loss_gradient", "optimizers"],
+    ["weights", "optimality", "dropout_rates", "statistics", "sparsity_report", "tensorboard"],
     ["callbacks"],
     ["__init__"],
 ]

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from backends import JIT_COMPILE
 from models import classifier, data
 
+import kerasreg as kr
 from kerasreg import _keras_internals as internals
 
 
@@ -44,3 +46,30 @@ def test_tracked_metrics_are_reset_and_not_saved(tmp_path):
     internals.untrack_metric(model, metric)
     assert metric not in model.metrics
     assert "extra" not in keras.saving.load_model(tmp_path / "model.keras").metrics_names
+
+
+@pytest.mark.parametrize(
+    ("layer", "attribute"),
+    [
+        (keras.layers.MultiHeadAttention(2, 3), "_kernel_regularizer"),
+        (keras.layers.GroupQueryAttention(2, 4, 2), "kernel_regularizer"),
+    ],
+)
+def test_attention_layers_save_one_regularizer_from_this_attribute(layer, attribute):
+    assert internals.attention_attribute(layer, "kernel") == attribute
+    assert getattr(layer, attribute) is None and layer.get_config()["kernel_regularizer"] is None
+    setattr(layer, attribute, kr.L1(0.5))
+    assert layer.get_config()["kernel_regularizer"]["config"] == {"l1": 0.5}
+    assert internals.attention_attribute(keras.layers.Dense(2), "kernel") is None
+
+
+def test_compiled_steps_are_forgotten_also_while_something_keeps_them():
+    model, (x, y) = classifier(JIT_COMPILE[-1], penalties=False), data()
+    bias = model.get_layer("first").bias
+    bias.assign(np.ones(16))
+    before = model.evaluate(x, y, verbose=0)[0]
+    kept = model.test_function
+    bias.regularizer = kr.L1(1.0)
+    internals.forget_compiled_steps(model)
+    np.testing.assert_allclose(model.evaluate(x, y, verbose=0)[0], before + 16, rtol=1e-6)
+    assert kept is not model.test_function

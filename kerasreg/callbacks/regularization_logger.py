@@ -20,6 +20,7 @@ from kerasreg._checks import (
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.loss_split import LossSplit
 from kerasreg.callbacks.step_counter import StepCounter
+from kerasreg.optimality import Optimality, check_data
 from kerasreg.tensorboard.run import Run
 from kerasreg.weights import Weight, find_weights
 
@@ -36,6 +37,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     | `all/dead_units`, `dead_units/<weight>` | output units all of whose weights are zero |
     | `all/l1_norm`, `all/l2_norm`, `all/max_abs`, and for each weight | norms |
     | `all/regularization_loss`, `regularization_loss/<weight>` | the penalty at these weights |
+    | `all/optimality_residual`, and for each weight | distance from optimality, when asked for |
     | `all/data_loss`, `all/penalty`, `all/total_loss` | Keras's `loss`, split: data + penalty |
     | `all/val_data_loss`, `all/val_penalty`, `all/val_total_loss` | `val_loss`, split |
     | `all/learning_rate`, `dropout_rate/<layer>` | as they are at that step |
@@ -63,6 +65,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             log; `None` for all. The totals are those of the chosen weights.
         threshold: Magnitude below which a weight counts as near zero, in the weight's units.
         histograms: Whether to log histograms.
+        optimality_data: `(x, y)` or `(x, y, sample_weight)` to log the optimality residual on,
+            from the gradient on all of it: 0 at a stationary point of loss + penalties.
 
     Raises:
         ValueError: If an argument is invalid; when training starts, if `weights` matches nothing.
@@ -86,6 +90,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         weights: str | re.Pattern[str] | None = None,
         threshold: float = 1e-3,
         histograms: bool = True,
+        optimality_data: tuple[Any, ...] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
@@ -100,6 +105,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self.weights = weights
         self.threshold = check_non_negative("threshold", threshold)
         self.histograms = check_bool("histograms", histograms)
+        self.optimality_data = check_data("optimality_data", optimality_data)
         self._run: Run | None = None
         self._steps = StepCounter()
         self._split = LossSplit()
@@ -207,9 +213,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             self._guard(self._start, find_weights(self.model, self.weights), first_step)
 
     def _start(self, weights: Sequence[Weight], first_step: int) -> None:
-        self._run = Run(
-            self.log_dir, self.model, weights, first_step, self.threshold, self.histograms
-        )
+        optimality = Optimality.of(self.model, weights, self.optimality_data)
+        measures = (self.threshold, self.histograms, optimality)
+        self._run = Run(self.log_dir, self.model, weights, first_step, *measures)
 
     def _read_split(self, losses: dict[str, float], logs: Mapping[str, Any]) -> None:
         if self.model is not None:  # On JAX, this brings weights and metrics up to date.

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from kerasreg._tensors import Tensor, to_accumulator
-from kerasreg.optimizers.checks import check_inner_optimizer, check_penalty, check_target
+from kerasreg.optimizers.checks import check_inner_optimizer, check_penalty
 from kerasreg.optimizers.steps import momentum_of, step_function
-from kerasreg.penalty_map import match_penalties
+from kerasreg.optimizers.targets import Target, Targets
 from kerasreg.regularizers import Penalty
-
-
-@dataclass
-class _Target:
-    """A weight with its penalty, and the sum of its steps where the optimizer has momentum."""
-
-    variable: Any
-    penalty: Penalty
-    total_step: Any = None
-
-
-class _Targets:
-    """Keeps the targets out of Keras's sight, which would track the weights as its own."""
-
-    def __init__(self, targets: Sequence[_Target]) -> None:
-        self.all = tuple(targets)
+from kerasreg.regularizers.base import Update
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -81,7 +65,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._strength_scale = self.add_variable(
             (), initializer="ones", dtype="float32", name="strength_scale"
         )
-        self._targets = _Targets(())
+        self._targets = Targets({}, [])
 
     @property
     def strength_scale(self) -> Any:
@@ -96,21 +80,13 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         """Finds the weights of each penalty and makes the variables of both optimizers."""
         if self.built:
             return
-        penalties = match_penalties(self.penalty, variables)
-        targets = [
-            _Target(variable, penalty)
-            for variable, penalty in zip(variables, penalties, strict=True)
-            if penalty is not None
-        ]
-        for target in targets:
-            check_target(target.variable)
+        self._targets = Targets(self.penalty, variables)
         if self._momentum:
-            self._add_total_steps(targets)
-        self._targets = _Targets(targets)
+            self._add_total_steps(self._targets.all)
         self.inner_optimizer.build(variables)
         super().build(variables)
 
-    def _add_total_steps(self, targets: Sequence[_Target]) -> None:
+    def _add_total_steps(self, targets: Sequence[Target]) -> None:
         """With momentum, steps add up as the gradients do: one number, or one a weight."""
         shared = None
         if isinstance(self.inner_optimizer, keras.optimizers.SGD):
@@ -145,22 +121,45 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._apply_penalties(targets, memories, rate, updates)
 
     def _apply_penalties(
-        self, targets: Sequence[_Target], memories: Sequence[Any], rate: Tensor, updates: Tensor
+        self, targets: Sequence[Target], memories: Sequence[Any], rate: Tensor, before: Tensor
     ) -> None:
-        inner = self.inner_optimizer
-        count = ops.convert_to_tensor(inner.iterations)
-        # While gradients only accumulate there is no update, and a step of 0 leaves all as it is.
-        happened = ops.cast(count > updates, "float32")
-        count = ops.cast(count, "float32")
-        assert self._step is not None
+        count = ops.convert_to_tensor(self.inner_optimizer.iterations)
         totals: dict[int, Tensor] = {}
-        for target, memory in zip(targets, memories, strict=True):
-            step = self._step(inner, target.variable, rate, count)
-            if self._momentum:
-                step = self._add_up(step, target.total_step, happened, totals)
-            w = ops.stop_gradient(target.variable.value)
-            step = step * (happened * self._strength_scale)
-            target.variable.assign(target.penalty.update(w, step, memory))
+
+        def updates_of(penalty: Penalty) -> Iterator[Update]:
+            for target, memory in zip(targets, memories, strict=True):
+                if target.penalty == penalty:
+                    step = self._step_of(target, rate, count, count > before, totals)
+                    yield Update(ops.stop_gradient(target.variable.value), memory, step)
+
+        for penalty in self._targets.penalties:
+            variables = [t.variable for t in targets if t.penalty == penalty]
+            results = penalty.update(updates_of(penalty), count, self._strength_scale)
+            for variable, w in zip(variables, results, strict=True):
+                variable.assign(w)
+
+    def _step_of(
+        self,
+        target: Target,
+        rate: Tensor,
+        count: Tensor,
+        happened: Tensor,
+        totals: dict[int, Tensor],
+    ) -> Callable[[], Tensor]:
+        """Computes the step of a weight; that of an optimizer with momentum is also kept."""
+        # While gradients only accumulate there is no update, and a step of 0 leaves all as it is.
+        happened = ops.cast(happened, "float32")
+        step = self._step
+        assert step is not None
+
+        def compute() -> Tensor:
+            count_so_far = ops.cast(count, "float32")
+            return step(self.inner_optimizer, target.variable, rate, count_so_far)
+
+        if not self._momentum:
+            return lambda: compute() * happened
+        total = self._add_up(compute(), target.total_step, happened, totals)
+        return lambda: total * happened
 
     def _add_up(
         self, step: Tensor, total_step: Any, happened: Tensor, totals: dict[int, Tensor]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeVar
 
 import keras
 from keras import ops
@@ -26,6 +27,29 @@ def register_penalty(cls: P) -> P:
 
 
 @dataclasses.dataclass(frozen=True)
+class Update:
+    """A weight that an optimizer has just updated, and that a penalty is about to act on.
+
+    Args:
+        w: The weight after the optimizer's update.
+        memory: What `Penalty.remember` returned for it before the update.
+        compute_step: Computes `step`; only on demand, as some penalties seldom need it.
+    """
+
+    w: Tensor
+    memory: Any
+    compute_step: Callable[[], Tensor]
+
+    @property
+    def step(self) -> Tensor:
+        """How far the optimizer moves the weight for a gradient of one.
+
+        A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
+        """
+        return self.compute_step()
+
+
+@dataclasses.dataclass(frozen=True)
 class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     """A penalty on weights: a Keras regularizer that also knows its proximal operator.
 
@@ -44,6 +68,9 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     [0.5, 0.0]
     """
 
+    is_constraint: ClassVar[bool] = False
+    """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
+
     def __call__(self, w: Tensor) -> Tensor:
         """The value of the penalty.
 
@@ -52,7 +79,16 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
 
         Returns:
             A scalar tensor, in float32 at least.
+
+        Raises:
+            ValueError: If a layer asks for the value of a constraint.
         """
+        if self.is_constraint and hasattr(w, "path"):  # A variable: it is a layer that asks.
+            raise ValueError(
+                f"Invalid regularizer on weight `{w.path}`. Expected a penalty that can be part of "
+                f"a loss; give {type(self).__name__} to `Proximal` instead. Received: "
+                f"regularizer={self!r}"
+            )
         return self._value(to_accumulator(w))
 
     def prox(self, w: Tensor, step: Tensor) -> Tensor:
@@ -84,18 +120,21 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """
         return None
 
-    def update(self, w: Tensor, step: Tensor, memory: Any) -> Tensor:
-        """The weight after the optimizer's update and this penalty: `prox(w, step)`.
+    def update(
+        self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
+    ) -> Iterable[Tensor]:
+        """The weights after the optimizer's update and this penalty: by default each its `prox`.
 
         Args:
-            w: Weight after the optimizer's update.
-            step: Non-negative scalar, or tensor of the shape of `w`.
-            memory: What `remember` returned before the update.
+            updates: One for each of the weights that the penalty acts on.
+            count: Number of updates so far, this one included: an integer scalar. It stands still
+                while the optimizer accumulates gradients.
+            strength_scale: Scalar that multiplies the strength of the penalty.
 
         Returns:
-            A tensor of the shape and dtype of `w`.
+            A tensor for each weight, of its shape and dtype.
         """
-        return self.prox(w, step)
+        return (self.prox(u.w, u.step * strength_scale) for u in updates)
 
     def subdifferential_distance(self, w: Tensor, grad: Tensor) -> Tensor:
         """Distance from optimality, `dist(-grad, subdifferential(w))`.

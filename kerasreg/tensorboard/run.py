@@ -11,6 +11,7 @@ from tensorboard.compat.proto import summary_pb2
 
 from kerasreg._tensors import to_float
 from kerasreg.dropout_rates import dropout_rates
+from kerasreg.optimality import Optimality, total_residual
 from kerasreg.statistics import (
     NonZeroHistogram,
     Statistics,
@@ -37,6 +38,7 @@ class Run:
         first_step: First step that will be logged.
         threshold: Magnitude below which a weight counts as near zero.
         histograms: Whether to write histograms.
+        optimality: Measures the optimality residual, if that is to be written.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Run:
         first_step: int,
         threshold: float,
         histograms: bool,
+        optimality: Optimality | None = None,
     ) -> None:
         self._weights = weights
+        self._optimality = optimality
         self._threshold = threshold
         self._histograms = [NonZeroHistogram() for _ in weights] if histograms else []
         self._writer = EventWriter(log_dir, first_step)
@@ -76,6 +80,7 @@ class Run:
         totals = {
             **_measures(total_statistics(parts)),
             "regularization_loss": sum(penalties),
+            **self._add_optimality(summary),
         }
         _add_totals(summary, {**totals, **_with_sums(losses), **_learning_rate(model)})
         for name, rate in dropout_rates(model).items():
@@ -85,6 +90,14 @@ class Run:
             add_histogram(summary, f"nonzero/{weight.name}", buckets)
         self._writer.write(step, summary)
         return totals
+
+    def _add_optimality(self, summary: summary_pb2.Summary) -> dict[str, float]:
+        if self._optimality is None:
+            return {}
+        residuals = self._optimality.residuals()
+        for name, residual in residuals.items():
+            add_scalar(summary, f"optimality_residual/{name}", residual)
+        return {"optimality_residual": total_residual(residuals)}
 
     def add(self, step: int, losses: Mapping[str, float]) -> None:
         """Writes totals that became known after the point at `step` was written."""

@@ -2,10 +2,6 @@
 
 import csv
 import gc
-import os
-import subprocess
-import sys
-import textwrap
 import warnings
 
 import keras
@@ -14,6 +10,7 @@ import pytest
 from backends import BACKEND, JIT_COMPILE, to_numpy
 from event_files import read, steps
 from models import Subclassed, classifier, data
+from processes import in_process
 
 import kerasreg as kr
 
@@ -261,16 +258,6 @@ FULL_DISK = """
         np.testing.assert_array_equal(a, b)
     print("trained to the end")
 """
-
-
-def in_process(code, *args):
-    """Runs code with the tests' modules at hand and returns what it printed."""
-    here = os.path.dirname(os.path.dirname(__file__))
-    env = {**os.environ, "PYTHONPATH": here}
-    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
-    run = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
 
 
 def test_full_disk(tmp_path):

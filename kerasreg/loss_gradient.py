@@ -1,0 +1,98 @@
+"""The gradient of a model's loss on a whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._tensors import Tensor
+from kerasreg.regularizers import Penalty
+
+BATCH_SIZE = 1024
+
+
+class LossGradient:
+    """The gradient of a compiled model's loss, in inference mode, without touching the model.
+
+    The loss is that of `compile` and all that layers add, but for the penalties of kerasreg on
+    weights: what is left is what those penalties are weighed against.
+
+    Args:
+        model: A built and compiled Keras model.
+        keep_penalties_on: Weights whose penalty in the loss counts as part of it.
+    """
+
+    def __init__(self, model: Any, keep_penalties_on: Sequence[Any] = ()) -> None:
+        self._model = model
+        self.variables = list(model.trainable_variables)
+        kept = {id(variable) for variable in keep_penalties_on}
+        self._left_out = [
+            v for v in self.variables if isinstance(v.regularizer, Penalty) and id(v) not in kept
+        ]
+        self._gradient = _gradient_of(self._loss)
+
+    def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> list[Tensor]:
+        """The mean gradient over the samples.
+
+        Args:
+            x: Array of inputs, or a structure of arrays.
+            y: Array of targets, or a structure of arrays.
+            sample_weight: Array of weights of the samples, or `None`.
+
+        Returns:
+            A tensor for each of `variables`.
+        """
+        size = len(keras.tree.flatten(x)[0])
+        values = [ops.convert_to_tensor(v) for v in self.variables]
+        total: list[Tensor] = [ops.zeros_like(value) for value in values]
+        for start in range(0, size, BATCH_SIZE):
+            batch = _batch((x, y, sample_weight), start)
+            share = min(BATCH_SIZE, size - start) / size
+            gradients = self._gradient(values, *batch)
+            total = [t + share * g for t, g in zip(total, gradients, strict=True)]
+        return total
+
+    def _loss(self, values: Sequence[Tensor], x: Any, y: Any, sample_weight: Any) -> Tensor:
+        # In this scope nothing that the model assigns, metrics among it, reaches a variable.
+        mapping = list(zip(self.variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
+            y_pred = self._model(x, training=False)
+            loss = self._model.compute_loss(x, y, y_pred, sample_weight, training=False)
+            return loss - sum(v.regularizer(v) for v in self._left_out)
+
+
+def _batch(data: Any, start: int) -> Any:
+    return keras.tree.map_structure(
+        lambda a: None if a is None else ops.convert_to_tensor(a[start : start + BATCH_SIZE]), data
+    )
+
+
+def _gradient_of(loss: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """The gradient with respect to the first argument, a list of tensors; each as a tensor."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        gradient: Callable[..., Sequence[Tensor]] = jax.jit(jax.grad(loss))
+        return gradient
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        def tf_gradient(values: Sequence[Tensor], *args: Any) -> Sequence[Tensor]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(values)
+                result = loss(values, *args)
+            return list(tape.gradient(result, values, unconnected_gradients="zero"))
+
+        return tf.function(tf_gradient, reduce_retracing=True)  # type: ignore[no-any-return]
+
+    import torch
+
+    def torch_gradient(values: Sequence[Tensor], *args: Any) -> Sequence[Tensor]:
+        leaves = [value.detach().requires_grad_() for value in values]
+        return torch.autograd.grad(loss(leaves, *args), leaves, materialize_grads=True)
+
+    return torch_gradient

@@ -1,0 +1,77 @@
+"""How far a model's weights are from the optimality conditions of loss + penalty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._checks import invalid_value
+from kerasreg._tensors import Tensor, to_float
+from kerasreg.loss_gradient import LossGradient
+from kerasreg.regularizers import Penalty
+from kerasreg.weights import Weight
+
+
+class Optimality:
+    """The optimality residual of each trainable weight: `dist(-gradient, subdifferential)`.
+
+    All residuals are zero exactly where the model is at a stationary point of its loss on the data
+    plus its penalties. For a weight without a penalty it is the norm of the gradient.
+
+    Args:
+        model: A built and compiled Keras model.
+        weights: The weights of interest.
+        data: `(x, y)` or `(x, y, sample_weight)`, arrays or structures of arrays.
+    """
+
+    def __init__(self, model: Any, weights: Sequence[Weight], data: Any) -> None:
+        self._weights = [weight for weight in weights if weight.variable.trainable]
+        self._data = data
+        # What `Proximal` weighs its penalty against includes a smooth one in the loss.
+        proximal = [w.variable for w in self._weights if w.proximal_penalty is not None]
+        self._gradient = LossGradient(model, keep_penalties_on=proximal)
+
+    @classmethod
+    def of(cls, model: Any, weights: Sequence[Weight], data: Any) -> Optimality | None:
+        """An `Optimality`, or `None` without data."""
+        return None if data is None else cls(model, weights, data)
+
+    def residuals(self) -> dict[str, float]:
+        """The residual of each weight at its present value, by the weight's name."""
+        gradients = self._gradient(*self._data)
+        by_id = {id(v): g for v, g in zip(self._gradient.variables, gradients, strict=True)}
+        return {w.name: to_float(_residual(w, by_id[id(w.variable)])) for w in self._weights}
+
+
+def total_residual(residuals: dict[str, float]) -> float:
+    """The residual of all weights taken together."""
+    return math.hypot(*residuals.values())
+
+
+def check_data(argument: str, data: Any) -> Any:
+    """Returns the data, or raises unless it is `None` or a tuple of arrays of one length."""
+    if data is None:
+        return None
+    expected = "a tuple (x, y) or (x, y, sample_weight) of arrays of the same length"
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        raise invalid_value(argument, expected, type(data))
+    shapes = [getattr(array, "shape", None) for array in keras.tree.flatten(data)]
+    if not all(shapes) or len({shape[0] for shape in shapes if shape}) != 1:
+        raise invalid_value(argument, expected, shapes)
+    return data
+
+
+def _residual(weight: Weight, gradient: Tensor) -> Tensor:
+    w = ops.stop_gradient(weight.variable.value)
+    penalty = weight.proximal_penalty
+    if penalty is not None and not penalty.is_constraint:
+        scale = to_float(weight.strength_scale)
+        if scale > 0:  # The subdifferential grows with the strength.
+            return scale * penalty.subdifferential_distance(w, gradient / scale)
+    elif penalty is not None or isinstance(weight.variable.regularizer, Penalty):
+        return (penalty or weight.variable.regularizer).subdifferential_distance(w, gradient)
+    return ops.sqrt(ops.sum(ops.square(gradient)))

@@ -1,0 +1,171 @@
+"""The constraint that only so many weights are not zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keras import ops
+
+from kerasreg._checks import (
+    check_choice,
+    check_fraction,
+    check_integer,
+    check_positive,
+    invalid_value,
+)
+from kerasreg._tensors import Tensor, cast_like
+from kerasreg.regularizers.base import Penalty, Update, register_penalty
+from kerasreg.selection import largest
+
+NATURAL = "a non-negative integer"
+
+
+@register_penalty
+@dataclass(frozen=True)
+class TopK(Penalty):
+    """Keeps at most `(1 - sparsity) * n` weights, the largest, and sets the rest to zero.
+
+    Magnitude pruning as a proximal step, for `Proximal`. The support, the set of weights that are
+    not zero, is chosen after the first update and then every `frequency` updates, from all
+    weights as this one update moves them; in between zeros stay zeros. From `begin_step` to
+    `end_step` the sparsity rises as
+    `sparsity - (sparsity - initial_sparsity) * (1 - progress)^power`.
+
+    Sources: Blumensath & Davies, Iterative Hard Thresholding, 2009; Zhu & Gupta, To Prune, or Not
+    to Prune, 2017 (the schedule); LeCun, Denker & Solla, Optimal Brain Damage, 1989 (saliency).
+
+    Args:
+        sparsity: Fraction of the weights that are zero in the end.
+        scope: `"weight"`: this fraction of each weight tensor. `"global"`: of all tensors with
+            this penalty together, in which a tensor's magnitudes are divided by their root mean
+            square, so that no layer goes for having small weights.
+        saliency: What is largest: `"magnitude"` compares `|w|`, `"metric"` compares `w^2 / step`,
+            with the optimizer's step; for Adam an estimate of what the loss gains by the weight.
+            It needs no scaling for `scope="global"`.
+        initial_sparsity: Sparsity at `begin_step`.
+        begin_step: Number of updates before the first selection; until then nothing is done.
+        end_step: Number of updates after which `sparsity` is reached; the last selection of the
+            schedule falls on it. By default it holds from the start.
+        power: Exponent of the schedule; 3 prunes fast at first, 1 evenly.
+        frequency: Updates from one selection to the next.
+
+    Raises:
+        ValueError: If an argument is invalid.
+
+    Example:
+    >>> penalty = kerasreg.TopK(0.9, end_step=2000)
+    >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(1e-3), penalty)
+    """
+
+    is_constraint: ClassVar[bool] = True
+
+    sparsity: float
+    scope: str = "weight"
+    saliency: str = "magnitude"
+    initial_sparsity: float = 0.0
+    begin_step: int = 0
+    end_step: int = 0
+    power: float = 3.0
+    frequency: int = 100
+
+    def __post_init__(self) -> None:
+        """Validates the arguments."""
+        for name in ("sparsity", "initial_sparsity"):
+            object.__setattr__(self, name, check_fraction(name, getattr(self, name)))
+        if self.initial_sparsity > self.sparsity:
+            expected = f"at most the final sparsity, {self.sparsity}"
+            raise invalid_value("initial_sparsity", expected, self.initial_sparsity)
+        check_choice("scope", self.scope, ("weight", "global"))
+        check_choice("saliency", self.saliency, ("magnitude", "metric"))
+        for name, least in (("begin_step", 0), ("end_step", 0), ("frequency", 1)):
+            expected = NATURAL if least == 0 else "a positive integer"
+            value = check_integer(name, getattr(self, name), expected, least)
+            object.__setattr__(self, name, value)
+        if 0 < self.end_step <= self.begin_step:
+            expected = f"0, or more than begin_step, {self.begin_step}"
+            raise invalid_value("end_step", expected, self.end_step)
+        object.__setattr__(self, "power", check_positive("power", self.power))
+
+    def remember(self, w: Tensor) -> Tensor:
+        """The support: the pattern of the weights that are not zero."""
+        return ops.not_equal(w, 0)
+
+    def update(
+        self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
+    ) -> Iterable[Tensor]:
+        """Chooses the support where it is time to, and sets all other weights to zero."""
+        updates = list(updates)
+        since = count - self.begin_step - 1
+        due = ops.logical_or(ops.equal(since % self.frequency, 0), ops.equal(count, self.end_step))
+        due = ops.logical_and(due, since >= 0)
+        early = since < 0
+        masks = ops.cond(
+            due,
+            lambda: self._choose(updates, count),
+            lambda: [ops.logical_or(u.memory, early) for u in updates],
+        )
+        return [
+            ops.where(mask, u.w, ops.zeros_like(u.w))
+            for u, mask in zip(updates, masks, strict=True)
+        ]
+
+    def _choose(self, updates: Sequence[Update], count: Tensor) -> list[Tensor]:
+        """The mask of the new support of each weight."""
+        saliencies = [self._saliency(u.w, u.step) for u in updates]
+        sizes = [math.prod(u.w.shape) for u in updates]
+        if self.scope == "global":
+            return largest(saliencies, self._kept(sum(sizes), count))
+        return [
+            largest([saliency], self._kept(size, count))[0]
+            for saliency, size in zip(saliencies, sizes, strict=True)
+        ]
+
+    def _saliency(self, w: Tensor, step: Tensor) -> Tensor:
+        size = ops.abs(ops.cast(w, "float32"))
+        if self.saliency == "metric":
+            return _in_metric(size, step)
+        if self.scope == "global":
+            mean_square = ops.mean(ops.square(size))
+            return size / ops.sqrt(ops.where(mean_square > 0, mean_square, 1.0))
+        return size
+
+    def _kept(self, size: int, count: Tensor) -> Tensor:
+        """How many of `size` weights are kept in the update number `count`, by the schedule."""
+        first, last = (_kept(size, s) for s in (self.initial_sparsity, self.sparsity))
+        if not self.end_step:
+            return ops.full((), last, dtype="int32")
+        duration = self.end_step - self.begin_step
+        progress = ops.cast(count - self.begin_step, "float32") / duration
+        rest = ops.power(1.0 - ops.clip(progress, 0.0, 1.0), self.power)
+        # Counted from the last, so that the end of the schedule is met to the weight.
+        return last + ops.cast(ops.round((first - last) * rest), "int32")
+
+    def _value(self, w: Tensor) -> Tensor:
+        """The indicator: 0 where the constraint holds, infinite where it does not."""
+        non_zero = ops.sum(ops.cast(ops.not_equal(w, 0), "int32"))
+        holds = non_zero <= _kept(math.prod(w.shape), self.sparsity)
+        return ops.where(holds, 0.0, float("inf"))
+
+    def _prox(self, w: Tensor, step: Tensor) -> Tensor:
+        kept = ops.full((), _kept(math.prod(w.shape), self.sparsity), dtype="int32")
+        [mask] = largest([_in_metric(ops.abs(ops.cast(w, "float32")), step)], kept)
+        return ops.where(ops.logical_or(mask, step == 0), w, ops.zeros_like(w))
+
+    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
+        return ops.where(w == 0, ops.zeros_like(grad), grad)
+
+
+def _kept(size: int, sparsity: float) -> int:
+    """`(1 - sparsity) * size` as an integer, where rounding must not cost a weight."""
+    return math.floor(size * (1.0 - sparsity) + 1e-6)
+
+
+def _in_metric(size: Tensor, step: Tensor) -> Tensor:
+    """`|w| / sqrt(step)`, which has the order of `w^2 / step` and a wider range."""
+    root = ops.sqrt(cast_like(ops.convert_to_tensor(step), size))
+    # With a learning rate of 0 there is no metric to compare in.
+    root = ops.where(ops.max(root) > 0, root, ops.ones_like(root))
+    return ops.where(size == 0, size, size / root)

@@ -1,0 +1,103 @@
+"""TopK and KeepZeros as functions of a weight."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from backends import to_numpy
+
+import kerasreg as kr
+
+CONSTRAINTS = [kr.KeepZeros(), kr.TopK(0.5), kr.TopK(0.9, scope="global", end_step=10)]
+
+
+def best_support(w, step, count):
+    """The cheapest projection on `count` non-zeros, by trying all of them."""
+    flat, steps = w.ravel().astype("float64"), np.broadcast_to(step, w.shape).ravel()
+    costs = {}
+    for support in itertools.combinations(range(flat.size), count):
+        z = np.zeros_like(flat)
+        z[list(support)] = flat[list(support)]
+        costs[support] = (np.sum((z - flat) ** 2 / (2 * steps)), z)
+    return min(costs.values(), key=lambda pair: pair[0])[1].reshape(w.shape)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_prox_of_top_k_is_the_nearest_sparse_weight(seed, sparsity):
+    rng = np.random.default_rng(seed)
+    w = rng.normal(size=(3, 4)).astype("float32")
+    count = int((1 - sparsity) * w.size + 1e-9)
+    for step in (np.float32(0.7), rng.uniform(0.01, 4, size=w.shape).astype("float32")):
+        z = to_numpy(kr.TopK(sparsity).prox(w, step))
+        np.testing.assert_array_equal(z, best_support(w, step, count))
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_step_of_zero_leaves_the_weight(constraint, dtype):
+    w = keras.ops.cast(np.random.default_rng(0).normal(size=(3, 4)), dtype)
+    for step in (0.0, np.zeros((3, 4), "float32")):
+        z = constraint.prox(w, step)
+        assert keras.backend.standardize_dtype(z.dtype) == dtype
+        np.testing.assert_array_equal(to_numpy(z), to_numpy(w))
+
+
+@pytest.mark.parametrize(("size", "sparsity"), [(10, 0.9), (5, 0.8), (100, 0.55), (7, 0.3)])
+def test_rounding_costs_no_weight(size, sparsity):
+    z = to_numpy(kr.TopK(sparsity).prox(np.arange(1, size + 1, dtype="float32"), 1.0))
+    assert np.count_nonzero(z) == {10: 1, 5: 1, 100: 45, 7: 4}[size]
+
+
+def test_values_are_those_of_an_indicator():
+    w = np.array([1.0, 0.0, 0.0, 2.0], "float32")
+    assert float(to_numpy(kr.TopK(0.5)(w))) == 0
+    assert float(to_numpy(kr.TopK(0.6)(w))) == np.inf
+    assert float(to_numpy(kr.KeepZeros()(w))) == 0
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_optimality_is_asked_of_the_support_only(constraint):
+    w, grad = np.array([1.0, 0, 0, 2], "float32"), np.array([3.0, 50, -50, 4], "float32")
+    assert float(to_numpy(constraint.subdifferential_distance(w, grad))) == 5
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_configuration_round_trips(constraint):
+    assert keras.regularizers.get(keras.regularizers.serialize(constraint)) == constraint
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_a_constraint_is_no_term_of_a_loss(constraint):
+    layer = keras.layers.Dense(2, kernel_regularizer=constraint, name="small")
+    model = keras.Sequential([keras.Input((3,)), layer])
+    with pytest.raises(ValueError, match="weight `.*small/kernel`.*give .* to `Proximal`"):
+        _ = model.losses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"sparsity": -0.1}, "sparsity"),
+        ({"sparsity": 1.5}, "sparsity"),
+        ({"sparsity": 50}, "sparsity"),
+        ({"sparsity": "0.5"}, "sparsity"),
+        ({"sparsity": np.nan}, "sparsity"),
+        ({"initial_sparsity": 0.6}, "initial_sparsity"),
+        ({"initial_sparsity": -1}, "initial_sparsity"),
+        ({"scope": "model"}, "scope"),
+        ({"saliency": None}, "saliency"),
+        ({"begin_step": -1}, "begin_step"),
+        ({"begin_step": 1.5}, "begin_step"),
+        ({"end_step": -1}, "end_step"),
+        ({"begin_step": 10, "end_step": 10}, "end_step"),
+        ({"frequency": 0}, "frequency"),
+        ({"frequency": True}, "frequency"),
+        ({"power": 0}, "power"),
+        ({"power": np.inf}, "power"),
+    ],
+)
+def test_bad_arguments(arguments, argument):
+    with pytest.raises(ValueError, match=f"argument `{argument}`. Expected.*Received: {argument}="):
+        kr.TopK(**{"sparsity": 0.5, **arguments})
