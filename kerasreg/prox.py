@@ -37,7 +37,7 @@ def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
     w = ops.convert_to_tensor(w)
     threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
     # In this form a zero has no minus sign.
-    return w - ops.minimum(ops.maximum(w, -threshold), threshold)
+    return w - ops.clip(w, -threshold, threshold)
 
 
 def firm_threshold(w: Tensor, step: Tensor, l1: float, gamma: float) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kerasreg._checks import invalid_value
-from kerasreg.optimizers.steps import SUPPORTED, step_function
+from kerasreg.optimizers.steps import SUPPORTED, is_supported
 from kerasreg.penalty_map import is_smooth, to_penalty
 from kerasreg.regularizers import Penalty
 
@@ -25,7 +25,7 @@ def check_inner_optimizer(optimizer: Any) -> None:
     if hasattr(optimizer, "inner_optimizer"):
         expected = "the optimizer itself; give one `Proximal` a dict of all penalties"
         raise invalid_value("inner_optimizer", expected, optimizer)
-    if step_function(optimizer) is None:
+    if not is_supported(optimizer):
         name = type(optimizer).__name__
         raise invalid_value("inner_optimizer", f"{supported}, not {name}", optimizer)
     if optimizer.use_ema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ from keras import ops
 
 from kerasreg._tensors import Tensor, to_accumulator
 from kerasreg.optimizers.checks import check_inner_optimizer, check_penalty
-from kerasreg.optimizers.steps import momentum_of, step_function
+from kerasreg.optimizers.pieces import Piece, in_pieces, whole
+from kerasreg.optimizers.steps import StepRule
 from kerasreg.optimizers.targets import Target, Targets
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Update
+
+_Step = tuple[list[Tensor], Callable[..., Tensor]]
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -60,8 +63,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
         self.penalty = check_penalty(penalty)
-        self._step = step_function(inner_optimizer)
-        self._momentum = momentum_of(inner_optimizer)
+        self._rule = StepRule(inner_optimizer)
         self._strength_scale = self.add_variable(
             (), initializer="ones", dtype="float32", name="strength_scale"
         )
@@ -81,7 +83,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         if self.built:
             return
         self._targets = Targets(self.penalty, variables)
-        if self._momentum:
+        if self._rule.momentum:
             self._add_total_steps(self._targets.all)
         self.inner_optimizer.build(variables)
         super().build(variables)
@@ -118,60 +120,74 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         updates = ops.copy(ops.convert_to_tensor(inner.iterations))
         memories = [t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets]
         inner.apply(grads, variables)
-        self._apply_penalties(targets, memories, rate, updates)
-
-    def _apply_penalties(
-        self, targets: Sequence[Target], memories: Sequence[Any], rate: Tensor, before: Tensor
-    ) -> None:
-        count = ops.convert_to_tensor(self.inner_optimizer.iterations)
-        totals: dict[int, Tensor] = {}
-
-        def updates_of(penalty: Penalty) -> Iterator[Update]:
-            for target, memory in zip(targets, memories, strict=True):
-                if target.penalty == penalty:
-                    step = self._step_of(target, rate, count, count > before, totals)
-                    yield Update(ops.stop_gradient(target.variable.value), memory, step)
-
+        count = ops.convert_to_tensor(inner.iterations)
+        steps = self._steps_of(targets, rate, count, count > updates)
         for penalty in self._targets.penalties:
-            variables = [t.variable for t in targets if t.penalty == penalty]
-            results = penalty.update(updates_of(penalty), count, self._strength_scale)
-            for variable, w in zip(variables, results, strict=True):
-                variable.assign(w)
+            chosen = [
+                (target, memory, step)
+                for target, memory, step in zip(targets, memories, steps, strict=True)
+                if target.penalty == penalty
+            ]
+            self._apply_penalty(penalty, chosen, count)
 
-    def _step_of(
+    def _apply_penalty(
+        self, penalty: Penalty, chosen: Sequence[tuple[Target, Any, _Step]], count: Tensor
+    ) -> None:
+        """Applies one penalty to its weights, as they come out of the optimizer's update."""
+        under_way: deque[Piece] = deque()
+
+        def updates() -> Iterator[Piece]:
+            for target, memory, (moments, step) in chosen:
+                split = in_pieces if penalty.is_separable else whole
+                for piece in split(target.variable, memory, moments, step):
+                    under_way.append(piece)
+                    yield piece
+
+        for w in penalty.update(updates(), count, self._strength_scale):
+            under_way.popleft().assign(w)
+
+    def _steps_of(
+        self, targets: Sequence[Target], rate: Tensor, count: Tensor, happened: Tensor
+    ) -> list[_Step]:
+        """For each weight what its step is computed from, and how.
+
+        With momentum the sums of the steps are brought up to date.
+        """
+        # While gradients only accumulate there is no update, and a step of 0 leaves all as it is.
+        happened = ops.cast(happened, "float32")
+        rule, totals = self._rule, dict[int, Tensor]()
+        if rule.momentum:
+            return [
+                (
+                    [self._add_up(t, rate, count, happened, totals)],
+                    lambda scale, total: total * (scale * happened),
+                )
+                for t in targets
+            ]
+        rate = rate * happened
+        return [
+            (rule.moments(t.variable), lambda scale, *m: rule.step(rate * scale, count, *m))
+            for t in targets
+        ]
+
+    def _add_up(
         self,
         target: Target,
         rate: Tensor,
         count: Tensor,
         happened: Tensor,
         totals: dict[int, Tensor],
-    ) -> Callable[[], Tensor]:
-        """Computes the step of a weight; that of an optimizer with momentum is also kept."""
-        # While gradients only accumulate there is no update, and a step of 0 leaves all as it is.
-        happened = ops.cast(happened, "float32")
-        step = self._step
-        assert step is not None
-
-        def compute() -> Tensor:
-            count_so_far = ops.cast(count, "float32")
-            return step(self.inner_optimizer, target.variable, rate, count_so_far)
-
-        if not self._momentum:
-            return lambda: compute() * happened
-        total = self._add_up(compute(), target.total_step, happened, totals)
-        return lambda: total * happened
-
-    def _add_up(
-        self, step: Tensor, total_step: Any, happened: Tensor, totals: dict[int, Tensor]
     ) -> Tensor:
         """The step of an optimizer with momentum, by the recursion of its own buffer."""
-        key = id(total_step)
+        momentum = self._rule.momentum
+        step = self._rule.step(rate, count, *self._rule.moments(target.variable))
+        key = id(target.total_step)
         if key not in totals:  # SGD's is the same number for all weights.
-            before = to_accumulator(total_step)
-            totals[key] = ops.where(happened > 0, self._momentum * before + step, before)
-            total_step.assign(totals[key])
+            before = to_accumulator(target.total_step)
+            totals[key] = ops.where(happened > 0, momentum * before + step, before)
+            target.total_step.assign(totals[key])
         if getattr(self.inner_optimizer, "nesterov", False):
-            return self._momentum * totals[key] + step
+            return momentum * totals[key] + step
         return totals[key]
 
     @property

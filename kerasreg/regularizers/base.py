@@ -33,20 +33,20 @@ class Update:
     Args:
         w: The weight after the optimizer's update.
         memory: What `Penalty.remember` returned for it before the update.
-        compute_step: Computes `step`; only on demand, as some penalties seldom need it.
+        compute_step: Computes `step` times a scalar, which it is given; only on demand, as some
+            penalties seldom need it.
     """
 
     w: Tensor
     memory: Any
-    compute_step: Callable[[], Tensor]
+    compute_step: Callable[[Tensor], Tensor]
 
-    @property
-    def step(self) -> Tensor:
-        """How far the optimizer moves the weight for a gradient of one.
+    def step(self, scale: Tensor = 1.0) -> Tensor:
+        """How far the optimizer moves the weight for a gradient of one, times `scale`.
 
         A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
         """
-        return self.compute_step()
+        return self.compute_step(scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,9 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     >>> keras.ops.convert_to_numpy(z).tolist()
     [0.5, 0.0]
     """
+
+    is_separable: ClassVar[bool] = False
+    """Whether it acts on every entry of a weight by itself, so that a part can be taken alone."""
 
     is_constraint: ClassVar[bool] = False
     """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
@@ -134,7 +137,7 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         Returns:
             A tensor for each weight, of its shape and dtype.
         """
-        return (self.prox(u.w, u.step * strength_scale) for u in updates)
+        return (self.prox(u.w, u.step(strength_scale)) for u in updates)
 
     def subdifferential_distance(self, w: Tensor, grad: Tensor) -> Tensor:
         """Distance from optimality, `dist(-grad, subdifferential(w))`.

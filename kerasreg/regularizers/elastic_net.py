@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -39,6 +40,8 @@ class ElasticNet(Penalty):
     >>> penalty = kerasreg.ElasticNet(alpha=0.1, l1=0.5, l2=0.5)
     >>> layer = keras.layers.Dense(10, kernel_regularizer=penalty)
     """
+
+    is_separable: ClassVar[bool] = True
 
     alpha: float = 1.0
     l1: float = 0.01

@@ -27,6 +27,7 @@ class KeepZeros(Penalty):
     >>> model.compile(optimizer, "mse")
     """
 
+    is_separable: ClassVar[bool] = True
     is_constraint: ClassVar[bool] = True
 
     def remember(self, w: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -27,6 +28,8 @@ class L1(Penalty):
     Example:
     >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L1(1e-4))
     """
+
+    is_separable: ClassVar[bool] = True
 
     l1: float = 0.01
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -26,6 +27,8 @@ class L2(Penalty):
     Example:
     >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L2(1e-4))
     """
+
+    is_separable: ClassVar[bool] = True
 
     l2: float = 0.01
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -35,6 +36,8 @@ class MCP(Penalty):
     Example:
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), kerasreg.MCP(3e-4, gamma=500.0))
     """
+
+    is_separable: ClassVar[bool] = True
 
     l1: float = 0.01
     gamma: float = 3.0

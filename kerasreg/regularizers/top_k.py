@@ -114,7 +114,7 @@ class TopK(Penalty):
 
     def _choose(self, updates: Sequence[Update], count: Tensor) -> list[Tensor]:
         """The mask of the new support of each weight."""
-        saliencies = [self._saliency(u.w, u.step) for u in updates]
+        saliencies = [self._saliency(u.w, u.step()) for u in updates]
         sizes = [math.prod(u.w.shape) for u in updates]
         if self.scope == "global":
             return largest(saliencies, self._kept(sum(sizes), count))

@@ -1,0 +1,109 @@
+"""What `Proximal` adds to a training step, beside Keras's own L1 in the loss.
+
+Six dense layers of 2048 x 2048 (25 million weights), Adam, batch 256. A configuration and plain
+Adam train in turn for some steps, in an order that is drawn anew each round; printed is the median
+over the rounds of what the configuration's step adds to the plain step of the same round:
+
+    KERAS_BACKEND=jax python benchmarks/proximal_cost.py
+    KERAS_BACKEND=tensorflow python benchmarks/proximal_cost.py --jit-compile
+"""
+
+import argparse
+import gc
+import random
+import statistics
+import time
+
+import keras
+import numpy as np
+from keras import layers, optimizers
+
+import kerasreg as kr
+
+WIDTH, DEPTH, BATCH = 2048, 6, 256
+
+
+def network(regularizer=None):
+    dense = [
+        layers.Dense(WIDTH, "relu", kernel_regularizer=regularizer, use_bias=False)
+        for _ in range(DEPTH)
+    ]
+    return keras.Sequential([keras.Input((WIDTH,)), *dense])
+
+
+def proximal(penalty):
+    return network(), kr.Proximal(optimizers.Adam(1e-4), penalty)
+
+
+PLAIN = "plain Adam"
+CONFIGURATIONS = {
+    PLAIN: lambda: (network(), optimizers.Adam(1e-4)),
+    "keras L1 in the loss": lambda: (
+        network(keras.regularizers.L1(1e-6)),
+        optimizers.Adam(1e-4),
+    ),
+    "Proximal L1": lambda: proximal(kr.L1(1e-6)),
+    "Proximal ElasticNet": lambda: proximal(kr.ElasticNet(1.0, 1e-6, 1e-6)),
+    "Proximal MCP": lambda: proximal(kr.MCP(1e-6, gamma=1e5)),
+    "Proximal GroupLasso": lambda: proximal(kr.GroupLasso(1e-6)),
+    # Chooses five times as often as by default, so that each round has one choice in it.
+    "Proximal TopK, every 20": lambda: proximal(kr.TopK(0.9, frequency=20)),
+    "Proximal KeepZeros": lambda: proximal(kr.KeepZeros()),
+}
+
+
+def trainer(name, jit_compile):
+    """A function that trains a configuration for some steps and returns the seconds per step."""
+    model, optimizer = CONFIGURATIONS[name]()
+    model.compile(optimizer, "mse", jit_compile=jit_compile)
+
+    def run(x, y):
+        start = time.perf_counter()
+        model.fit(x, y, BATCH, verbose=0, shuffle=False)
+        return (time.perf_counter() - start) / (len(x) // BATCH)
+
+    return run
+
+
+def compare(name, rounds, steps, jit_compile):
+    """What each round's steps add, as a share of the plain step, and the plain step's seconds."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(steps * BATCH, WIDTH)).astype("float32") for _ in range(2))
+    runs = {key: trainer(key, jit_compile) for key in (PLAIN, name)}
+    shares, plain = [], []
+    for number in range(rounds + 1):
+        order = random.sample(list(runs), 2)
+        seconds = {key: runs[key](x, y) for key in order}
+        if number:  # The first compiles.
+            shares.append(seconds[name] / seconds[PLAIN] - 1)
+            plain.append(seconds[PLAIN])
+    return shares, statistics.median(plain)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--jit-compile", action="store_true", help="XLA, for TensorFlow")
+    parser.add_argument("--only", nargs="+", help="parts of names of configurations")
+    args = parser.parse_args()
+    backend = keras.backend.backend()
+    jit_compile = args.jit_compile or backend == "jax"
+    print(f"{backend}{', XLA' if jit_compile else ''}: added to the step of plain Adam", flush=True)
+    names = [name for name in CONFIGURATIONS if name != PLAIN]
+    for name in names:
+        if args.only and not any(part in name for part in args.only):
+            continue
+        steps, rounds = (20, 5) if "TopK" in name else (4, args.rounds)
+        shares, plain = compare(name, rounds, steps, jit_compile)
+        low, middle, high = (100 * share for share in statistics.quantiles(shares, n=4))
+        print(
+            f"{name:>24} {middle:+6.1f} %   (quartiles {low:+.1f} to {high:+.1f},"
+            f" plain step {1000 * plain:.0f} ms)",
+            flush=True,
+        )
+        keras.utils.clear_session()
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()
