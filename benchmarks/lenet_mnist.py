@@ -158,10 +158,12 @@ def plot(frontiers, path):
         axes.plot(*zip(*sorted(frontier), strict=True), "o-", label=names[method])
     for name, point in PUBLISHED.items():
         axes.plot(*point, "k+", markersize=10)
-        axes.annotate(name, point, xytext=(6, 4), textcoords="offset points", fontsize=8)
+        side = {"xytext": (-6, -9), "ha": "right"} if "Molchanov" in name else {"xytext": (6, 3)}
+        axes.annotate(name, point, textcoords="offset points", fontsize=8, **side)
     axes.set(xscale="log", xlabel="weights that are not zero, %", ylabel="test error, %")
-    axes.set_ylim(1.2, 3.0)
-    axes.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
+    axes.set(ylim=(1.1, 2.4), xlim=(0.7, 45))
+    ticks = (1, 2, 4, 8, 16, 32)
+    axes.set_xticks(ticks, map(str, ticks))
     axes.set_title("LeNet-300-100 on MNIST, pruned and debiased")
     axes.grid(alpha=0.3)
     axes.legend()

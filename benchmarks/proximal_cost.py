@@ -82,7 +82,7 @@ def compare(name, rounds, steps, jit_compile):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--jit-compile", action="store_true", help="XLA, for TensorFlow")
     parser.add_argument("--only", nargs="+", help="parts of names of configurations")
     args = parser.parse_args()
@@ -93,7 +93,7 @@ def main():
     for name in names:
         if args.only and not any(part in name for part in args.only):
             continue
-        steps, rounds = (20, 5) if "TopK" in name else (4, args.rounds)
+        steps, rounds = (20, 5) if "TopK" in name else (8, args.rounds)
         shares, plain = compare(name, rounds, steps, jit_compile)
         low, middle, high = (100 * share for share in statistics.quantiles(shares, n=4))
         print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ class LossGradient:
     The loss is that of `compile` and all that layers add, but for the penalties of kerasreg on
     weights: what is left is what those penalties are weighed against.
 
+    Over many samples it is taken in batches, unless the loss is not a mean over them.
+
     Args:
         model: A built and compiled Keras model.
         keep_penalties_on: Weights whose penalty in the loss counts as part of it.
@@ -33,6 +36,10 @@ class LossGradient:
             v for v in self.variables if isinstance(v.regularizer, Penalty) and id(v) not in kept
         ]
         self._gradient = _gradient_of(self._loss)
+        self._batch_size = BATCH_SIZE if _takes_means(model.loss) else None
+        # A model of one's own may do without this argument, as Keras allows.
+        parameters = inspect.signature(model.compute_loss).parameters
+        self._training = {"training": False} if "training" in parameters else {}
 
     def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> list[Tensor]:
         """The mean gradient over the samples.
@@ -46,27 +53,44 @@ class LossGradient:
             A tensor for each of `variables`.
         """
         size = len(keras.tree.flatten(x)[0])
+        batch_size = self._batch_size or size
         values = [ops.convert_to_tensor(v) for v in self.variables]
+        # As arguments, for what a compiled function only refers to is a constant in it.
+        others = [ops.convert_to_tensor(v) for v in self._model.non_trainable_variables]
         total: list[Tensor] = [ops.zeros_like(value) for value in values]
-        for start in range(0, size, BATCH_SIZE):
-            batch = _batch((x, y, sample_weight), start)
-            share = min(BATCH_SIZE, size - start) / size
-            gradients = self._gradient(values, *batch)
+        for start in range(0, size, batch_size):
+            batch = _batch((x, y, sample_weight), start, batch_size)
+            share = min(batch_size, size - start) / size
+            gradients = self._gradient(values, others, *batch)
             total = [t + share * g for t, g in zip(total, gradients, strict=True)]
         return total
 
-    def _loss(self, values: Sequence[Tensor], x: Any, y: Any, sample_weight: Any) -> Tensor:
+    def _loss(
+        self,
+        values: Sequence[Tensor],
+        others: Sequence[Tensor],
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+    ) -> Tensor:
         # In this scope nothing that the model assigns, metrics among it, reaches a variable.
-        mapping = list(zip(self.variables, values, strict=True))
+        variables = [*self.variables, *self._model.non_trainable_variables]
+        mapping = list(zip(variables, [*values, *others], strict=True))
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
             y_pred = self._model(x, training=False)
-            loss = self._model.compute_loss(x, y, y_pred, sample_weight, training=False)
+            loss = self._model.compute_loss(x, y, y_pred, sample_weight, **self._training)
             return loss - sum(v.regularizer(v) for v in self._left_out)
 
 
-def _batch(data: Any, start: int) -> Any:
+def _takes_means(loss: Any) -> bool:
+    """Whether the loss of a data set is the mean of those of its batches, weighted by size."""
+    means = ("sum_over_batch_size", "mean")
+    return all(getattr(part, "reduction", "mean") in means for part in keras.tree.flatten(loss))
+
+
+def _batch(data: Any, start: int, size: int) -> Any:
     return keras.tree.map_structure(
-        lambda a: None if a is None else ops.convert_to_tensor(a[start : start + BATCH_SIZE]), data
+        lambda a: None if a is None else ops.convert_to_tensor(a[start : start + size]), data
     )
 
 

@@ -29,6 +29,11 @@ class Optimality:
     """
 
     def __init__(self, model: Any, weights: Sequence[Weight], data: Any) -> None:
+        if not getattr(model, "compiled", False):
+            raise ValueError(
+                "Invalid value for argument `optimality_data`. Expected a compiled model; "
+                f"the residual is that of its loss. Received: model={model!r}"
+            )
         self._weights = [weight for weight in weights if weight.variable.trainable]
         self._data = data
         # What `Proximal` weighs its penalty against includes a smooth one in the loss.
@@ -59,9 +64,13 @@ def check_data(argument: str, data: Any) -> Any:
     expected = "a tuple (x, y) or (x, y, sample_weight) of arrays of the same length"
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise invalid_value(argument, expected, type(data))
-    shapes = [getattr(array, "shape", None) for array in keras.tree.flatten(data)]
-    if not all(shapes) or len({shape[0] for shape in shapes if shape}) != 1:
-        raise invalid_value(argument, expected, shapes)
+    if len(data) == 3 and data[2] is None:
+        data = data[:2]
+    arrays = keras.tree.flatten(data)
+    shapes = [getattr(array, "shape", None) or None for array in arrays]
+    if None in shapes or len({shape[0] for shape in shapes if shape}) != 1:
+        kinds = {type(a).__name__ for a, shape in zip(arrays, shapes, strict=True) if not shape}
+        raise invalid_value(argument, expected, kinds or shapes)
     return data
 
 

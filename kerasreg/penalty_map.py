@@ -50,7 +50,8 @@ def is_smooth(regularizer: Any) -> bool:
 
 def is_kernel(variable: Any) -> bool:
     """Whether a variable is a weight that a bare penalty acts on: no bias, no gain."""
-    return len(variable.shape) >= 2 and "bias" not in variable.name
+    others = variable.name in ("gamma", "beta", "alpha")  # of normalisations and PReLU
+    return len(variable.shape) >= 2 and not others and "bias" not in variable.name
 
 
 def match_penalties(
@@ -83,7 +84,7 @@ def match_penalties(
         for path in matches:  # Weights of the same path come twice.
             first = chosen.setdefault(path, pattern)
             if first != pattern:
-                expected = f"one pattern for the weight `{path}`"
+                expected = f"one pattern for the weight `{path}`; narrow one of the two"
                 raise invalid_value(argument, expected, (first, pattern))
     return [penalty[chosen[path]] if path in chosen else None for path in paths]
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import keras
 from keras import ops
 
 from kerasreg._tensors import Tensor
+
+# Smallest normal numbers; TensorFlow takes smaller ones for zero. Such numbers of float16 are no
+# longer small, and its subnormal ones are kept.
+SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-126}
 
 # Highest bit of a non-negative 32-bit integer.
 TOP_BIT = 30
@@ -50,6 +55,24 @@ def largest(magnitudes: Sequence[Tensor], count: Tensor) -> list[Tensor]:
         ops.logical_or(a, ops.logical_and(tie, position < end))
         for a, tie, position in zip(above, ties, positions, strict=True)
     ]
+
+
+def keep(mask: Tensor, w: Tensor) -> Tensor:
+    """The entries in the mask, and zeros.
+
+    An entry that is kept and happens to be zero becomes the smallest positive number, so that the
+    zeros of a weight are those entries that are not kept, and no others.
+
+    Args:
+        mask: Boolean tensor.
+        w: Tensor of the same shape.
+
+    Returns:
+        A tensor of the same shape and dtype.
+    """
+    dtype = keras.backend.standardize_dtype(w.dtype)
+    smallest, zero = (ops.full((), x, dtype=dtype) for x in (SMALLEST[dtype], 0))
+    return ops.where(mask, ops.where(ops.equal(w, 0), smallest, w), zero)
 
 
 def _largest_integer(holds: Callable[[Tensor], Tensor]) -> Tensor:

@@ -14,7 +14,6 @@ from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import to_float
 from kerasreg.optimizers import Proximal
-from kerasreg.penalty_map import match_penalties
 from kerasreg.regularizers import Penalty
 
 # Where a penalty acts, in words.
@@ -111,10 +110,10 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
     names = unique_names(_without_model_name(model, variable.path) for variable in chosen)
     optimizer = _proximal(model)
     proximal = {}
-    if optimizer is not None:  # by its patterns, as it may not be built before the first batch
-        matched = match_penalties(optimizer.penalty, model.trainable_variables)
-        ids = [id(variable) for variable in model.trainable_variables]
-        proximal = dict(zip(ids, matched, strict=True))
+    if optimizer is not None:
+        trained = model.trainable_variables
+        matched = optimizer.penalties_of(trained)
+        proximal = dict(zip(map(id, trained), matched, strict=True))
     return [
         Weight(
             variable=variable,

@@ -102,3 +102,53 @@ def test_a_weight_without_influence_has_a_gradient_of_zero():
     unused, gain = LossGradient(model)(np.ones((4, 2), "float32"), np.zeros((4, 2), "float32"))
     np.testing.assert_array_equal(to_numpy(unused), np.zeros(3))
     np.testing.assert_allclose(to_numpy(gain), 2.0)
+
+
+def test_state_that_changes_between_two_calls_counts():
+    """What a compiled function only refers to would be a constant in it."""
+    x, y = data()
+    layers = [keras.layers.BatchNormalization(momentum=0.5), keras.layers.Dense(1, name="last")]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    gradient = LossGradient(model)
+    first = [to_numpy(g) for g in gradient(x, y)]
+    model.fit(x * 3 + 1, y, epochs=3, verbose=0)
+    again, fresh = ([to_numpy(g) for g in f(x, y)] for f in (gradient, LossGradient(model)))
+    for a, b in zip(again, fresh, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert not np.allclose(again[-2], first[-2], rtol=1e-2)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean_with_sample_weight"])
+def test_losses_that_are_no_mean_over_samples(reduction):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2500, 5)).astype("float32")
+    y = (x @ rng.normal(size=(5, 2))).astype("float32")
+    weights = (rng.uniform(size=2500) * (np.arange(2500) < 1300)).astype("float32")
+    model = linear_model()
+    model.compile("sgd", keras.losses.MeanSquaredError(reduction=reduction))
+    total = {"sum": 1.0, "mean_with_sample_weight": weights.sum()}[reduction]
+    expected = [len(x) / total * part for part in mse_gradient(model, x, y, weights)]
+    for ours, right in zip(LossGradient(model)(x, y, weights), expected, strict=True):
+        np.testing.assert_allclose(to_numpy(ours), right, rtol=1e-3, atol=1e-4)
+
+
+class OwnLoss(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return keras.ops.mean(keras.ops.square(y - y_pred))
+
+
+def test_a_loss_of_ones_own_without_the_argument_training(regression):
+    x, y = regression
+    model = OwnLoss()
+    model.compile("sgd")
+    model(x[:2])
+    for ours, right in zip(LossGradient(model)(x, y), mse_gradient(model, x, y), strict=True):
+        np.testing.assert_allclose(to_numpy(ours), right, rtol=1e-4, atol=1e-6)

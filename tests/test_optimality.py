@@ -151,3 +151,15 @@ def test_bad_data(bad, tmp_path):
     message = "(?s)argument `optimality_data`. Expected a tuple .* Received: optimality_data="
     with pytest.raises(ValueError, match=message):
         kr.RegularizationLogger(tmp_path, optimality_data=bad)
+
+
+def test_a_model_that_is_not_compiled_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
+    logger = kr.RegularizationLogger(tmp_path, optimality_data=diabetes())
+    logger.set_model(model)
+    with pytest.warns(UserWarning, match="argument `optimality_data`. Expected a compiled model"):
+        assert logger.log(0) == {}
+
+
+def test_sample_weights_may_be_none(tmp_path):
+    kr.RegularizationLogger(tmp_path, optimality_data=(*diabetes(), None))

@@ -39,7 +39,7 @@ def check_inner_optimizer(optimizer: Any) -> None:
 def check_penalty(penalty: Any) -> Penalty | dict[str, Penalty]:
     """Returns one penalty, or a dict of penalties by valid patterns; raises otherwise."""
     if not isinstance(penalty, Mapping):
-        return to_penalty("penalty", penalty)
+        return _with_prox(penalty)
     if not penalty or not all(isinstance(pattern, str) for pattern in penalty):
         raise invalid_value("penalty", "a penalty, or a dict from patterns to penalties", penalty)
     for pattern in penalty:
@@ -48,7 +48,17 @@ def check_penalty(penalty: Any) -> Penalty | dict[str, Penalty]:
         except re.error as error:
             expected = f"regular expressions as keys ({error})"
             raise invalid_value("penalty", expected, pattern) from None
-    return {pattern: to_penalty("penalty", value) for pattern, value in penalty.items()}
+    return {pattern: _with_prox(value) for pattern, value in penalty.items()}
+
+
+def _with_prox(penalty: Any) -> Penalty:
+    """Returns a penalty that has a proximal operator, or raises."""
+    converted = to_penalty("penalty", penalty)
+    cls = type(converted)
+    if all(getattr(cls, name) is getattr(Penalty, name) for name in ("_prox", "prox", "update")):
+        expected = f"a penalty with a proximal operator; give {cls.__name__} a method `_prox(w, "
+        raise invalid_value("penalty", expected + "step)`, or pass it to a layer", penalty)
+    return converted
 
 
 def check_target(variable: Any) -> None:
@@ -61,6 +71,7 @@ def check_target(variable: Any) -> None:
     if variable.regularizer is not None and not is_smooth(variable.regularizer):
         raise ValueError(
             f"Invalid regularizer on weight `{variable.path}`. Expected none with a kink at zero, "
-            "as a penalty of `Proximal` acts on the weight too; leave it out of the layer. "
+            "as a penalty of `Proximal` acts on the weight too; leave it out of the layer, or take "
+            "it off: `Proximal(optimizer, detach_regularizers(model))`. "
             f"Received: regularizer={variable.regularizer!r}"
         )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from kerasreg._checks import check_non_negative, is_number
 from kerasreg._tensors import Tensor, to_accumulator
+from kerasreg.optimizers.application import Pending, apply_penalty
 from kerasreg.optimizers.checks import check_inner_optimizer, check_penalty
-from kerasreg.optimizers.pieces import Piece, in_pieces, whole
 from kerasreg.optimizers.steps import StepRule
 from kerasreg.optimizers.targets import Target, Targets
+from kerasreg.optimizers.update_steps import steps_of
+from kerasreg.penalty_map import match_penalties
 from kerasreg.regularizers import Penalty
-
-_Step = tuple[list[Tensor], Callable[..., Tensor]]
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -41,7 +41,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     Attributes:
         strength_scale: A variable that multiplies the strength of all penalties. Assign to it
-            between steps; nothing is compiled anew, and it is saved with the optimizer.
+            between steps; nothing is compiled anew, and it is saved with the optimizer. Under
+            `mixed_float16`, where Keras wraps the optimizer of a model, it is
+            `model.optimizer.inner_optimizer.strength_scale`.
 
     Raises:
         ValueError: If the optimizer or a penalty is not supported; when the optimizer is built,
@@ -76,6 +78,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     @strength_scale.setter
     def strength_scale(self, value: float) -> None:
+        if is_number(value):
+            check_non_negative("strength_scale", value)
         self._strength_scale.assign(value)
 
     def build(self, variables: Sequence[Any]) -> None:
@@ -121,74 +125,14 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         memories = [t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets]
         inner.apply(grads, variables)
         count = ops.convert_to_tensor(inner.iterations)
-        steps = self._steps_of(targets, rate, count, count > updates)
+        steps = steps_of(self._rule, targets, rate, count, count > updates)
         for penalty in self._targets.penalties:
             chosen = [
-                (target, memory, step)
+                Pending(target.variable, memory, *step)
                 for target, memory, step in zip(targets, memories, steps, strict=True)
                 if target.penalty == penalty
             ]
-            self._apply_penalty(penalty, chosen, count)
-
-    def _apply_penalty(
-        self, penalty: Penalty, chosen: Sequence[tuple[Target, Any, _Step]], count: Tensor
-    ) -> None:
-        """Applies one penalty to its weights, as they come out of the optimizer's update."""
-        under_way: deque[Piece] = deque()
-
-        def updates() -> Iterator[Piece]:
-            for target, memory, (moments, step) in chosen:
-                split = in_pieces if penalty.is_separable else whole
-                for piece in split(target.variable, memory, moments, step):
-                    under_way.append(piece)
-                    yield piece
-
-        for w in penalty.update(updates(), count, self._strength_scale):
-            under_way.popleft().assign(w)
-
-    def _steps_of(
-        self, targets: Sequence[Target], rate: Tensor, count: Tensor, happened: Tensor
-    ) -> list[_Step]:
-        """For each weight what its step is computed from, and how.
-
-        With momentum the sums of the steps are brought up to date.
-        """
-        # While gradients only accumulate there is no update, and a step of 0 leaves all as it is.
-        happened = ops.cast(happened, "float32")
-        rule, totals = self._rule, dict[int, Tensor]()
-        if rule.momentum:
-            return [
-                (
-                    [self._add_up(t, rate, count, happened, totals)],
-                    lambda scale, total: total * (scale * happened),
-                )
-                for t in targets
-            ]
-        rate = rate * happened
-        return [
-            (rule.moments(t.variable), lambda scale, *m: rule.step(rate * scale, count, *m))
-            for t in targets
-        ]
-
-    def _add_up(
-        self,
-        target: Target,
-        rate: Tensor,
-        count: Tensor,
-        happened: Tensor,
-        totals: dict[int, Tensor],
-    ) -> Tensor:
-        """The step of an optimizer with momentum, by the recursion of its own buffer."""
-        momentum = self._rule.momentum
-        step = self._rule.step(rate, count, *self._rule.moments(target.variable))
-        key = id(target.total_step)
-        if key not in totals:  # SGD's is the same number for all weights.
-            before = to_accumulator(target.total_step)
-            totals[key] = ops.where(happened > 0, momentum * before + step, before)
-            target.total_step.assign(totals[key])
-        if getattr(self.inner_optimizer, "nesterov", False):
-            return momentum * totals[key] + step
-        return totals[key]
+            apply_penalty(penalty, chosen, count, self._strength_scale)
 
     @property
     def variables(self) -> list[Any]:
@@ -212,6 +156,17 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     def scale_loss(self, loss: Tensor) -> Tensor:
         """Scales the loss as the inner optimizer expects it."""
         return self.inner_optimizer.scale_loss(loss)
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Excludes weights from the inner optimizer's weight decay."""
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def penalties_of(self, variables: Sequence[Any]) -> list[Penalty | None]:
+        """The penalty of each of a model's variables, also before the optimizer is built."""
+        if not self.built:
+            return match_penalties(self.penalty, variables)
+        acting = {self._var_key(t.variable): t.penalty for t in self._targets.all}
+        return [acting.get(self._var_key(variable)) for variable in variables]
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """Lets the inner optimizer do what it does at the end of training."""

@@ -16,8 +16,10 @@ from keras import ops
 from kerasreg._keras_internals import optimizer_slot
 from kerasreg._tensors import Tensor, to_accumulator
 
-Step = Callable[..., Tensor]
-"""`(optimizer, learning rate, updates, *moments) -> step`."""
+ElementStep = Callable[..., Tensor]
+"""The step of a weight from its moments, entry by entry."""
+Rule = Callable[[Any, Tensor, Tensor], ElementStep]
+"""`(optimizer, learning rate, updates) -> step`; all that is no matter of entries comes first."""
 
 
 def _no_moments(optimizer: Any) -> Sequence[str]:
@@ -32,39 +34,40 @@ def _rmsprop_moments(optimizer: Any) -> Sequence[str]:
     return ("_velocities", "_average_gradients") if optimizer.centered else ("_velocities",)
 
 
-def _sgd(optimizer: Any, rate: Tensor, count: Tensor) -> Tensor:
-    return rate
+def _sgd(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
+    return lambda: rate
 
 
-def _adam(optimizer: Any, rate: Tensor, count: Tensor, velocity: Tensor) -> Tensor:
-    correction = ops.sqrt(1.0 - ops.power(optimizer.beta_2, count))
-    return rate * correction / (ops.sqrt(velocity) + optimizer.epsilon)
+def _adam(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
+    corrected = rate * ops.sqrt(1.0 - ops.power(optimizer.beta_2, count))
+    return lambda velocity: corrected / (ops.sqrt(velocity) + optimizer.epsilon)
 
 
-def _nadam(optimizer: Any, rate: Tensor, count: Tensor, velocity: Tensor) -> Tensor:
+def _nadam(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
     correction = 1.0 - ops.power(optimizer.beta_2, count)
-    return rate / (ops.sqrt(velocity / correction) + optimizer.epsilon)
+    return lambda velocity: rate / (ops.sqrt(velocity / correction) + optimizer.epsilon)
 
 
-def _adamax(optimizer: Any, rate: Tensor, count: Tensor, norm: Tensor) -> Tensor:
-    return rate / (norm + optimizer.epsilon)
+def _adamax(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
+    return lambda norm: rate / (norm + optimizer.epsilon)
 
 
-def _rmsprop(
-    optimizer: Any, rate: Tensor, count: Tensor, square: Tensor, mean: Tensor | None = None
-) -> Tensor:
-    if mean is not None:
-        # Not in place, which on torch would change the optimizer's own variable. A constant
-        # gradient has no variance, and rounding may leave less than that.
-        square = ops.maximum(square - ops.square(mean), 0.0)
-    return rate / ops.sqrt(square + optimizer.epsilon)
+def _rmsprop(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
+    def step(square: Tensor, mean: Tensor | None = None) -> Tensor:
+        if mean is not None:
+            # Not in place, which on torch would change the optimizer's own variable. A constant
+            # gradient has no variance, and rounding may leave less than that.
+            square = ops.maximum(square - ops.square(mean), 0.0)
+        return rate / ops.sqrt(square + optimizer.epsilon)
+
+    return step
 
 
-def _adagrad(optimizer: Any, rate: Tensor, count: Tensor, accumulator: Tensor) -> Tensor:
-    return rate / ops.sqrt(accumulator + optimizer.epsilon)
+def _adagrad(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
+    return lambda accumulator: rate / ops.sqrt(accumulator + optimizer.epsilon)
 
 
-_RULES: dict[type, tuple[Step, Callable[[Any], Sequence[str]]]] = {
+_RULES: dict[type, tuple[Rule, Callable[[Any], Sequence[str]]]] = {
     keras.optimizers.SGD: (_sgd, _no_moments),
     keras.optimizers.Adam: (_adam, _velocities),
     keras.optimizers.AdamW: (_adam, _velocities),
@@ -84,34 +87,36 @@ class StepRule:
 
     Attributes:
         momentum: The momentum by which steps add up; 0 where the optimizer averages them instead.
+        nesterov: Whether the optimizer looks ahead by its momentum.
     """
 
     def __init__(self, optimizer: Any) -> None:
         rule = _find_rule(optimizer)
         assert rule is not None
         self._optimizer = optimizer
-        self._step, slots = rule
+        self._rule, slots = rule
         self._slots = slots(optimizer)
         adds_up = isinstance(optimizer, (keras.optimizers.SGD, keras.optimizers.RMSprop))
         self.momentum = float(optimizer.momentum) if adds_up else 0.0
+        self.nesterov = bool(getattr(optimizer, "nesterov", False))
 
     def moments(self, variable: Any) -> list[Tensor]:
         """What the optimizer keeps of a weight's gradients and the step depends on."""
         slots = (optimizer_slot(self._optimizer, name, variable) for name in self._slots)
         return [to_accumulator(slot) for slot in slots]
 
-    def step(self, rate: Tensor, count: Tensor, *moments: Tensor) -> Tensor:
-        """The step of an update.
+    def step(self, rate: Tensor, count: Tensor, dtype: str) -> ElementStep:
+        """The step of an update, as a function of `moments` or of the same part of each.
 
         Args:
             rate: The learning rate before the update.
             count: Number of updates so far, this one included.
-            *moments: What `moments` returns, or the same part of each.
+            dtype: That of the moments.
 
         Returns:
-            A scalar, or a tensor of the shape of the moments.
+            A function that returns a scalar, or a tensor of the shape of the moments.
         """
-        return self._step(self._optimizer, rate, ops.cast(count, "float32"), *moments)
+        return self._rule(self._optimizer, ops.cast(rate, dtype), ops.cast(count, dtype))
 
 
 def is_supported(optimizer: Any) -> bool:
@@ -119,9 +124,14 @@ def is_supported(optimizer: Any) -> bool:
     return _find_rule(optimizer) is not None
 
 
-def _find_rule(optimizer: Any) -> tuple[Step, Callable[[Any], Sequence[str]]] | None:
+def _find_rule(optimizer: Any) -> tuple[Rule, Callable[[Any], Sequence[str]]] | None:
     for cls, rule in reversed(_RULES.items()):
         # On torch an instance is of a subclass that only fuses the same update.
         if isinstance(optimizer, cls):
-            return rule
+            return rule if _defined_in(optimizer, "update_step").startswith("keras.") else None
     return None
+
+
+def _defined_in(optimizer: Any, method: str) -> str:
+    """The module of the class that a method of an optimizer comes from."""
+    return next(cls.__module__ for cls in type(optimizer).__mro__ if method in vars(cls))

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kerasreg._checks import check_axis, invalid_value
 from kerasreg.optimizers.checks import check_target
 from kerasreg.penalty_map import match_penalties
-from kerasreg.regularizers import Penalty
+from kerasreg.regularizers import GroupLasso, Penalty
 
 
 @dataclass
@@ -38,7 +39,13 @@ class Targets:
             if penalty is not None
         )
         self.penalties: list[Penalty] = []  # Equal ones act as one, on all their weights together.
+        if not self.all and variables:
+            paths = "\n  ".join(variable.path for variable in variables)
+            raise invalid_value("penalty", f"a weight to act on among\n  {paths}\n", penalty)
         for target in self.all:
             check_target(target.variable)
+            if isinstance(target.penalty, GroupLasso):
+                where = f" of GroupLasso on weight `{target.variable.path}`"
+                check_axis("axis", target.penalty.axis, target.variable.shape, where)
             if target.penalty not in self.penalties:
                 self.penalties.append(target.penalty)

@@ -119,7 +119,7 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             w: Weight before the update.
 
         Returns:
-            A tensor that `update` receives, or `None`.
+            A new tensor that `update` receives, or `None`; on PyTorch `w` itself would change.
         """
         return None
 

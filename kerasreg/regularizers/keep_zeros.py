@@ -10,6 +10,7 @@ from keras import ops
 
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
+from kerasreg.selection import keep
 
 
 @register_penalty
@@ -38,7 +39,7 @@ class KeepZeros(Penalty):
         self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
     ) -> Iterable[Tensor]:
         """Sets the weights that were zero before the update to zero again."""
-        return (ops.where(u.memory, u.w, ops.zeros_like(u.w)) for u in updates)
+        return (keep(u.memory, u.w) for u in updates)
 
     def _value(self, w: Tensor) -> Tensor:
         return ops.zeros((), dtype=w.dtype)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from keras import ops
 
-from kerasreg._tensors import Tensor, magnitude
+from kerasreg._tensors import Tensor, cast_like, magnitude, to_accumulator
 from kerasreg.prox import soft_threshold
-from kerasreg.regularizers.base import Penalty, register_penalty
+from kerasreg.regularizers.base import Penalty, Update, register_penalty
 
 
 @register_penalty
@@ -36,6 +37,16 @@ class L1(Penalty):
     def __post_init__(self) -> None:
         """Validates the strength."""
         self._check_strengths("l1")
+
+    def update(
+        self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
+    ) -> Iterable[Tensor]:
+        """The `prox` of each weight, one pass over it shorter."""
+        scale = ops.multiply(strength_scale, self.l1)
+        return (self._soft_threshold(u.w, u.step(scale)) for u in updates)
+
+    def _soft_threshold(self, w: Tensor, threshold: Tensor) -> Tensor:
+        return cast_like(soft_threshold(to_accumulator(w), threshold), w)
 
     def _value(self, w: Tensor) -> Tensor:
         return self.l1 * ops.sum(magnitude(w))

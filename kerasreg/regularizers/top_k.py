@@ -18,7 +18,7 @@ from kerasreg._checks import (
 )
 from kerasreg._tensors import Tensor, cast_like
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
-from kerasreg.selection import largest
+from kerasreg.selection import keep, largest
 
 NATURAL = "a non-negative integer"
 
@@ -87,6 +87,9 @@ class TopK(Penalty):
         if 0 < self.end_step <= self.begin_step:
             expected = f"0, or more than begin_step, {self.begin_step}"
             raise invalid_value("end_step", expected, self.end_step)
+        if self.initial_sparsity and not self.end_step:
+            expected = "0 without a schedule; give `end_step` for one"
+            raise invalid_value("initial_sparsity", expected, self.initial_sparsity)
         object.__setattr__(self, "power", check_positive("power", self.power))
 
     def remember(self, w: Tensor) -> Tensor:
@@ -101,15 +104,14 @@ class TopK(Penalty):
         since = count - self.begin_step - 1
         due = ops.logical_or(ops.equal(since % self.frequency, 0), ops.equal(count, self.end_step))
         due = ops.logical_and(due, since >= 0)
-        early = since < 0
+        early = since < 0  # Nothing is dropped yet, and zeros are no sign of it.
         masks = ops.cond(
             due,
             lambda: self._choose(updates, count),
-            lambda: [ops.logical_or(u.memory, early) for u in updates],
+            lambda: [u.memory for u in updates],
         )
         return [
-            ops.where(mask, u.w, ops.zeros_like(u.w))
-            for u, mask in zip(updates, masks, strict=True)
+            ops.where(early, u.w, keep(mask, u.w)) for u, mask in zip(updates, masks, strict=True)
         ]
 
     def _choose(self, updates: Sequence[Update], count: Tensor) -> list[Tensor]:

@@ -200,3 +200,30 @@ def test_a_learning_rate_of_zero_prunes_by_magnitude():
     optimizer = kr.Proximal(optimizers.Adam(0.0), kr.TopK(0.5, saliency="metric"))
     optimizer.apply([keras.ops.ones((3, 4))], [variable])
     np.testing.assert_array_equal(to_numpy(variable.value), w * (w > 6))
+
+
+@pytest.mark.parametrize("penalty", [kr.TopK(0.0), kr.TopK(0.2, frequency=1000)])
+def test_zeros_that_are_kept_go_on_training(penalty):
+    """Weights that start at zero, and get their first gradient after the first selection."""
+    x, y = problem()
+    x[:32, 5:], x[32:, :5] = 0, 0
+    kernels = []
+    for optimizer in (optimizers.SGD(0.05), kr.Proximal(optimizers.SGD(0.05), penalty)):
+        layer = keras.layers.Dense(3, kernel_initializer="zeros")
+        model = keras.Sequential([keras.Input((10,)), layer])
+        model.compile(optimizer, "mse")
+        model.fit(x, y, batch_size=32, epochs=20, shuffle=False, verbose=0)
+        kernels.append(kernel(model))
+    free, kept = kernels
+    if penalty.sparsity == 0:
+        np.testing.assert_allclose(kept, free, rtol=1e-5)
+    assert np.count_nonzero(kept) == round(30 * (1 - penalty.sparsity))
+    assert np.count_nonzero(np.abs(kept) > 1e-3) >= 20
+
+
+def test_a_kept_weight_that_passes_through_zero_is_not_lost():
+    variable = keras.Variable(np.array([[0.5, 0.0, 2.0]], "float32"))
+    optimizer = kr.Proximal(optimizers.SGD(0.5), kr.KeepZeros())
+    for _ in range(2):
+        optimizer.apply([keras.ops.ones((1, 3))], [variable])
+    np.testing.assert_allclose(to_numpy(variable.value), [[-0.5, 0, 1]], atol=1e-30)

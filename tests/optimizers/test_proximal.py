@@ -222,6 +222,82 @@ def test_the_log_and_the_report_show_its_penalties(tmp_path):
     )
 
 
+@pytest.mark.parametrize("floatx", [False, True], ids=["layer", "floatx"])
+@pytest.mark.parametrize("inner", [*INNER, "adamax", "adagrad", "nadam"])
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 unless it is switched on")
+def test_float64(inner, floatx):
+    others = {
+        "adamax": lambda: optimizers.Adamax(0.02),
+        "adagrad": lambda: optimizers.Adagrad(0.1),
+        "nadam": lambda: optimizers.Nadam(0.02),
+    }
+    if floatx:
+        keras.config.set_floatx("float64")
+    layer = keras.layers.Dense(3, dtype="float64")
+    model = keras.Sequential([keras.Input((6,), dtype="float64"), layer])
+    penalty = kr.L1(1.0) if inner != "adam" else kr.TopK(0.9)
+    model.compile(kr.Proximal({**INNER, **others}[inner](), penalty), "mse")
+    x, _ = data()
+    model.fit(x.astype("float64"), np.zeros((40, 3)), epochs=60, verbose=0)
+    assert np.count_nonzero(kernels(model)[0] == 0) >= 12
+
+
+def test_a_layer_that_is_frozen_later_is_reported_and_logged(tmp_path):
+    model = model_with(kr.Proximal(optimizers.SGD(0.05), {".*first/kernel": kr.L1(0.1)}))
+    fit(model)
+    model.get_layer("first").trainable = False
+    row = kr.sparsity_report(model, "first/kernel").rows[0]
+    assert row.penalty == ""
+    if BACKEND != "jax":  # There Keras's own `fit` raises.
+        fit(model, callbacks=[kr.RegularizationLogger(tmp_path)])
+
+
+def test_rank_alone_makes_no_kernel():
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((2, 3)), layers.LayerNormalization(axis=[1, 2]), layers.PReLU()]
+    )
+    optimizer = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1))
+    with pytest.raises(ValueError, match="(?s)argument `penalty`. Expected a weight to act on"):
+        optimizer.build(model.trainable_variables)
+
+
+def test_a_group_axis_that_a_weight_has_not():
+    optimizer = kr.Proximal(optimizers.SGD(0.1), {".*": kr.GroupLasso(0.1, axis=-2)})
+    with pytest.raises(ValueError, match="argument `axis` of GroupLasso on weight `.*bias`"):
+        optimizer.build(model_with("sgd").trainable_variables)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_bad_strength_scales(bad):
+    optimizer = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1))
+    with pytest.raises(ValueError, match="argument `strength_scale`. Expected a finite, non-neg"):
+        optimizer.strength_scale = bad
+
+
+def test_weight_decay_is_the_inner_one():
+    weights = []
+    for excluded in (True, False):
+        keras.utils.set_random_seed(0)
+        optimizer = kr.Proximal(optimizers.AdamW(0.01, weight_decay=10.0), kr.L1(0.0))
+        if excluded:
+            optimizer.exclude_from_weight_decay(var_names=["kernel"])
+        model = model_with(optimizer)
+        fit(model)
+        weights.append(sum(np.abs(w).sum() for w in kernels(model)))
+    assert weights[0] > 1.1 * weights[1]
+
+
+class ValueOnly(kr.Penalty):
+    def _value(self, w):
+        return keras.ops.sum(w)
+
+
+class OwnUpdate(optimizers.Adam):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate)
+
+
 class Mine(optimizers.Optimizer):
     def __init__(self):
         super().__init__(learning_rate=0.1)
@@ -240,6 +316,7 @@ def built():
         (lambda: optimizers.Lion(), "not Lion"),
         (lambda: optimizers.Ftrl(), "not Ftrl"),
         (lambda: Mine(), "not Mine"),
+        (lambda: OwnUpdate(), "not OwnUpdate"),
         (lambda: optimizers.Adam(use_ema=True), "use_ema=False"),
         (
             lambda: optimizers.LossScaleOptimizer(optimizers.Adam()),
@@ -264,6 +341,8 @@ def test_bad_inner_optimizers(inner, message):
         {"(": kr.L1()},
         keras.regularizers.OrthogonalRegularizer(),
         {".*": keras.regularizers.OrthogonalRegularizer()},
+        ValueOnly(),
+        {".*": ValueOnly()},
     ],
 )
 def test_bad_penalties(penalty):
