@@ -19,7 +19,8 @@ class KeepZeros(Penalty):
     """Keeps the weights that are zero at zero, and lets the rest train freely. For `Proximal`.
 
     After a selection by a penalty, training on with it removes the bias that the penalty put on
-    the weights that remain: the relaxed lasso, or fine-tuning of a pruned network.
+    the weights that remain: the relaxed lasso, or fine-tuning of a pruned network. One of these
+    that happens to become zero is set to the smallest positive number, and goes on training.
 
     Source: Meinshausen, Relaxed Lasso, 2007.
 

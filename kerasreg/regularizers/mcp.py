@@ -8,7 +8,7 @@ from typing import ClassVar
 from keras import ops
 
 from kerasreg._checks import check_positive
-from kerasreg._tensors import Tensor, magnitude
+from kerasreg._tensors import Tensor, accurate_sum, magnitude
 from kerasreg.prox import firm_threshold, soft_threshold
 from kerasreg.regularizers.base import Penalty, register_penalty
 
@@ -50,7 +50,9 @@ class MCP(Penalty):
     def _value(self, w: Tensor) -> Tensor:
         # With w cut off at the knee one formula serves both parts, in value and gradient.
         size = ops.clip(magnitude(w), 0.0, self.gamma * self.l1)
-        return ops.sum(self.l1 * size - ops.square(size) / (2.0 * self.gamma))
+        terms = self.l1 * size - ops.square(size) / (2.0 * self.gamma)
+        # In two stages: many weights beyond the knee are many equal terms, whose sum would drift.
+        return ops.sum(accurate_sum(ops.reshape(terms, (-1,)), 0))
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         return firm_threshold(w, step, self.l1, self.gamma)

@@ -30,7 +30,8 @@ class TopK(Penalty):
 
     Magnitude pruning as a proximal step, for `Proximal`. The support, the set of weights that are
     not zero, is chosen after the first update and then every `frequency` updates, from all
-    weights as this one update moves them; in between zeros stay zeros. From `begin_step` to
+    weights as this one update moves them; in between zeros stay zeros. A weight that is kept while
+    it is zero is set to the smallest positive number, so that it can train. From `begin_step` to
     `end_step` the sparsity rises as
     `sparsity - (sparsity - initial_sparsity) * (1 - progress)^power`.
 
