@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import keras
 
@@ -12,7 +12,6 @@ from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg.regularizers import L1, L2, MCP, ElasticNet, GroupLasso, Penalty
 
-PenaltyMap: TypeAlias = dict[str, Penalty]
 P = TypeVar("P", bound=Callable[..., Any])  # A regularizer; Keras is not typed.
 
 # They make a cell of their own, which is numbered afresh in a loaded model.

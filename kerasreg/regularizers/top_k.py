@@ -20,8 +20,6 @@ from kerasreg._tensors import Tensor, cast_like
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
 from kerasreg.selection import keep, largest
 
-NATURAL = "a non-negative integer"
-
 
 @register_penalty
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class TopK(Penalty):
         check_choice("scope", self.scope, ("weight", "global"))
         check_choice("saliency", self.saliency, ("magnitude", "metric"))
         for name, least in (("begin_step", 0), ("end_step", 0), ("frequency", 1)):
-            expected = NATURAL if least == 0 else "a positive integer"
+            expected = "a positive integer" if least else "a non-negative integer"
             value = check_integer(name, getattr(self, name), expected, least)
             object.__setattr__(self, name, value)
         if 0 < self.end_step <= self.begin_step:
