@@ -2,14 +2,27 @@
 
 from kerasreg.attachment import attach_regularizers, detach_regularizers
 from kerasreg.callbacks import RegularizationLogger
-from kerasreg.layers import Dropout
+from kerasreg.layers import (
+    AlphaDropout,
+    DropBlock2D,
+    Dropout,
+    DropPath,
+    GaussianDropout,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
 from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import L1, L2, MCP, ElasticNet, GroupLasso, KeepZeros, Penalty, TopK
 from kerasreg.sparsity_report import sparsity_report
 
 __all__ = [
+    "AlphaDropout",
+    "DropBlock2D",
+    "DropPath",
     "Dropout",
     "ElasticNet",
+    "GaussianDropout",
     "GroupLasso",
     "KeepZeros",
     "L1",
@@ -18,6 +31,9 @@ __all__ = [
     "Penalty",
     "Proximal",
     "RegularizationLogger",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "TopK",
     "attach_regularizers",
     "detach_regularizers",

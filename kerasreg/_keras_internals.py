@@ -10,8 +10,23 @@ from typing import Any
 import keras
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.regularizers import ALL_OBJECTS_DICT
+from keras.src.saving.keras_saveable import KerasSaveable
 
 from kerasreg._tensors import to_numpy
+
+
+class Saveable(KerasSaveable):  # type: ignore[misc]
+    """What a layer's attribute has to be to be saved with the model, in a group of its own.
+
+    Reason: layers, metrics and optimizers are; for anything else there is no public name. In the
+    layer's own group other layers, as Keras's dropout, would refuse the file.
+    """
+
+    # Copies and pickles as other objects, not by way of a model file.
+    __reduce__ = object.__reduce__
+
+    def _obj_type(self) -> str:
+        return "Operation"
 
 
 def register_regularizer_string(name: str, cls: type) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 from kerasreg._keras_internals import all_layers
-from kerasreg.layers import Dropout
+from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.weights import name_of_layer, unique_names
 
 _DROPOUT_LAYERS = (
-    Dropout,
+    BaseDropout,
     keras.layers.Dropout,
     keras.layers.SpatialDropout1D,
     keras.layers.SpatialDropout2D,

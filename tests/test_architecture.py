@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Imports point to lower floors, or to modules that stand before the importing one in a floor.
 FLOORS = [
-    ["_checks", "_tensors", "_keras_internals", "prox", "selection"],
+    ["_checks", "_tensors", "_keras_internals", "prox", "selection", "masks"],
     ["regularizers", "layers"],
     ["penalty_map", "attachment", "loss_gradient", "optimizers"],
     ["weights", "optimality", "dropout_rates", "statistics", "sparsity_report", "tensorboard"],
@@ -31,7 +31,10 @@ def place(module: str):
 def own_imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kerasreg"):
-            yield node.module
+            if node.module == "kerasreg":
+                yield from (f"kerasreg.{a.name}" for a in node.names)
+            else:
+                yield node.module
         elif isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.startswith("kerasreg"))
 

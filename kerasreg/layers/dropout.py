@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
-from kerasreg._checks import check_choice, check_integer, is_number
+from kerasreg import masks
+from kerasreg._checks import check_choice
 from kerasreg._tensors import Tensor
+from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.layers.noise_shape import check_fits, check_noise_shape
 
 SCALINGS = ("training", "inference")
 
 
 @keras.saving.register_keras_serializable("kerasreg")
-class Dropout(keras.layers.Layer):  # type: ignore[misc]
+class Dropout(BaseDropout):
     """Sets a random part of its input to zero in training: drop-in for `keras.layers.Dropout`.
 
     Each unit is kept with probability `p = 1 - rate`; `m` is the 0/1 mask.
@@ -63,110 +65,26 @@ class Dropout(keras.layers.Layer):  # type: ignore[misc]
         scaling: str = "training",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not is_number(rate) or not 0 <= rate <= 1:
-            raise _invalid("rate", "a float value between 0 and 1", f"rate={rate!r}")
-        self.rate = rate
-        self.noise_shape = _check_noise_shape(noise_shape)
-        if seed is not None:
-            check_integer("seed", seed)
-        self.seed = seed
+        super().__init__(rate, seed=seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
         self.scaling = check_choice("scaling", scaling, SCALINGS)
-        # Also at rate 0, so that `layer.rate = 0.5` works later; Keras's layer fails there.
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
-        # Nothing to build, unless a subclass has.
-        self.built = type(self).build is keras.layers.Layer.build
-
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Drops units in training; scales as `scaling` says."""
-        if self.rate == 0:
-            return inputs
-        keep = 1.0 - self.rate
-        if not training:
-            if self.scaling == "training":
-                return inputs
-            return inputs * keep if keep > 0 else ops.zeros_like(inputs)
-        self._check_fits(inputs.shape)
-        scaled = inputs / keep if self.scaling == "training" and keep > 0 else inputs
-        return ops.where(self._mask(inputs), scaled, ops.zeros_like(inputs))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the input; raises if `noise_shape` does not fit it."""
-        self._check_fits(input_shape)
+        check_fits(self, input_shape)
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        config = {
-            "rate": self.rate,
-            "noise_shape": self.noise_shape,
-            "seed": self.seed,
-            "scaling": self.scaling,
-        }
+        config = {"noise_shape": self.noise_shape, "scaling": self.scaling}
         return {**super().get_config(), **config}
 
-    def _mask(self, inputs: Tensor) -> Tensor:
-        """Which units to keep; the same as those of `keras.layers.Dropout` for the same seed."""
-        if self.rate == 1:  # which not every backend's dropout takes
-            return ops.zeros_like(inputs, dtype="bool")
-        # In float32 for every policy: float16 has too few values between 0 and 1.
-        ones = ops.ones_like(inputs, dtype="float32")
-        drawn = keras.random.dropout(ones, self.rate, self.noise_shape, self.seed_generator)
-        return ops.stop_gradient(drawn) > 0
+    def _drop(self, inputs: Tensor) -> Tensor:
+        check_fits(self, inputs.shape)
+        state = self.seed_generator.next()
+        return masks.drop(inputs, state, self.noise_shape, self.scaling == "training")
 
-    def _check_fits(self, input_shape: Any) -> None:
-        if self.noise_shape is None:
-            return
-        shape = tuple(input_shape)
-        # Without `None` a shorter one is broadcast, as everywhere; `None` counts from the left.
-        missing = len(shape) - len(self.noise_shape)
-        padded = (1,) * (0 if None in self.noise_shape else missing) + self.noise_shape
-        fits = len(padded) == len(shape) and all(
-            noise in (None, 1) or size is None or noise == size
-            for noise, size in zip(padded, shape, strict=True)
-        )
-        if not fits:
-            raise _invalid(
-                "noise_shape",
-                f"one entry for each axis of the input of layer '{self.name}', each None, 1 or "
-                f"the input's size, for the input shape {shape}",
-                f"noise_shape={self.noise_shape}",
-            )
-
-
-def _invalid(argument: str, expected: str, received: str) -> ValueError:
-    # The words of `keras.layers.Dropout`, which its users' tests match on.
-    return ValueError(
-        f"Invalid value received for argument `{argument}`. "
-        f"Expected {expected}. Received: {received}"
-    )
-
-
-def _check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
-    if noise_shape is None:
-        return None
-    if isinstance(noise_shape, str):
-        raise _invalid("noise_shape", "a tuple or list of integers", f"noise_shape={noise_shape!r}")
-    try:
-        sizes: tuple[int | None, ...] = tuple(noise_shape)
-    except TypeError:
-        raise _invalid(
-            "noise_shape",
-            "an iterable of integers (e.g., a tuple or list)",
-            f"noise_shape={noise_shape!r}",
-        ) from None
-    for index, size in enumerate(sizes):
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
-            raise _invalid(
-                "noise_shape",
-                "all elements to be integers or None",
-                f"element at index {index}: {size!r}",
-            ) from None
-        if size is not None and size <= 0:
-            raise ValueError(
-                "Invalid value received for argument `noise_shape`. Expected all dimensions to be "
-                "positive integers or None. "
-                f"Received negative or zero value at index {index}: {size}"
-            )
-    return sizes
+    def _infer(self, inputs: Tensor) -> Tensor:
+        if self.scaling == "training":
+            return inputs
+        return masks.expectation(inputs, self.seed_generator.state)

@@ -1,0 +1,100 @@
+"""The state of a layer that draws masks: which mask is next, and how much it drops."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._keras_internals import Saveable
+from kerasreg._tensors import Tensor, to_numpy
+
+WORDS = 1 << 32
+
+
+class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
+    """A seed generator that also holds the rate, and is saved with the model.
+
+    Its `state` is three 32-bit words: the seed, the number of masks drawn so far, and how many of
+    the 2^32 words drop an element. With the rate in the state that the training step reads
+    anyway, it can change at any time, and no layer needs a variable for it.
+
+    Args:
+        seed: Integer seed; by default one that follows `keras.utils.set_random_seed`.
+        name: Name of the generator.
+    """
+
+    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+        # The range of Keras's own default seeds.
+        drawn = random.randint(1, 10**9) if seed is None else seed % WORDS
+        super().__init__(drawn % (WORDS // 2), name=name)
+        self._initial_seed = seed
+        dtype: str = self.state.dtype  # type: ignore[has-type]
+        self.state = keras.Variable(
+            np.array([drawn, 0, 0], "uint32").astype(dtype),
+            dtype=dtype,
+            trainable=False,
+            aggregation="none",
+            name="seed_generator_state",
+        )
+
+    def next(self, ordered: bool = True) -> Tensor:
+        """The state for the next mask, shape (3,)."""
+        state = self.state.value * 1
+        self.state.assign(state + _like(state, [0, 1, 0]))
+        return _own_of_replica(state)
+
+    def set_rate(self, rate: float) -> None:
+        """Changes the rate, between 0 and 1, from the next mask on."""
+        # All words but one have to do for a rate of 1.
+        dropping = min(round(rate * WORDS), WORDS - 1)
+        self._assign([*self._words()[:2], dropping])
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves which mask is next; the rate is in the layer's configuration."""
+        store["0"] = self._words()[:2]
+
+    def load_own_variables(self, store: Any) -> None:
+        """Goes on where the saved model stopped; files of other layers have nothing to load."""
+        if "0" in store:
+            self._assign([*np.asarray(store["0"]), self._words()[2]])
+
+    def _words(self) -> Any:
+        return to_numpy(self.state).astype("int64").astype("uint32")
+
+    def _assign(self, words: Any) -> None:
+        self.state.assign(np.array(words, "uint32").astype(self.state.dtype))
+
+
+def _own_of_replica(state: Tensor) -> Tensor:
+    """Another seed for each replica of a data-parallel step, which share their variables.
+
+    JAX needs none: there a mask is one array over all devices.
+    """
+    number = 0
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return state
+        number = context.replica_id_in_sync_group
+    elif keras.backend.backend() == "torch":
+        import torch.distributed
+
+        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+            return state
+        number = torch.distributed.get_rank()
+    else:
+        return state
+    return state + ops.cast(number, state.dtype) * _like(state, [0x9E3779B1 - WORDS, 0, 0])
+
+
+def _like(state: Tensor, words: list[int]) -> Tensor:
+    if keras.backend.backend() == "torch":  # much sooner done than by way of NumPy
+        return state.new_tensor(words)
+    dtype = keras.backend.standardize_dtype(state.dtype)
+    return ops.convert_to_tensor(np.array(words).astype(dtype))
