@@ -1,10 +1,11 @@
 """kerasreg: regularisation for Keras 3."""
 
 from kerasreg.attachment import attach_regularizers, detach_regularizers
-from kerasreg.callbacks import RegularizationLogger
+from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger
 from kerasreg.layers import (
     AlphaDropout,
     DropBlock2D,
+    DropConnect,
     Dropout,
     DropPath,
     GaussianDropout,
@@ -12,6 +13,7 @@ from kerasreg.layers import (
     SpatialDropout2D,
     SpatialDropout3D,
 )
+from kerasreg.monte_carlo import mc_predict
 from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import L1, L2, MCP, ElasticNet, GroupLasso, KeepZeros, Penalty, TopK
 from kerasreg.sparsity_report import sparsity_report
@@ -19,8 +21,10 @@ from kerasreg.sparsity_report import sparsity_report
 __all__ = [
     "AlphaDropout",
     "DropBlock2D",
+    "DropConnect",
     "DropPath",
     "Dropout",
+    "DropoutRateScheduler",
     "ElasticNet",
     "GaussianDropout",
     "GroupLasso",
@@ -37,6 +41,7 @@ __all__ = [
     "TopK",
     "attach_regularizers",
     "detach_regularizers",
+    "mc_predict",
     "sparsity_report",
 ]
 __version__ = "0.1.0"

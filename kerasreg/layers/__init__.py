@@ -2,6 +2,7 @@
 
 from kerasreg.layers.alpha_dropout import AlphaDropout
 from kerasreg.layers.drop_block2d import DropBlock2D
+from kerasreg.layers.drop_connect import DropConnect
 from kerasreg.layers.drop_path import DropPath
 from kerasreg.layers.dropout import Dropout
 from kerasreg.layers.gaussian_dropout import GaussianDropout
@@ -12,6 +13,7 @@ from kerasreg.layers.spatial_dropout3d import SpatialDropout3D
 __all__ = [
     "AlphaDropout",
     "DropBlock2D",
+    "DropConnect",
     "DropPath",
     "Dropout",
     "GaussianDropout",

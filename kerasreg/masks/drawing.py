@@ -69,7 +69,7 @@ def _drop(x: Tensor, state: Tensor, noise_shape: NoiseShape, rescale: bool) -> T
     kept = x
     if rescale:
         # In float32: the factor itself would lose three digits in bfloat16.
-        kept = ops.cast(to_accumulator(x) * _scale(state), x.dtype)
+        kept = ops.cast(ops.multiply(to_accumulator(x), _scale(state)), x.dtype)
     return ops.where(keep_mask(state, mask_shape(x, noise_shape)), kept, ops.zeros_like(x))
 
 
@@ -89,7 +89,7 @@ def multiply_by_noise(x: Tensor, state: Tensor) -> Tensor:
     keep = keep_probability(state)
     deviation = ops.sqrt((1.0 - keep) / keep)
     noise = 1.0 + deviation * standard_normal(state, ops.shape(x))
-    return ops.cast(to_accumulator(x) * noise, x.dtype)
+    return ops.cast(ops.multiply(to_accumulator(x), noise), x.dtype)
 
 
 def uniform(state: Tensor, shape: Sequence[Any]) -> Tensor:
@@ -100,15 +100,16 @@ def uniform(state: Tensor, shape: Sequence[Any]) -> Tensor:
 def standard_normal(state: Tensor, shape: Sequence[Any]) -> Tensor:
     """Independent standard normal numbers, float32, by the inverse of the distribution."""
     uniform = (ops.cast(random_words(state, shape), "float32") + 0.5) * 2.0**-31
-    # The outermost words round to 1, where the inverse is infinite.
-    largest = 1.0 - 2.0**-24
+    # The outermost words round to 1, where the inverse is infinite; and so it is at 1 - 2^-24 in
+    # TensorFlow without XLA, which takes it of half of 1 + that.
+    largest = 1.0 - 2.0**-23
     return 2.0**0.5 * ops.erfinv(ops.clip(uniform, -largest, largest))
 
 
 def expectation(x: Tensor, state: Tensor) -> Tensor:
     """The expectation of `drop` without rescaling, `p * x`."""
     keep = keep_probability(state)
-    expected = ops.cast(to_accumulator(x) * keep, x.dtype)
+    expected = ops.cast(ops.multiply(to_accumulator(x), keep), x.dtype)
     return ops.where(keep > 0, expected, ops.zeros_like(x))
 
 

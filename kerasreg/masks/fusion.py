@@ -45,6 +45,8 @@ def _compiled_by_tensorflow(function: Operation) -> Operation:
 
     @functools.wraps(function)
     def call(x: Tensor, state: Tensor, *arguments: Any) -> Tensor:
+        # A variable would be one of the function's own, of one shape for ever.
+        x = tf.convert_to_tensor(x)
         return of_rank(len(x.shape), *arguments)(x, state)
 
     return call

@@ -117,7 +117,7 @@ def _hash_piece(key0: int, key1: int, size: int) -> Tensor:
 
 def _hash_array(first: np.uint32, key1: np.uint32, size: int) -> Any:
     """The same by NumPy, whose operations begin sooner."""
-    words = _buffers()[0][:size].numpy().view("uint32") ^ first
+    words = _first_step()[:size] ^ first
     words *= np.uint32(FACTORS[0])
     words += key1
     for distance, factor in zip(SHIFTS[1:], (*FACTORS[1:], None), strict=True):
@@ -127,15 +127,23 @@ def _hash_array(first: np.uint32, key1: np.uint32, size: int) -> Any:
     return words.view("int32")
 
 
+@functools.cache
+def _first_step() -> Any:
+    """The first step of the hash of every index in a piece."""
+    index = np.arange(PIECE_SIZE, dtype="uint32")
+    return index ^ index >> np.uint32(SHIFTS[0])
+
+
 def _buffers() -> tuple[Tensor, Tensor, Tensor]:
-    """Tables and memory of the calling thread."""
+    """The table of the first step and memory of the calling thread."""
     if not hasattr(_scratch, "buffers"):
         import torch
 
-        index = np.arange(PIECE_SIZE, dtype="uint32")
-        # A copy, for PyTorch aligns its memory better than NumPy does.
-        table = torch.from_numpy((index ^ index >> np.uint32(SHIFTS[0])).view("int32")).clone()
-        _scratch.buffers = table, table.clone(), table.clone()
+        # Tensors made in inference mode could not be written to outside of it.
+        with torch.inference_mode(False):
+            # A copy, for PyTorch aligns its memory better than NumPy does.
+            table = torch.from_numpy(_first_step().view("int32")).clone()
+            _scratch.buffers = table, table.clone(), table.clone()
     buffers: tuple[Tensor, Tensor, Tensor] = _scratch.buffers
     return buffers
 
@@ -210,4 +218,6 @@ def _drop_function() -> Any:
 
 def _seed_of_generator(state: Tensor) -> int:
     seed, count, _ = map(int, state.tolist())
-    return (seed & 0x7FFFFFFF) << 32 | count & 0xFFFFFFFF
+    # Hashed, for some generators take only the last 32 bits.
+    key0, key1 = keys_int(seed & 0xFFFFFFFF, count & 0xFFFFFFFF)
+    return (key0 & 0x7FFFFFFF) << 32 | key1

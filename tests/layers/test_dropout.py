@@ -186,35 +186,6 @@ def test_a_shorter_noise_shape_is_broadcast():
     assert 0 < np.count_nonzero(y) < y.size
 
 
-def test_noise_shape_that_does_not_fit_the_input(noise_shape):
-    layer = kr.Dropout(0.5, noise_shape=noise_shape, name="drop")
-    with pytest.raises(ValueError, match="(?s)`noise_shape`.*layer 'drop'.*Received"):
-        layer(ones(4, 5), training=True)
-
-
-def test_a_noise_shape_with_a_batch_size_binds_the_training_only():
-    dropout = kr.Dropout(0.5, noise_shape=(8, 1, 3))
-    model = keras.Sequential([keras.Input((4, 3)), dropout, keras.layers.Dense(3)])
-    model.compile("sgd", "mse")
-    model.fit(np.ones((16, 4, 3)), np.ones((16, 4, 3)), batch_size=8, verbose=0)
-    assert model.predict(np.ones((1, 4, 3)), verbose=0).shape == (1, 4, 3)
-
-
-def test_a_shorter_noise_shape_is_broadcast():
-    y = to_numpy(kr.Dropout(0.5, noise_shape=(50,), seed=1)(ones(4, 50), training=True))
-    np.testing.assert_array_equal(y, np.broadcast_to(y[:1], y.shape))
-    assert 0 < np.count_nonzero(y) < y.size
-
-
-@pytest.mark.parametrize("noise_shape", [None, (None, 1)])
-def test_the_mask_is_that_of_keras(noise_shape):
-    arguments = {"rate": 0.3, "noise_shape": noise_shape, "seed": 5}
-    ours, theirs = kr.Dropout(**arguments), keras.layers.Dropout(**arguments)
-    for _ in range(2):
-        a, b = (layer(ones(20, 30), training=True) for layer in (ours, theirs))
-        np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-6)
-
-
 def test_noise_shape_that_does_not_fit_is_found_when_the_model_is_built():
     with pytest.raises(ValueError, match="(?s)`noise_shape`.*layer 'drop'"):
         kr.Dropout(0.5, noise_shape=(None, 3), name="drop")(keras.Input((5,)))

@@ -1,0 +1,147 @@
+"""Changes the rate of dropouts while a model trains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kerasreg._checks import check_choice, check_pattern, invalid_value, is_number
+from kerasreg._keras_internals import all_layers, forget_compiled_steps
+from kerasreg._tensors import to_numpy
+from kerasreg.callbacks.step_counter import StepCounter
+from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.weights import name_of_layer
+
+Schedule = Callable[[int], Any]
+
+
+class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets the rate of kerasreg's dropouts from a schedule, without compiling anything anew.
+
+    The rate may start at 0, go to 0 and come back. `RegularizationLogger` shows it as
+    `dropout_rate/<layer>`. At the end of the training the layers keep their last rate.
+
+    Source: Morerio et al., Curriculum Dropout, 2017, for a rate that grows; Liu et al., Dropout
+    Reduces Underfitting, 2023, for one that ends early.
+
+    Args:
+        schedule: Function of the epoch or the step, both counted from 0, that returns the rate;
+            or a `keras.optimizers.schedules.LearningRateSchedule`, a function of the step.
+        layers: Regular expression, searched for in the layer's path, that chooses the dropouts;
+            `None` for all of kerasreg's.
+        every: `"epoch"` or `"step"`: when to ask the schedule, and for which of them. By default
+            the step for a `LearningRateSchedule`, and the epoch for a function. Within one
+            execution of `steps_per_execution` the rate stays as it is.
+
+    Raises:
+        ValueError: If an argument is invalid; when training starts, if the model has no such
+            layer; during training, if the schedule returns no rate between 0 and 1.
+
+    Example:
+    >>> scheduler = kerasreg.DropoutRateScheduler(lambda epoch: min(0.1 * epoch, 0.5))
+    >>> dropping = keras.Sequential([kerasreg.Dropout(0.0), keras.layers.Dense(1)])
+    >>> dropping.compile("sgd", "mse")
+    >>> history = dropping.fit(x, y, epochs=2, verbose=0, callbacks=[scheduler])
+    >>> dropping.layers[0].rate
+    0.1
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule | keras.optimizers.schedules.LearningRateSchedule,
+        layers: str | re.Pattern[str] | None = None,
+        every: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not callable(schedule):
+            expected = "a function or a keras.optimizers.schedules.LearningRateSchedule"
+            raise invalid_value("schedule", expected, schedule)
+        if every is None:
+            of_step = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+            every = "step" if of_step else "epoch"
+        self.schedule = schedule
+        self.layers = None if layers is None else check_pattern("layers", layers)
+        self.every = check_choice("every", every, ("epoch", "step"))
+        self._steps = StepCounter()
+        self._found: list[BaseDropout] = []
+
+    @property
+    def async_safe(self) -> bool:
+        """Whether Keras may run ahead of this callback within an epoch."""
+        return self.every == "epoch"
+
+    def set_model(self, model: Any) -> None:
+        """Finds the dropouts, before Keras compiles the model's steps."""
+        if model is not self._model:
+            self._steps = StepCounter()
+        super().set_model(model)
+        if model is not None:
+            self._found = self._find(model)
+            # All of them, not up to the first that differs.
+            if any([layer.allow_changes() for layer in self._found]):
+                forget_compiled_steps(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Takes note that the next epoch is the first."""
+        self._steps.begin_fit()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the epoch's rate."""
+        self._steps.begin_epoch(self.model, epoch, self.params or {})
+        if self.every == "epoch":
+            self._set(epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the step's rate."""
+        if self.every == "step":
+            self._set(self._steps.epoch_start + batch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Counts the steps."""
+        self._steps.end_batch(batch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Counts the steps."""
+        self._steps.end_epoch(self.model)
+
+    def _set(self, when: int) -> None:
+        value = self.schedule(when)
+        rate = value if is_number(value) else _number(value)
+        if rate is None or not 0 <= rate <= 1:
+            expected = f"a function that returns a rate between 0 and 1 for {self.every} {when}"
+            raise invalid_value("schedule", expected, value)
+        # On JAX, reading the model brings its layers' state up to date, and the change into it.
+        if self.model is not None and any(layer.rate != rate for layer in self._found):
+            for layer in self._found:
+                layer.rate = float(rate)
+
+    def _find(self, model: Any) -> list[BaseDropout]:
+        layers = [layer for layer in all_layers(model) if isinstance(layer, BaseDropout)]
+        names = [name_of_layer(model, layer) for layer in layers]
+        if self.layers is None:
+            found = layers
+        else:
+            pattern = self.layers
+            found = [c for c, name in zip(layers, names, strict=True) if pattern.search(name)]
+        if not found:
+            expected = f"a pattern found in one of kerasreg's dropout layers in the model, {names}"
+            if not layers:
+                expected = (
+                    "None, and a model with dropout layers of kerasreg; those of Keras cannot "
+                    "change their rate once they are compiled"
+                )
+            received = None if self.layers is None else self.layers.pattern
+            raise invalid_value("layers", expected, received, f" of model '{model.name}'")
+        return found
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str):  # which TensorFlow would read
+        return None
+    try:
+        return float(to_numpy(value))
+    except (TypeError, ValueError):
+        return None
