@@ -45,6 +45,15 @@ def all_layers(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
+def seed_states(model: Any) -> list[Any]:
+    """The variables in which the random generators of all layers keep their states.
+
+    Reason: `model.variables` has them without saying which they are.
+    """
+    generators = [g for layer in all_layers(model) for g in layer._seed_generators]
+    return list({id(g.state): g.state for g in generators}.values())
+
+
 def track_metric(model: Any, metric: keras.metrics.Metric) -> None:
     """Adds a metric to those whose state the model resets, and carries through its steps.
 

@@ -17,7 +17,15 @@ FLOORS = [
     ["_checks", "_tensors", "_keras_internals", "prox", "selection", "masks"],
     ["regularizers", "layers"],
     ["penalty_map", "attachment", "loss_gradient", "optimizers"],
-    ["weights", "optimality", "dropout_rates", "statistics", "sparsity_report", "tensorboard"],
+    [
+        "weights",
+        "optimality",
+        "dropout_rates",
+        "statistics",
+        "sparsity_report",
+        "tensorboard",
+        "monte_carlo",
+    ],
     ["callbacks"],
     ["__init__"],
 ]

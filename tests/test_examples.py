@@ -37,3 +37,20 @@ def test_lasso_diabetes():
     assert "The same features are exactly zero: True" in run.stdout
     difference = re.search(r"Largest difference: (\S+)", run.stdout)
     assert difference and float(difference[1]) < 1e-5
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="1300 passes one by one take a while")
+def test_mc_dropout(tmp_path):
+    script = [sys.executable, ROOT / "examples" / "mc_dropout.py", "--output", "plot.png"]
+    run = subprocess.run(script, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    rows = re.findall(r"^(\S.*?) +([\d.]+)% +([\d.]+)$", run.stdout, re.M)
+    table = {name: (float(accuracy), float(std)) for name, accuracy, std in rows}
+    certain, uncertain = table["most certain half"], table["least certain half"]
+    assert certain[0] > uncertain[0] and certain[1] < uncertain[1]
+    assert table["all"][0] > 95
+    for angle in (30, 60, 90, 120, 150, 180):
+        accuracy, std = table[f"turned by {angle} degrees"]
+        assert accuracy < 60 and std > table["all"][1]
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert run.stdout.rstrip().endswith("Plot: plot.png")

@@ -34,6 +34,17 @@ def test_all_layers_finds_sublayers_after_their_parents():
     assert {layer.name for layer in found[1:]} >= {"query", "key", "value", "attention_output"}
 
 
+def test_seed_states_are_all_variables_but_weights_and_metrics():
+    inputs = keras.Input((5, 4))
+    shared = kr.Dropout(0.5)
+    x = shared(keras.layers.LSTM(3, dropout=0.5, return_sequences=True)(shared(inputs)))
+    model = keras.Model(inputs, keras.Sequential([keras.layers.Dropout(0.5)])(x))
+    states = {id(state) for state in internals.seed_states(model)}
+    assert len(states) == len(internals.seed_states(model)) == 3
+    weights = {id(weight) for weight in model.weights}
+    assert states == {id(v) for v in model.variables} - weights
+
+
 def test_tracked_metrics_are_reset_and_not_saved(tmp_path):
     model, metric = classifier(), keras.metrics.Mean(name="extra")
     internals.track_metric(model, metric)
