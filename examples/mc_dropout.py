@@ -60,7 +60,7 @@ def turned(images, angle):
 def predict(model, x):
     """Means and deviations of the probabilities at all angles, each (angles, images, digits)."""
     images = np.concatenate([turned(x, angle) for angle in ANGLES])
-    mean, std, _ = kr.mc_predict(model, images, N_SAMPLES, batch_size=719, seed=0)
+    mean, std = kr.mc_predict(model, images, N_SAMPLES, batch_size=719, seed=0)
     shape = (len(ANGLES), len(x), -1)
     return mean.reshape(shape), std.reshape(shape)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import keras
 
@@ -16,6 +17,11 @@ from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.weights import name_of_layer
 
 Schedule = Callable[[int], Any]
+
+# The dropouts that a model has compiled anew since they were left out at rate 0.
+_traced_live: weakref.WeakKeyDictionary[Any, weakref.WeakSet[BaseDropout]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
@@ -80,8 +86,10 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
         super().set_model(model)
         if model is not None:
             self._found = self._find(model)
-            # All of them, not up to the first that differs.
-            if any([layer.allow_changes() for layer in self._found]):
+            stale = {layer for layer in self._found if layer.allow_changes()}
+            known = _traced_live.setdefault(model, weakref.WeakSet())
+            if not stale <= set(known):
+                known.update(stale)
                 forget_compiled_steps(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -108,15 +116,26 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
         self._steps.end_epoch(self.model)
 
     def _set(self, when: int) -> None:
-        value = self.schedule(when)
-        rate = value if is_number(value) else _number(value)
-        if rate is None or not 0 <= rate <= 1:
-            expected = f"a function that returns a rate between 0 and 1 for {self.every} {when}"
-            raise invalid_value("schedule", expected, value)
+        rate = self._rate_for(when)
         # On JAX, reading the model brings its layers' state up to date, and the change into it.
         if self.model is not None and any(layer.rate != rate for layer in self._found):
             for layer in self._found:
-                layer.rate = float(rate)
+                layer.rate = rate
+
+    def _rate_for(self, when: int) -> float:
+        value = self.schedule(when)
+        rate = _number(value)
+        problem = None
+        if rate is None or not 0 <= rate <= 1:
+            problem = "a rate between 0 and 1"
+        else:
+            for layer in self._found:
+                if not layer.accepts(rate):
+                    problem = f"for layer '{layer.name}' a rate below 1"
+        if problem:
+            expected = f"a function that returns {problem}, for {self.every} {when}"
+            raise invalid_value("schedule", expected, value)
+        return cast(float, rate)
 
     def _find(self, model: Any) -> list[BaseDropout]:
         layers = [layer for layer in all_layers(model) if isinstance(layer, BaseDropout)]
@@ -130,8 +149,8 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
             expected = f"a pattern found in one of kerasreg's dropout layers in the model, {names}"
             if not layers:
                 expected = (
-                    "None, and a model with dropout layers of kerasreg; those of Keras cannot "
-                    "change their rate once they are compiled"
+                    "None, and a built model with dropout layers of kerasreg; those of Keras "
+                    "cannot change their rate once they are compiled"
                 )
             received = None if self.layers is None else self.layers.pattern
             raise invalid_value("layers", expected, received, f" of model '{model.name}'")
@@ -139,7 +158,9 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, str):  # which TensorFlow would read
+    if is_number(value):
+        return float(value)
+    if isinstance(value, (str, bool)):  # which TensorFlow and NumPy would read
         return None
     try:
         return float(to_numpy(value))

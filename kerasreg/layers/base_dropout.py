@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from kerasreg._checks import check_integer, is_number
+from kerasreg._checks import check_integer, invalid_value, is_number
 from kerasreg._tensors import Tensor
 from kerasreg.masks import MaskSeed
 
@@ -27,13 +27,11 @@ class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if seed is not None:
-            check_integer("seed", seed)
-        self.seed = seed
-        self.seed_generator = MaskSeed(seed)
+        self.seed = None if seed is None else check_integer("seed", seed)
+        self.seed_generator = MaskSeed(self.seed)
         self._rate = 0.0
         self._set_rate(rate)
-        self._has_live_rate = False
+        self._has_live_rate = self._was_identity = False
         self.supports_masking = True
         # Nothing to build, unless a subclass has.
         self.built = type(self).build is keras.layers.Layer.build
@@ -56,17 +54,21 @@ class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
         """Lets the rate change from 0 in what is compiled from now on.
 
         Returns:
-            Whether that makes a difference, so that earlier compiled steps cannot be used.
+            Whether there may be steps, compiled before, in which it cannot.
         """
-        differs = not self._has_live_rate and self._rate == 0
         self._has_live_rate = True
-        return differs
+        return self._was_identity
+
+    def accepts(self, rate: float) -> bool:
+        """Whether this layer can have a rate between 0 and 1; not all of them can have 1."""
+        # Nearer to 1 the masks cannot tell it from 1.
+        return self.includes_rate_one or rate <= 1 - 2**-31
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Drops in training."""
-        if self._rate == 0 and not self._has_live_rate:
+        if self._is_identity():
             return inputs
-        return self._drop(inputs) if training else self._infer(inputs)
+        return self._drop(self._check_dtype(inputs)) if training else self._infer(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the input."""
@@ -76,6 +78,19 @@ class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
         """The arguments of the constructor."""
         return {**super().get_config(), "rate": self._rate, "seed": self.seed}
 
+    def _is_identity(self) -> bool:
+        """Whether to leave out the masks for good, as the rate is 0 and nobody has changed it."""
+        identity = self._rate == 0 and not self._has_live_rate
+        if identity and not self._was_identity:
+            self._was_identity = True
+        return identity
+
+    def _check_dtype(self, inputs: Tensor) -> Tensor:
+        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(inputs.dtype)):
+            where = f" of layer '{self.name}'"
+            raise invalid_value("inputs", "a tensor of floats", inputs.dtype, where)
+        return inputs
+
     def _drop(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -83,15 +98,12 @@ class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
         return inputs
 
     def _set_rate(self, rate: float) -> None:
-        self.seed_generator.set_rate(self._check_rate(rate))
-        self._rate = rate
-
-    def _check_rate(self, rate: Any) -> float:
         if not is_number(rate) or not 0 <= rate <= 1:
             raise invalid_argument("rate", "a float value between 0 and 1", f"rate={rate!r}")
-        if rate == 1 and not self.includes_rate_one:
+        if not self.accepts(rate):
             raise invalid_argument("rate", "a float value below 1", f"rate={rate!r}")
-        return float(rate)
+        self.seed_generator.set_rate(float(rate))
+        self._rate = float(rate)
 
 
 def invalid_argument(argument: str, expected: str, received: str) -> ValueError:

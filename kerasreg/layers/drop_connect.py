@@ -106,7 +106,7 @@ class DropConnect(BaseDropout, keras.layers.Wrapper):  # type: ignore[misc]
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Applies the layer, in training with a masked kernel."""
-        if self._rate == 0 and not self._has_live_rate:
+        if self._is_identity():
             return self.layer(inputs)
         return self._drop(inputs) if training else self._infer(inputs)
 

@@ -53,6 +53,7 @@ class DropPath(BaseDropout):
     ) -> None:
         super().__init__(rate, seed=seed, **kwargs)
         self.scale_by_keep = check_bool("scale_by_keep", scale_by_keep)
+        self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""

@@ -39,7 +39,7 @@ class Dropout(BaseDropout):
         noise_shape: Shape of the mask, which is broadcast to the input: one entry for each axis,
             each 1, the input's size, or `None` for the input's size. `(None, 1, None)` drops
             the same features at all time steps.
-        seed: Integer seed.
+        seed: Integer seed. Layers with the same one draw the same masks.
         scaling: `"training"` or `"inference"`: where the scaling by `p` takes place.
         **kwargs: `name`, `dtype` and the other arguments of every Keras layer.
 

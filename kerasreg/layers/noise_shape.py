@@ -50,7 +50,7 @@ def check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
                 "noise_shape",
                 "all elements to be integers or None",
                 f"element at index {index}: {size!r}",
-            ) from None
+            )
         if size is not None and size <= 0:
             raise ValueError(
                 "Invalid value received for argument `noise_shape`. Expected all dimensions to be "

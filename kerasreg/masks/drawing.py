@@ -93,17 +93,21 @@ def multiply_by_noise(x: Tensor, state: Tensor) -> Tensor:
 
 
 def uniform(state: Tensor, shape: Sequence[Any]) -> Tensor:
-    """Independent numbers between 0 and 1, float32."""
-    return ops.cast(random_words(state, shape), "float32") * 2.0**-32 + 0.5
+    """Independent numbers of at least 0 and below 1, float32, the fine steps near 0 included."""
+    words = random_words(state, shape)
+    low = ops.bitwise_and(words, 0xFFFF)
+    high = ops.bitwise_and(ops.right_shift(words, 16), 0xFFFF)
+    numbers = ops.cast(high, "float32") * 2.0**-16 + ops.cast(low, "float32") * 2.0**-32
+    return ops.minimum(numbers, 1.0 - 2.0**-24)
 
 
 def standard_normal(state: Tensor, shape: Sequence[Any]) -> Tensor:
     """Independent standard normal numbers, float32, by the inverse of the distribution."""
-    uniform = (ops.cast(random_words(state, shape), "float32") + 0.5) * 2.0**-31
+    symmetric = (ops.cast(random_words(state, shape), "float32") + 0.5) * 2.0**-31
     # The outermost words round to 1, where the inverse is infinite; and so it is at 1 - 2^-24 in
     # TensorFlow without XLA, which takes it of half of 1 + that.
     largest = 1.0 - 2.0**-23
-    return 2.0**0.5 * ops.erfinv(ops.clip(uniform, -largest, largest))
+    return 2.0**0.5 * ops.erfinv(ops.clip(symmetric, -largest, largest))
 
 
 def expectation(x: Tensor, state: Tensor) -> Tensor:

@@ -63,7 +63,14 @@ class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
             self._assign([*np.asarray(store["0"]), self._words()[2]])
 
     def _words(self) -> Any:
-        return to_numpy(self.state).astype("int64").astype("uint32")
+        try:
+            words = to_numpy(self.state)
+        except TypeError as error:  # of Keras, which on JAX has lent the value to the step
+            raise RuntimeError(
+                "A callback that changes the rate of a dropout within an epoch has to read "
+                "`self.model` before: on JAX that brings the layers' state up to date."
+            ) from error
+        return words.astype("int64").astype("uint32")
 
     def _assign(self, words: Any) -> None:
         self.state.assign(np.array(words, "uint32").astype(self.state.dtype))

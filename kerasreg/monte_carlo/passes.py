@@ -155,7 +155,7 @@ def _mean_and_deviation(
 
     start = [means, [ops.zeros_like(mean) for mean in means]]
     means, squares = ops.fori_loop(1, n_samples, add, start)
-    return [means, [ops.sqrt(s / (n_samples - 1)) for s in squares]]
+    return [means, [ops.sqrt(s / n_samples) for s in squares]]
 
 
 def _compiled(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:

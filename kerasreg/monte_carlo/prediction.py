@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kerasreg._checks import check_bool, check_built, check_choice, check_integer, invalid_value
+from kerasreg._checks import check_bool, check_built, check_integer, invalid_value
 from kerasreg.monte_carlo.passes import LARGEST_SEED, Passes, torch_generator
 
 
@@ -18,12 +18,24 @@ class MonteCarloPrediction(NamedTuple):
     Args:
         mean: Arrays of shape `(n, ...)`.
         std: Arrays of shape `(n, ...)`.
-        samples: Arrays of shape `(n_samples, n, ...)`, or `None`.
     """
 
     mean: Any
     std: Any
-    samples: Any = None
+
+
+class MonteCarloSamples(NamedTuple):
+    """What `mc_predict` returns if it is asked for the samples.
+
+    Args:
+        mean: Arrays of shape `(n, ...)`.
+        std: Arrays of shape `(n, ...)`.
+        samples: Arrays of shape `(n_samples, n, ...)`.
+    """
+
+    mean: Any
+    std: Any
+    samples: Any
 
 
 def mc_predict(
@@ -35,12 +47,12 @@ def mc_predict(
     return_samples: bool = False,
     seed: int | None = None,
     verbose: Any = "auto",
-) -> MonteCarloPrediction:
+) -> MonteCarloPrediction | MonteCarloSamples:
     """Predicts with dropout, many times over: Monte-Carlo dropout.
 
     With `f(x; m_t)` the model's output under the masks `m_t` of pass `t` of `T`,
 
-    `mean = sum_t f(x; m_t) / T`, `std = sqrt(sum_t (f(x; m_t) - mean)^2 / (T - 1))`.
+    `mean = sum_t f(x; m_t) / T`, `std = sqrt(sum_t (f(x; m_t) - mean)^2 / T)`.
 
     The mean approximates the prediction of a Bayesian network, and the standard deviation tells
     how uncertain the model is of it. For regression the noise of the targets comes on top.
@@ -68,17 +80,17 @@ def mc_predict(
         verbose: `"auto"`, 0, 1 or 2, as in `model.predict`.
 
     Returns:
-        A named tuple with `mean`, `std` and `samples`: arrays of shape `(n, ...)`, `(n, ...)` and
-        `(n_samples, n, ...)`, each in the structure of the model's output; `samples` is `None`
-        unless asked for.
+        A named tuple `(mean, std)`, arrays of shape `(n, ...)`, or, with `return_samples`,
+        `(mean, std, samples)` with samples of shape `(n_samples, n, ...)`; each in the structure
+        of the model's output.
 
     Raises:
         ValueError: If an argument is invalid, or nothing in the model drops anything.
 
     Example:
     >>> model = keras.Sequential([keras.Input((3,)), kerasreg.Dropout(0.5), keras.layers.Dense(1)])
-    >>> prediction = kerasreg.mc_predict(model, np.ones((8, 3)), n_samples=20, verbose=0)
-    >>> prediction.mean.shape, prediction.std.shape
+    >>> mean, std = kerasreg.mc_predict(model, np.ones((8, 3)), n_samples=20, verbose=0)
+    >>> mean.shape, std.shape
     ((8, 1), (8, 1))
     """
     if not isinstance(model, keras.Model):
@@ -89,8 +101,10 @@ def mc_predict(
     check_bool("frozen_masks", frozen_masks)
     check_bool("return_samples", return_samples)
     seed = random.randint(1, LARGEST_SEED) if seed is None else check_integer("seed", seed)
-    if verbose not in (0, 1, 2):
-        check_choice("verbose", verbose, ("auto",))
+    if isinstance(verbose, bool) or verbose not in ("auto", 0, 1, 2):
+        raise invalid_value("verbose", '"auto", 0, 1 or 2', verbose)
+    if x is None or any(0 in np.shape(part)[:1] for part in _arrays(x)):
+        raise invalid_value("x", "data with at least one sample", x)
     passes = Passes(model, n_samples, frozen_masks, return_samples, seed)
     with torch_generator():
         results = _Predictor(passes).predict(x, batch_size=batch_size, verbose=verbose)
@@ -98,7 +112,11 @@ def mc_predict(
     if not return_samples:
         return MonteCarloPrediction(mean, std)
     pass_first = keras.tree.map_structure(lambda y: np.moveaxis(y, 1, 0), samples[0])
-    return MonteCarloPrediction(mean, std, pass_first)
+    return MonteCarloSamples(mean, std, pass_first)
+
+
+def _arrays(x: Any) -> list[Any]:
+    return [part for part in keras.tree.flatten(x) if hasattr(part, "shape")]
 
 
 class _Predictor(keras.Model):  # type: ignore[misc]

@@ -78,6 +78,45 @@ def test_a_model_that_was_compiled_at_rate_zero(jit_compile, tmp_path):
     check(fit(model, scheduler, callbacks=[logger]), RATES)
 
 
+@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+def test_a_rate_set_by_hand_after_the_model_was_compiled_at_rate_zero(jit_compile):
+    layer, quiet = dropout(), keras.callbacks.Callback()
+    model = model_with(layer, jit_compile=jit_compile)
+    other = model_with(layer, jit_compile=jit_compile)
+    for each in (model, other):
+        assert fit(each, quiet, epochs=1)["loss"] == [1.0]
+    layer.rate = 0.5
+    for each in (model, other, model):
+        check(fit(each, kr.DropoutRateScheduler(lambda epoch: RATES[epoch])), RATES)
+    calls = counting(layer)
+    check(fit(model, kr.DropoutRateScheduler(lambda epoch: RATES[epoch])), RATES)
+    if BACKEND == "tensorflow" or (BACKEND == "jax" and jit_compile):
+        assert not calls, "it has been compiled with masks before"
+
+
+def test_a_callback_of_ones_own_changes_the_rate_within_an_epoch():
+    layer = dropout(0.5)
+
+    class Own(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.model is not None:
+                layer.rate = 0.0
+
+    check(fit(model_with(layer), Own(), epochs=1), [0.0])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere the layers are always up to date")
+def test_a_callback_that_does_not_read_the_model():
+    layer = dropout(0.5)
+
+    class Own(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            layer.rate = 0.1 * batch
+
+    with pytest.raises(RuntimeError, match="has to read `self.model`"):
+        fit(model_with(layer), Own(), epochs=1)
+
+
 def test_a_schedule_of_keras_is_one_of_steps(tmp_path):
     schedule = keras.optimizers.schedules.PolynomialDecay(0.8, 8, end_learning_rate=0.0)
     layer = dropout()
@@ -144,10 +183,10 @@ def test_the_rate_is_saved_and_adds_no_variable(tmp_path):
     check(fit(loaded, keras.callbacks.Callback(), epochs=1), [0.25])
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.5, np.nan, None, "0.5", [0.1, 0.2]], ids=repr)
+@pytest.mark.parametrize("value", [-0.1, 1.5, np.nan, None, True, "0.5", [0.1, 0.2]], ids=repr)
 def test_a_schedule_that_returns_no_rate(value):
     scheduler = kr.DropoutRateScheduler(lambda epoch: value)
-    with pytest.raises(ValueError, match="`schedule`.*between 0 and 1 for epoch 0.*Received"):
+    with pytest.raises(ValueError, match="`schedule`.*between 0 and 1, for epoch 0.*Received"):
         fit(model_with(dropout()), scheduler, epochs=1)
 
 
@@ -169,6 +208,15 @@ def test_scalars_of_all_kinds(value):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         kr.DropoutRateScheduler(**arguments)
+
+
+def test_a_rate_that_one_of_the_layers_cannot_have_changes_none():
+    layers = kr.Dropout(0.1), kr.GaussianDropout(0.2, name="gaussian")
+    with pytest.raises(
+        ValueError, match="`schedule`.*layer 'gaussian' a rate below 1, for epoch 0"
+    ):
+        fit(model_with(*layers), kr.DropoutRateScheduler(lambda epoch: 1.0), epochs=1)
+    assert [layer.rate for layer in layers] == [0.1, 0.2]
 
 
 def test_nothing_to_schedule():
