@@ -12,11 +12,14 @@ WORDS = 1 << 32
 
 def triple32(x, key=0):
     """Chris Wellons' hash of 32 bits, with a key added after the first multiplication."""
-    x = np.asarray(x, "uint64")
-    x = ((x ^ x >> 17) * 0xED5AD4BB + key) % WORDS
-    x = (x ^ x >> 11) * 0xAC4C1B51 % WORDS
-    x = (x ^ x >> 15) * 0x31848BAB % WORDS
-    return x ^ x >> 14
+    # All of one type: older versions of NumPy take a float where uint64 meets Python's integers.
+    x, key, words = np.asarray(x, "uint64"), np.asarray(key, "uint64"), np.uint64(WORDS)
+    shifts = [np.uint64(shift) for shift in (17, 11, 15, 14)]
+    factors = [np.uint64(factor) for factor in (0xED5AD4BB, 0xAC4C1B51, 0x31848BAB)]
+    x = ((x ^ x >> shifts[0]) * factors[0] + key) % words
+    x = (x ^ x >> shifts[1]) * factors[1] % words
+    x = (x ^ x >> shifts[2]) * factors[2] % words
+    return x ^ x >> shifts[3]
 
 
 def numpy_keys(seed, count):
@@ -30,7 +33,7 @@ def numpy_words(seed, count, shape, rows=0):
     key0, key1 = numpy_keys(np.uint64(seed % WORDS), np.uint64(count % WORDS))
     row = np.arange(math.prod(shape[:rows]), dtype="uint64")[:, None]
     index = np.arange(math.prod(shape[rows:]), dtype="uint64")
-    words = triple32(index ^ key0, (key1 + row * 0x9E3779B9) % WORDS)
+    words = triple32(index ^ key0, (key1 + row * np.uint64(0x9E3779B9)) % np.uint64(WORDS))
     return words.astype("uint32").view("int32").reshape(shape)
 
 
