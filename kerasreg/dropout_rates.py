@@ -10,12 +10,10 @@ from kerasreg._keras_internals import all_layers
 from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.weights import name_of_layer, unique_names
 
-_DROPOUT_LAYERS = (
+# Keras's spatial dropouts are `Dropout`s.
+DROPOUT_LAYERS = (
     BaseDropout,
     keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
     keras.layers.GaussianDropout,
     keras.layers.AlphaDropout,
 )
@@ -25,7 +23,7 @@ def dropout_rates(model: Any) -> dict[str, float]:
     """The present rate of each dropout, by the layer's path; recurrent layers have two."""
     found: list[tuple[str, float]] = []
     for layer in all_layers(model):
-        if isinstance(layer, _DROPOUT_LAYERS):
+        if isinstance(layer, DROPOUT_LAYERS):
             found.append((name_of_layer(model, layer), layer.rate))
         elif isinstance(layer, keras.layers.RNN):
             for kind in ("dropout", "recurrent_dropout"):

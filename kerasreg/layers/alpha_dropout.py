@@ -77,4 +77,5 @@ def _drop(x: Tensor, state: Tensor, noise_shape: masks.NoiseShape) -> Tensor:
     a = 1.0 / ops.sqrt(keep * (1.0 + (1.0 - keep) * SATURATION**2))
     b = -a * SATURATION * (1.0 - keep)
     mask = masks.keep_mask(state, masks.mask_shape(x, noise_shape))
-    return ops.cast(ops.where(mask, a * to_accumulator(x) + b, a * SATURATION + b), x.dtype)
+    kept = ops.cast(ops.add(ops.multiply(to_accumulator(x), a), b), x.dtype)
+    return ops.where(mask, kept, ops.cast(a * SATURATION + b, x.dtype))

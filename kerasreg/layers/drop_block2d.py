@@ -101,7 +101,8 @@ def _drop(x: Tensor, state: Tensor, block_size: tuple[int, int], first: int) -> 
     mask = 1.0 - dropped
     share = ops.mean(mask)
     scale = ops.where(share > 0, 1.0 / ops.where(share > 0, share, 1.0), 0.0)
-    return ops.where(mask > 0, ops.cast(to_accumulator(x) * scale, x.dtype), ops.zeros_like(x))
+    kept = ops.cast(ops.multiply(to_accumulator(x), scale), x.dtype)
+    return ops.where(mask > 0, kept, ops.zeros_like(x))
 
 
 def _spread(begins: Tensor, axis: int, size: int) -> Tensor:

@@ -81,7 +81,6 @@ def _own_of_replica(state: Tensor) -> Tensor:
 
     JAX needs none: there a mask is one array over all devices.
     """
-    number = 0
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -13,17 +13,11 @@ from keras import ops
 from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import Tensor
-from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.dropout_rates import DROPOUT_LAYERS
 from kerasreg.layers.drop_connect import DropConnect
 
 Call = Callable[..., Any]
 
-_DROPOUTS = (
-    BaseDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.AlphaDropout,
-)
 # Multi-head attention is not among them: it has a `Dropout` below it.
 _WITH_DROPOUT_INSIDE = (
     keras.layers.RNN,
@@ -78,7 +72,7 @@ def switched_on(layers: Sequence[Any], frozen_masks: bool) -> Iterator[None]:
 
 
 def _drops(layer: Any) -> bool:
-    if isinstance(layer, _DROPOUTS):
+    if isinstance(layer, DROPOUT_LAYERS):
         return bool(layer.rate > 0)
     inside = isinstance(layer, _WITH_DROPOUT_INSIDE)
     return inside and any(getattr(layer, rate, 0) > 0 for rate in _RATES_INSIDE)

@@ -98,6 +98,16 @@ def test_compiled_is_eager(cls, arguments, shape):
 
 
 @members
+@pytest.mark.skipif(BACKEND == "jax", reason="float64 is an option of the whole process there")
+def test_double_precision(cls, arguments, shape):
+    x = normal(shape)
+    layer, twin = (cls(rate=0.4, seed=7, dtype=d, **arguments) for d in ("float64", "float32"))
+    y = layer(x.astype("float64"), training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == "float64"
+    np.testing.assert_allclose(to_numpy(y), values(twin, x), rtol=1e-5, atol=1e-6)
+
+
+@members
 @pytest.mark.parametrize("policy", ["float16", "mixed_bfloat16"])
 def test_low_precision(cls, arguments, shape, policy):
     x = normal(shape)
