@@ -19,7 +19,8 @@ from kerasreg.statistics import (
     weight_statistics,
 )
 from kerasreg.tensorboard.configuration import configuration_page
-from kerasreg.tensorboard.writer import EventWriter, add_histogram, add_scalar, add_text
+from kerasreg.tensorboard.summaries import add_histogram, add_scalar, add_text
+from kerasreg.tensorboard.writer import EventWriter
 from kerasreg.weights import Weight
 
 MEASURES = ("sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs")

@@ -7,12 +7,12 @@ import pytest
 from event_files import read
 from tensorboard.compat.proto import summary_pb2
 
-from kerasreg.tensorboard import writer
+from kerasreg.tensorboard import summaries, writer
 
 
 def scalar(tag, value):
     summary = summary_pb2.Summary()
-    writer.add_scalar(summary, tag, value)
+    summaries.add_scalar(summary, tag, value)
     return summary
 
 
@@ -47,8 +47,8 @@ def test_a_later_file_takes_over_from_its_first_step(tmp_path):
 def test_histogram_and_text(tmp_path):
     summary = summary_pb2.Summary()
     buckets = np.array([[0.0, 1.0, 3.0], [1.0, 2.0, 4.0]])
-    writer.add_histogram(summary, "h", buckets)
-    writer.add_text(summary, "t", "**bold**")
+    summaries.add_histogram(summary, "h", buckets)
+    summaries.add_text(summary, "t", "**bold**")
     events = writer.EventWriter(tmp_path, first_step=0)
     events.write(0, summary)
     events.close()
