@@ -11,6 +11,7 @@ import keras
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.regularizers import ALL_OBJECTS_DICT
 from keras.src.saving.keras_saveable import KerasSaveable
+from keras.src.utils.naming import to_snake_case
 
 from kerasreg._tensors import to_numpy
 
@@ -43,6 +44,15 @@ def all_layers(layer: Any) -> list[Any]:
     Reason: `model.layers` stops at direct children and misses the sublayers of custom layers.
     """
     return list(layer._flatten_layers(include_self=True, recursive=True))
+
+
+def automatic_name(layer: Any) -> str:
+    """What Keras calls the first layer of this kind in a process, if it is given no name.
+
+    Reason: a layer does not tell whether its name is one that Keras gave it.
+    """
+    name: str = to_snake_case(type(layer).__name__)
+    return name
 
 
 def seed_states(model: Any) -> list[Any]:

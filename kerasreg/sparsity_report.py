@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kerasreg.statistics import total_statistics, weight_statistics
+from kerasreg.measurement import statistics_of
+from kerasreg.statistics import Statistics, total_statistics
 from kerasreg.weights import IN_THE_LOSS, Weight, describe_regularizer, find_weights
 
 COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "penalty")
@@ -117,7 +119,11 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
     1.0
     """
     found = find_weights(model, weights)
-    statistics = [weight_statistics(weight, threshold=0.0) for weight in found]
+    return report_of(found, statistics_of(found, threshold=0.0)()().statistics)
+
+
+def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> SparsityReport:
+    """The report of weights that have been measured."""
 
     def row(path: str, shape: tuple[int, ...], numbers: Any, penalty: str) -> Row:
         return Row(
@@ -132,14 +138,14 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
         )
 
     rows = tuple(
-        row(weight.variable.path, tuple(weight.variable.shape), numbers, _penalty(weight))
-        for weight, numbers in zip(found, statistics, strict=True)
+        row(weight.variable.path, tuple(weight.variable.shape), numbers, describe_penalties(weight))
+        for weight, numbers in zip(weights, statistics, strict=True)
     )
     return SparsityReport(rows, row("total", (), total_statistics(statistics), ""))
 
 
-def _penalty(weight: Weight) -> str:
-    """Each penalty in words, with its place unless that is the loss."""
+def describe_penalties(weight: Weight) -> str:
+    """Each penalty of a weight in words, with its place unless that is the loss."""
     words = []
     for penalty, place in weight.penalties:
         name, strengths = describe_regularizer(penalty)

@@ -12,7 +12,7 @@ import keras
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
-from kerasreg._tensors import to_float
+from kerasreg.layer_names import LayerNames
 from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import Penalty
 
@@ -47,8 +47,7 @@ class Weight:
 
     Args:
         variable: The `keras.Variable`.
-        name: Its path without the model's own name, so that `sequential` and `sequential_1`
-            share it; unique within the model.
+        name: Its name by `LayerNames`, the same each time the model is built; unique within it.
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
         proximal_penalty: The penalty that the model's `Proximal` has for it, if any.
@@ -73,18 +72,6 @@ class Weight:
             acting.append((self.proximal_penalty, AFTER_THE_STEP))
         return acting
 
-    @property
-    def penalty_value(self) -> float:
-        """What the penalties that act on it amount to at the present value."""
-        w = keras.ops.stop_gradient(self.variable.value)
-        total = 0.0
-        for penalty, place in self.penalties:
-            # A constraint adds nothing to what is minimised.
-            if place != FROZEN and not getattr(penalty, "is_constraint", False):
-                scale = to_float(self.strength_scale) if place == AFTER_THE_STEP else 1.0
-                total += to_float(keras.ops.sum(penalty(w))) * scale
-        return total
-
 
 def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Weight]:
     """The weights of a model in the order of `model.weights`, each once.
@@ -107,7 +94,8 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
     chosen = [v for v in variables.values() if _is_numeric(v)]
     if pattern is not None:
         chosen = _filter(chosen, pattern)
-    names = unique_names(_without_model_name(model, variable.path) for variable in chosen)
+    layer_names = LayerNames(model)
+    names = unique_names(layer_names.of_variable(variable) for variable in chosen)
     optimizer = _proximal(model)
     proximal = {}
     if optimizer is not None:
@@ -124,11 +112,6 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
         )
         for variable, name in zip(chosen, names, strict=True)
     ]
-
-
-def name_of_layer(model: Any, layer: Any) -> str:
-    """The layer's path without the model's own name."""
-    return _without_model_name(model, layer.path or layer.name)
 
 
 def describe_regularizer(regularizer: Any) -> tuple[str, str]:
@@ -170,10 +153,6 @@ def _filter(variables: list[Any], pattern: str | re.Pattern[str]) -> list[Any]:
         paths = "\n  ".join(variable.path for variable in variables)
         raise invalid_value("weights", f"a pattern found in one of the paths\n  {paths}\n", pattern)
     return chosen
-
-
-def _without_model_name(model: Any, path: str) -> str:
-    return path.removeprefix(f"{model.name}/")
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

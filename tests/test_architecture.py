@@ -9,19 +9,27 @@ import pytest
 import kerasreg as kr
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "kerasreg"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+PACKAGES = [ROOT / "kerasreg", ROOT / "kerasreg_tensorboard"]
+MODULES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+STATIC = sorted((ROOT / "kerasreg_tensorboard" / "static").iterdir())
 
 # Imports point to lower floors, or to modules that stand before the importing one in a floor.
 FLOORS = [
+    ["kerasreg_tensorboard"],  # which TensorBoard's server loads, without Keras
     ["_checks", "_tensors", "_keras_internals", "prox", "selection", "masks"],
     ["regularizers", "layers"],
     ["penalty_map", "attachment", "loss_gradient", "optimizers"],
     [
+        "layer_names",
         "weights",
         "optimality",
         "dropout_rates",
         "statistics",
+        "nonzero_histogram",
+        "penalty_values",
+        "host_statistics",
+        "device_statistics",
+        "measurement",
         "sparsity_report",
         "tensorboard",
         "monte_carlo",
@@ -32,8 +40,10 @@ FLOORS = [
 PLACES = {name: (f, i) for f, floor in enumerate(FLOORS) for i, name in enumerate(floor)}
 
 
-def place(module: str):
-    return PLACES[module.split(".")[1] if "." in module else "__init__"]
+def part(module: str):
+    """The module or subpackage that a floor lists."""
+    package, *below = module.split(".")
+    return package if package != "kerasreg" else (below or ["__init__"])[0]
 
 
 def own_imports(path):
@@ -50,11 +60,9 @@ def own_imports(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path):
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    own = place(module)
     for imported in own_imports(path):
-        there = place(imported)
-        same_package = there == own and imported.split(".")[1] == module.split(".")[1]
-        assert there < own or same_package, f"{module} imports {imported}"
+        below = PLACES[part(imported)] < PLACES[part(module)]
+        assert below or part(imported) == part(module), f"{module} imports {imported}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -66,6 +74,11 @@ def test_size(path):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
             assert lines <= 40, node.name
+
+
+@pytest.mark.parametrize("path", STATIC, ids=lambda path: path.name)
+def test_size_of_static_files(path):
+    assert len(path.read_text().splitlines()) <= 250
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

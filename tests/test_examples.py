@@ -30,6 +30,25 @@ def test_quickstart(tmp_path):
     assert "tensorboard --logdir" in run.stdout
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough for the example")
+def test_sweep(tmp_path):
+    (tmp_path / "examples").mkdir()
+    script = shutil.copy(ROOT / "examples" / "sweep.py", tmp_path / "examples")
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    rows = re.findall(r"^ +(\w+) +(\S+) +([\d.]+)% +([\d.]+)% .*$", run.stdout, re.M)
+    assert len(rows) == 12
+    for penalty in ("L1", "ElasticNet", "GroupLasso"):
+        zeros = [float(zero) for name, _, _, zero in rows if name == penalty]
+        assert len(zeros) == 4 and 0 < zeros[0] and zeros == sorted(zeros)
+    for name, strength, accuracy, zero in rows:
+        assert float(accuracy) > 80
+        log = read(tmp_path / "tensorboard_logs" / "sweep" / f"{name} {strength}")
+        assert f"{log['all/sparsity'][-1][1]:.1%}" == f"{zero}%"
+        assert "_hparams_/session_end_info" in log
+    assert "tensorboard --logdir" in run.stdout
+
+
 def test_lasso_diabetes():
     script = ROOT / "examples" / "lasso_diabetes.py"
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)

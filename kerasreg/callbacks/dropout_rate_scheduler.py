@@ -14,7 +14,6 @@ from kerasreg._keras_internals import all_layers, forget_compiled_steps
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.layers.base_dropout import BaseDropout
-from kerasreg.weights import name_of_layer
 
 Schedule = Callable[[int], Any]
 
@@ -139,7 +138,7 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _find(self, model: Any) -> list[BaseDropout]:
         layers = [layer for layer in all_layers(model) if isinstance(layer, BaseDropout)]
-        names = [name_of_layer(model, layer) for layer in layers]
+        names = [(layer.path or layer.name).removeprefix(f"{model.name}/") for layer in layers]
         if self.layers is None:
             found = layers
         else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
 from kerasreg._keras_internals import all_layers
 from kerasreg.dropout_rates import dropout_rates
-from kerasreg.weights import Weight, describe_regularizer, name_of_layer
+from kerasreg.layer_names import LayerNames
+from kerasreg.tensorboard.markdown import table
+from kerasreg.weights import Weight, describe_regularizer
 
 
 def configuration_page(model: Any, weights: Sequence[Weight]) -> str:
@@ -22,17 +23,18 @@ def configuration_page(model: Any, weights: Sequence[Weight]) -> str:
         The page.
     """
     rows = [row for weight in weights for row in _weight_rows(weight)]
-    pages = [_table(("weight", "shape", "penalty", "strength", "acts"), rows)]
+    pages = [table(("weight", "shape", "penalty", "strength", "acts"), rows)]
+    name_of = LayerNames(model).of_layer
     activities = [
-        (name_of_layer(model, layer), *describe_regularizer(layer.activity_regularizer))
+        (name_of(layer), *describe_regularizer(layer.activity_regularizer))
         for layer in all_layers(model)
         if getattr(layer, "activity_regularizer", None) is not None
     ]
     if activities:
-        pages.append(_table(("activity of layer", "penalty", "strength"), activities))
+        pages.append(table(("activity of layer", "penalty", "strength"), activities))
     rates = dropout_rates(model)
     if rates:
-        pages.append(_table(("dropout", "rate"), ((k, f"{v:g}") for k, v in rates.items())))
+        pages.append(table(("dropout", "rate"), ((k, f"{v:g}") for k, v in rates.items())))
     return "\n\n".join(pages)
 
 
@@ -43,14 +45,3 @@ def _weight_rows(weight: Weight) -> list[tuple[str, ...]]:
         for penalty, place in weight.penalties
     ]
     return rows or [(weight.variable.path, shape, "", "", "")]
-
-
-def _table(header: Sequence[str], rows: Any) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
-
-
-def _escape(cell: str) -> str:
-    """Keeps names that contain HTML, Markdown or a cell's border as plain text."""
-    text = html.escape(cell)
-    return "".join(f"&#{ord(c)};" if c in "|`*_[]\\" else c for c in text)

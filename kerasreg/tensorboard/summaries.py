@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from tensorboard.compat.proto import summary_pb2
+from tensorboard.compat.proto import summary_pb2, types_pb2
 from tensorboard.plugins.histogram import metadata as histogram_metadata
-from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.util.tensor_util import make_tensor_proto
+
+_SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None)
 
 
 def add_scalar(summary: summary_pb2.Summary, tag: str, value: float) -> None:
     """Adds a point to the chart `tag`; NaN and infinity are written as they are."""
-    summary.MergeFrom(scalar_pb(tag, np.float64(value)))
+    point = summary.value.add(tag=tag, metadata=_SCALAR)
+    point.tensor.dtype = types_pb2.DT_FLOAT
+    point.tensor.tensor_shape.SetInParent()
+    point.tensor.float_val.append(value)
 
 
 def add_text(summary: summary_pb2.Summary, tag: str, markdown: str) -> None:

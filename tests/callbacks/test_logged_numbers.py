@@ -45,7 +45,10 @@ def run(request, tmp_path_factory):
 
 
 def expected_of_weight(w):
+    others = np.abs(w[w != 0])
     return {
+        "nonzero_mean": others.mean() if others.size else 0.0,
+        "nonzero_rms": np.sqrt(np.mean(others**2)) if others.size else 0.0,
         "sparsity": np.mean(w == 0),
         "near_zero": np.mean(np.abs(w) < THRESHOLD),
         "l1_norm": np.sum(np.abs(w)),
@@ -64,7 +67,7 @@ def penalty_of(variable, w):
 
 
 def test_every_weight(run):
-    model, points, _, snapshots = run
+    model, points, history, snapshots = run
     for variable in model.weights:
         name = variable.path.removeprefix("classifier/")
         for epoch, weights in enumerate(snapshots):
@@ -75,6 +78,8 @@ def test_every_weight(run):
             penalty = penalty_of(variable, w)
             if penalty is not None:
                 expected["regularization_loss"] = penalty
+                expected["penalty_share"] = penalty / history["regularization_loss"][epoch]
+                expected["strength"] = 0.5 if "first/kernel" in name else 1e-2
             for measure, value in expected.items():
                 step, logged = points[f"{measure}/{name}"][epoch]
                 assert step == 3 * (epoch + 1)
@@ -89,9 +94,20 @@ def test_totals_in_the_charts_and_in_the_logs(run):
         expected["regularization_loss"] = sum(p for p in penalties if p is not None)
         expected["dead_units"] = sum(np.sum(~np.any(w, 0)) for w in weights.values() if w.ndim > 1)
         for measure, value in expected.items():
+            if measure.startswith("nonzero"):
+                continue
             np.testing.assert_allclose(points[f"all/{measure}"][epoch][1], value, rtol=1e-6)
             np.testing.assert_allclose(history[measure][epoch], value, rtol=1e-6)
     np.testing.assert_allclose(history["regularization_loss"][-1], own_penalty(model), rtol=1e-5)
+
+
+def test_metrics_of_keras(run):
+    _, points, history, _ = run
+    for name in ("entropy", "val_entropy"):
+        assert [step for step, _ in points[f"all/{name}"]] == [3, 6, 9]
+        logged = [value for _, value in points[f"all/{name}"]]
+        np.testing.assert_allclose(logged, history[name], rtol=1e-6)
+    assert "all/loss" not in points and "all/val_loss" not in points  # there as the totals
 
 
 def own_penalty(model):
@@ -147,6 +163,13 @@ def test_configuration_page(run):
     assert f"{first} in the loss |" in page and f"{last} in the loss |" in page
     assert "| first | L1 | l1=0.01 |" in page
     assert "| drop | 0.25 |" in page
+
+
+def test_sparsity_report_page(run):
+    _, points, _, _ = run
+    ((step, page),) = points["sparsity_report"]
+    assert step == 3 * EPOCHS
+    assert "| total |" in page.decode() and "| classifier/first/kernel | 6 × 16 |" in page.decode()
 
 
 def test_learning_rate_of_a_schedule(tmp_path):

@@ -266,7 +266,8 @@ def test_full_disk(tmp_path):
     assert len(read(tmp_path)["all/sparsity"]) >= 1
 
 
-def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["totals_of", "live_values", "add_weights"])
+def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch, part):
     def fail(*args):
         raise RuntimeError("broken on purpose")
 
@@ -274,7 +275,7 @@ def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch
     logged.set_weights(plain.get_weights())
     keras.utils.set_random_seed(5)
     fit(plain)
-    monkeypatch.setattr("kerasreg.tensorboard.run.weight_statistics", fail)
+    monkeypatch.setattr(f"kerasreg.tensorboard.run.{part}", fail)
     keras.utils.set_random_seed(5)
     with pytest.warns(UserWarning, match="RegularizationLogger failed.*broken on purpose") as seen:
         fit(logged, kr.RegularizationLogger(tmp_path, update_freq=1))

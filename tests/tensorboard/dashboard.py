@@ -1,6 +1,7 @@
 """A TensorBoard server on this machine and a headless Chromium that looks at it."""
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -11,6 +12,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+
+import numpy as np
+import pytest
+from backends import BACKEND
+from PIL import Image
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
@@ -25,15 +31,43 @@ FLAGS = [
     "--disable-sync",
 ]
 
+MARKS = [
+    pytest.mark.chromium,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
+    ),
+    pytest.mark.skipif(BACKEND != "tensorflow", reason="the files do not depend on the backend"),
+]
+
+PAGE_TEXT = """
+    function text(node) {
+      if (node.nodeType === Node.TEXT_NODE) return node.textContent;
+      if (['STYLE', 'SCRIPT'].includes(node.tagName)) return '';
+      const children = [...node.childNodes, ...(node.shadowRoot ? [node.shadowRoot] : [])];
+      return children.map(text).join(' ');
+    }
+    return text(document.body).replace(/\\s+/g, ' ');
+"""
+
+FIND_ALL = """
+    function all(root) {
+      const roots = root.shadowRoot ? [root.shadowRoot, ...root.children] : [...root.children];
+      return roots.flatMap(node => [node, ...all(node)]);
+    }
+    const [selector, root] = arguments;
+    return all(root || document).filter(node => node.matches?.(selector));
+"""
+
 
 @contextlib.contextmanager
-def tensorboard(log_dir, timeout=60):
+def tensorboard(log_dir, timeout=60, path_prefix="", extra_args=()):
     """Serves a folder on 127.0.0.1; yields the address; ends the server in any case."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}{path_prefix}"
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir)]
+    command += ["--path_prefix", path_prefix, *extra_args]
     server = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), "--reload_interval", "1"],
         stdout=subprocess.DEVNULL,
@@ -78,3 +112,21 @@ def chromium(width=1500, height=1200):
             yield driver
         finally:
             driver.quit()
+
+
+def wait_for(browser, condition, timeout=40):
+    """Waits until a function of the browser returns something, and returns that."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    return WebDriverWait(browser, timeout, poll_frequency=0.5).until(condition)
+
+
+def find_all(browser, selector, root=None):
+    """The elements that a selector matches, through all shadow roots, in the page's order."""
+    return browser.execute_script(FIND_ALL, selector, root)
+
+
+def colourful_pixels(png):
+    """Pixels that are neither grey nor nearly so: lines of runs, not grids, axes or text."""
+    rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
+    return int(np.sum(rgb.max(-1) - rgb.min(-1) > 50))

@@ -1,30 +1,13 @@
 """What a person sees: a real training run in a real TensorBoard in a real browser."""
 
-import io
-import sys
-from pathlib import Path
-
-import numpy as np
+import dashboard
 import pytest
-from backends import BACKEND
+from dashboard import PAGE_TEXT, colourful_pixels, wait_for
 from models import classifier, data
-from PIL import Image
 
 import kerasreg as kr
 
-sys.path.insert(0, str(Path(__file__).parent))
-import dashboard
-
-pytestmark = [
-    pytest.mark.chromium,
-    pytest.mark.skipif(
-        not (dashboard.CHROMIUM and dashboard.DRIVER),
-        reason="chromium and chromedriver are not installed",
-    ),
-    pytest.mark.skipif(BACKEND != "tensorflow", reason="the files do not depend on the backend"),
-]
-
-WAIT = 40
+pytestmark = dashboard.MARKS
 
 
 @pytest.fixture(scope="module")
@@ -37,37 +20,6 @@ def server(tmp_path_factory):
         model.fit(x, y, 8, epochs=6, verbose=0, validation_data=validation, callbacks=[logger])
     with dashboard.tensorboard(logs) as address:
         yield address
-
-
-@pytest.fixture
-def browser():
-    with dashboard.chromium() as driver:
-        yield driver
-        errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-        assert not errors
-
-
-def wait_for(browser, condition):
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    return WebDriverWait(browser, WAIT, poll_frequency=0.5).until(condition)
-
-
-def colourful_pixels(png):
-    """Pixels that are neither grey nor nearly so: lines of runs, not grids, axes or text."""
-    rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
-    return int(np.sum(rgb.max(-1) - rgb.min(-1) > 50))
-
-
-PAGE_TEXT = """
-    function text(node) {
-      if (node.nodeType === Node.TEXT_NODE) return node.textContent;
-      if (['STYLE', 'SCRIPT'].includes(node.tagName)) return '';
-      const children = [...node.childNodes, ...(node.shadowRoot ? [node.shadowRoot] : [])];
-      return children.map(text).join(' ');
-    }
-    return text(document.body).replace(/\\s+/g, ' ');
-"""
 
 
 @pytest.mark.parametrize("chart", ["all/near_zero", "all/regularization_loss", "all/data_loss"])

@@ -1,6 +1,7 @@
 """Event files, read by TensorBoard's own reader."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -68,7 +69,24 @@ def test_failures_warn_once(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="Cannot write the TensorBoard log.*No space left") as seen:
         for step in range(2, 5):
             events.write(step, scalar("a", 1.0))
+            events.warn()
         events.close()
+        events.warn()
     assert len([w for w in seen if "TensorBoard" in str(w.message)]) == 1
     monkeypatch.undo()
     assert read(tmp_path)["a"] == [(1, 1.0)]
+
+
+def test_a_folder_that_is_removed_is_made_again(tmp_path):
+    events = writer.EventWriter(tmp_path / "run", first_step=0)
+    events.write(1, scalar("a", 1.0))
+    shutil.rmtree(tmp_path / "run")
+    for step in (2, 3):
+        events.write(step, scalar("a", 2.0))
+    assert read(tmp_path / "run")["a"] == [(2, 2.0), (3, 2.0)]
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").write_text("in the way")
+    events.write(4, scalar("a", 1.0))
+    with pytest.warns(UserWarning, match="Cannot write the TensorBoard log.*File exists"):
+        events.warn()
+    events.close()

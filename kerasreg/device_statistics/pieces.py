@@ -1,0 +1,126 @@
+"""How PyTorch reads weights: large ones in pieces, small ones many at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kerasreg._tensors import Tensor
+
+SMALL_SIZE = 1 << 14
+# Of small weights; each element of them is a partial result.
+MANY_SIZE = 1 << 18
+# Of a large one: what is computed of it elementwise takes 16 MB.
+PIECE_SIZE = 1 << 22
+# Partial sums of so many elements keep float32's digits.
+LONGEST_RUN = 128
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is reduced at once, along one axis.
+
+    Args:
+        members: Numbers of the weights: several small ones, flat and as a column, or a large one.
+        place: The part of the large one.
+        axis: The axis of that part along which it is reduced.
+        run: Number of elements of the axis that make one partial result.
+    """
+
+    members: tuple[int, ...]
+    place: tuple[slice, ...] | None = None
+    axis: int = 0
+    run: int = 1
+
+    def take(self, values: Sequence[Tensor]) -> Tensor:
+        """The elements; the axis after `axis` is the one to reduce."""
+        if self.place is None:
+            import torch
+
+            flat = torch.cat([_wide(values[m]).reshape(-1) for m in self.members])
+            return flat.unsqueeze(1)
+        part = _wide(values[self.members[0]][self.place])
+        return part.unflatten(self.axis, (-1, self.run))
+
+    def units(
+        self, shapes: Sequence[Shape], unit_axes: Sequence[Shape | None], first_units: Sequence[int]
+    ) -> npt.NDArray[np.int64]:
+        """The number of the unit that each partial result is of."""
+        numbers = [_unit_numbers(shapes[m], unit_axes[m], first_units[m]) for m in self.members]
+        if self.place is None:
+            return np.concatenate([number.reshape(-1) for number in numbers])
+        part = numbers[0][self.place]
+        first_of_runs = (slice(None),) * self.axis + (slice(None, None, self.run),)
+        return np.ascontiguousarray(part[first_of_runs]).reshape(-1)
+
+
+def pieces_of(
+    shapes: Sequence[Shape], dtypes: Sequence[str], unit_axes: Sequence[Shape | None]
+) -> list[Piece]:
+    """Divides weights into pieces; those without elements are in none."""
+    pieces: list[Piece] = []
+    for wide in (False, True):
+        together: list[int] = []
+        for number, shape in enumerate(shapes):
+            size = math.prod(shape)
+            if 0 < size <= SMALL_SIZE and (dtypes[number] == "float64") == wide:
+                if sum(math.prod(shapes[m]) for m in together) + size > MANY_SIZE:
+                    pieces.append(Piece(tuple(together)))
+                    together = []
+                together.append(number)
+        if together:
+            pieces.append(Piece(tuple(together)))
+    for number, (shape, units) in enumerate(zip(shapes, unit_axes, strict=True)):
+        if math.prod(shape) > SMALL_SIZE:
+            pieces.extend(_large_pieces(number, shape, units or ()))
+    return pieces
+
+
+def _large_pieces(number: int, shape: Shape, unit_axes: Shape) -> list[Piece]:
+    axes = sorted(range(len(shape)), key=lambda axis: (axis in unit_axes, -shape[axis]))
+    axis = axes[0]
+    # Where all axes number units, each element is a partial result.
+    run = 1 if axis in unit_axes else min(shape[axis], LONGEST_RUN)
+    steps = list(shape)
+    for other in axes:
+        least = run if other == axis else 1
+        excess = -(-math.prod(steps) // PIECE_SIZE)
+        steps[other] = max(least, steps[other] // excess // least * least)
+    starts = [range(0, length, step) for length, step in zip(shape, steps, strict=True)]
+    pieces: list[Piece] = []
+    for corner in np.ndindex(*map(len, starts)):
+        place = [
+            slice(s[i], min(s[i] + step, length))
+            for s, i, step, length in zip(starts, corner, steps, shape, strict=True)
+        ]
+        pieces.extend(Piece((number,), tuple(p), axis, r) for p, r in _runs(place, axis, run))
+    return pieces
+
+
+def _runs(place: list[slice], axis: int, run: int) -> list[tuple[list[slice], int]]:
+    """The part in which runs are whole, and what is left over."""
+    start, stop = place[axis].start, place[axis].stop
+    whole = start + (stop - start) // run * run
+    parts = [(slice(start, whole), run), (slice(whole, stop), stop - whole)]
+    return [
+        ([*place[:axis], part, *place[axis + 1 :]], length)
+        for part, length in parts
+        if part.stop > part.start
+    ]
+
+
+def _wide(x: Tensor) -> Tensor:
+    """The tensor in what sums are taken in; Keras would also move it to its default device."""
+    return x if x.dtype.itemsize >= 4 and x.is_floating_point() else x.float()
+
+
+def _unit_numbers(shape: Shape, unit_axes: Shape | None, first: int) -> npt.NDArray[np.int64]:
+    lengths = [length if a in (unit_axes or ()) else 1 for a, length in enumerate(shape)]
+    numbers = first + np.arange(math.prod(lengths), dtype=np.int64)
+    return np.broadcast_to(numbers.reshape(lengths), shape)

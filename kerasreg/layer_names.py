@@ -1,0 +1,58 @@
+"""Names of layers and weights that are the same each time a model is built."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import Any
+
+from kerasreg._keras_internals import all_layers, automatic_name
+
+
+class LayerNames:
+    """Names the parts of a model by their paths, without the model's own name.
+
+    Keras numbers the layers of a process, so that a model that is built anew has other names. Here
+    each kind of layer is numbered from the start within its model, in the order of Keras's
+    numbers: `dense_7`, `dense_9` become `dense`, `dense_1`, as in a process of its own.
+
+    Args:
+        model: A Keras model or layer.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._prefix = f"{model.name}/"
+        numbers: dict[str, set[int]] = defaultdict(set)
+        for layer in all_layers(model):
+            match = self._match(layer)
+            if match is not None and layer is not model:
+                numbers[match[0]].add(match[1])
+        self._renamed = {
+            _numbered(kind, number): _numbered(kind, place)
+            for kind, found in numbers.items()
+            for place, number in enumerate(sorted(found))
+        }
+
+    def of_layer(self, layer: Any) -> str:
+        """The name of a layer of the model."""
+        return self._of_path(layer.path or layer.name)
+
+    def of_variable(self, variable: Any) -> str:
+        """The name of a weight of the model."""
+        layers, _, name = variable.path.rpartition("/")
+        return "/".join(filter(None, (self._of_path(layers), name)))
+
+    def _of_path(self, path: str) -> str:
+        parts = f"{path}/".removeprefix(self._prefix).rstrip("/").split("/")
+        return "/".join(self._renamed.get(part, part) for part in parts)
+
+    @staticmethod
+    def _match(layer: Any) -> tuple[str, int] | None:
+        """Kind and number, if the layer's name is one that Keras gives by itself."""
+        kind = re.escape(automatic_name(layer))
+        match = re.fullmatch(rf"((?:forward_|backward_)?{kind})(?:_(\d+))?", layer.name)
+        return None if match is None else (match[1], int(match[2] or 0))
+
+
+def _numbered(kind: str, number: int) -> str:
+    return f"{kind}_{number}" if number else kind

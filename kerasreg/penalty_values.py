@@ -1,0 +1,88 @@
+"""What the penalties on a weight amount to, and how strong they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from kerasreg._tensors import to_float
+from kerasreg.regularizers import L1, L2, ElasticNet, Penalty
+from kerasreg.statistics import Statistics
+from kerasreg.weights import AFTER_THE_STEP, FROZEN, Weight
+
+# By the exact class, as one that is derived from it may have another value.
+FROM_NORMS: dict[type, Callable[[Any, float, float], float]] = {
+    L1: lambda p, l1_norm, _: p.l1 * l1_norm,
+    L2: lambda p, _, l2_norm: p.l2 * l2_norm**2,
+    ElasticNet: lambda p, l1_norm, l2_norm: p.alpha * (p.l1 * l1_norm + p.l2 * l2_norm**2),
+    keras.regularizers.L1: lambda p, l1_norm, _: float(p.l1) * l1_norm,
+    keras.regularizers.L2: lambda p, _, l2_norm: float(p.l2) * l2_norm**2,
+    keras.regularizers.L1L2: lambda p, l1_norm, l2_norm: (
+        float(p.l1) * l1_norm + float(p.l2) * l2_norm**2
+    ),
+}
+
+
+def read_scale(weights: Sequence[Weight]) -> float:
+    """What scales the penalties of the model's `Proximal` now; 1 where there is none."""
+    scales = (weight.strength_scale for weight in weights)
+    return next((to_float(scale) for scale in scales if scale is not None), 1.0)
+
+
+def penalty_value(weight: Weight, statistics: Statistics, scale: float) -> float:
+    """What the penalties that act on a weight amount to at its present value.
+
+    Args:
+        weight: The weight.
+        statistics: Its statistics, whose norms are the value of most penalties.
+        scale: What scales the penalties of `Proximal` now.
+
+    Returns:
+        The value; penalties of frozen weights, and constraints, add nothing to it.
+    """
+    total = 0.0
+    for penalty, scaled in acting_penalties(weight):
+        from_norms = FROM_NORMS.get(type(penalty))
+        if from_norms is not None:
+            value = from_norms(penalty, statistics.l1_norm, statistics.l2_norm)
+        else:
+            w = keras.ops.stop_gradient(weight.variable.value)
+            value = to_float(keras.ops.sum(penalty(w)))
+        total += value * (scale if scaled else 1.0)
+    return total
+
+
+def acting_penalties(weight: Weight) -> list[tuple[Any, bool]]:
+    """The penalties that add to what is minimised, each with whether `Proximal` scales it.
+
+    Keras leaves the penalty of a frozen weight out, and a constraint has no value.
+    """
+    return [
+        (penalty, place == AFTER_THE_STEP)
+        for penalty, place in weight.penalties
+        if place != FROZEN and not getattr(penalty, "is_constraint", False)
+    ]
+
+
+def strength(weight: Weight, scale: float) -> float | None:
+    """The strength of the first penalty that acts on a weight, `None` where there is none.
+
+    That of a penalty is its first hyper-parameter, `l1` or `alpha`; `Proximal` may scale it.
+    """
+    for penalty, scaled in acting_penalties(weight):
+        value = _main_strength(penalty)
+        if value is not None:
+            return value * (scale if scaled else 1.0)
+    return None
+
+
+def _main_strength(penalty: Any) -> float | None:
+    if isinstance(penalty, keras.regularizers.L1L2):
+        return float(penalty.l1) or float(penalty.l2)
+    if isinstance(penalty, Penalty) and dataclasses.fields(penalty):
+        return float(getattr(penalty, dataclasses.fields(penalty)[0].name))
+    value = getattr(penalty, "l1", getattr(penalty, "l2", None))
+    return None if value is None else float(value)

@@ -1,0 +1,185 @@
+"""The file that a run's events go into, in a folder of this machine or at a remote address.
+
+TensorFlow's file systems or TensorBoard's own do the remote part, whichever know the address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import socket
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kerasreg._checks import invalid_value
+
+_file_numbers = itertools.count()
+
+# Seconds between uploads. A remote file is replaced as a whole, so that a long log that takes
+# long to upload waits longer: uploading gets a tenth of the time at most.
+UPLOAD_INTERVAL = 30.0
+UPLOAD_SHARE = 0.1
+
+_PACKAGES = {
+    "gs": "TensorFlow, or fsspec with gcsfs (`pip install fsspec gcsfs`)",
+    "s3": "boto3 (`pip install boto3`)",
+}
+
+
+class LocalEventFile:
+    """An unbuffered file: what is written is on its way, and nothing is left to fail at close.
+
+    It closes itself with its last reference, so that an interrupted training leaves none open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self.close = weakref.finalize(self, os.close, self._descriptor)
+
+    def write(self, data: bytes) -> None:
+        """Writes all of `data` or raises; the system stops silently where the disk is full."""
+        if os.write(self._descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether somebody has deleted it; the system would write on into nothing."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
+
+class RemoteEventFile:
+    """A file at a remote address, uploaded at the first write, every half minute, and at close.
+
+    It closes itself with its last reference, as a local one.
+    """
+
+    is_removed = False  # as far as can be told without asking for it each time
+
+    def __init__(self, object_: _RemoteObject) -> None:
+        self._object = object_
+        self._next_upload = time.monotonic()
+        self.close = weakref.finalize(self, object_.upload)
+
+    def write(self, data: bytes) -> None:
+        """Keeps `data`, and uploads it when it is time; raises an `OSError` if that fails."""
+        self._object.append(data)
+        start = time.monotonic()
+        if start >= self._next_upload:
+            self._object.upload()
+            end = time.monotonic()
+            self._next_upload = end + max(UPLOAD_INTERVAL, (end - start) / UPLOAD_SHARE)
+
+
+class _RemoteObject:
+    """The content of a remote file, which most of them take as a whole only.
+
+    Args:
+        file_system: `tf.io.gfile`, or TensorBoard's module of the same interface.
+        path: Its address.
+    """
+
+    def __init__(self, file_system: Any, path: str) -> None:
+        self._file_system = file_system
+        self._path = path
+        self._content = bytearray()
+        self._changed = False
+
+    def append(self, data: bytes) -> None:
+        """Adds to what the next upload brings."""
+        self._content += data
+        self._changed = True
+
+    def upload(self) -> None:
+        """Replaces the file if there is anything new; what failed once is not tried again."""
+        if self._changed:
+            self._changed = False
+            with _as_os_errors(), self._file_system.GFile(self._path, "wb") as file:
+                file.write(bytes(self._content))
+
+
+def check_log_dir(argument: str, log_dir: Any) -> str:
+    """Returns a folder as a string, or raises if it is none or nothing here can write to it."""
+    if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
+        raise invalid_value(argument, "a path", log_dir)
+    folder = str(os.fspath(log_dir))
+    if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", folder) and not isinstance(log_dir, str):
+        raise invalid_value(argument, "a string, as `pathlib` takes a slash off `://`", log_dir)
+    if _is_remote(folder):
+        scheme = folder.partition("://")[0]
+        try:
+            _file_system(folder)
+        except (ImportError, ValueError) as error:
+            package = _PACKAGES.get(scheme, "fsspec, and the package that fsspec needs for it")
+            expected = f"a folder that can be written to; `{scheme}://` needs {package}: {error}"
+            raise invalid_value(argument, expected, log_dir) from error
+    return folder
+
+
+def open_event_file(log_dir: str | os.PathLike[str]) -> LocalEventFile | RemoteEventFile:
+    """Makes a new file in a folder, which is made as well if it is missing.
+
+    Args:
+        log_dir: The folder, or an address as `gs://bucket/folder`.
+
+    Returns:
+        The file, with `write` and `close`.
+
+    Raises:
+        OSError: If that fails, for whatever reason.
+    """
+    folder = os.fspath(log_dir)
+    if not _is_remote(folder):
+        local = Path(folder.removeprefix("file://"))
+        local.mkdir(parents=True, exist_ok=True)
+        return LocalEventFile(local / _file_name())
+    with _as_os_errors():
+        file_system = _file_system(folder)
+        file_system.makedirs(folder)
+    return RemoteEventFile(_RemoteObject(file_system, f"{folder.rstrip('/')}/{_file_name()}"))
+
+
+def _file_name() -> str:
+    """A name that TensorBoard reads, and reads after those of earlier runs in the folder."""
+    owner = f"{socket.gethostname()}.{os.getpid()}.{next(_file_numbers):05d}"
+    return f"events.out.tfevents.{int(time.time()):010d}.{owner}.kerasreg"
+
+
+def _is_remote(folder: str) -> bool:
+    return "://" in folder and not folder.startswith("file://")
+
+
+def _file_system(folder: str) -> Any:
+    """TensorFlow's file systems, or TensorBoard's where those do not know the address.
+
+    Raises:
+        ImportError: If the package that an address of this kind needs is not installed.
+        ValueError: If nothing knows addresses of this kind.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError:
+        pass
+    else:
+        if folder.partition("://")[0] in tf.io.gfile.get_registered_schemes():
+            return tf.io.gfile
+    from tensorboard.compat.tensorflow_stub.io import gfile
+
+    gfile.get_filesystem(folder)
+    return gfile
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Turns what the packages for remote files raise into what a local file would."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,152 @@
+"""A run's row in the HPARAMS tab: what was chosen for it, and what came of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+from tensorboard.plugins.hparams import metadata as hparams_metadata
+
+from kerasreg._checks import invalid_value, is_number
+from kerasreg.weights import describe_regularizer
+
+Value: TypeAlias = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the tab that shows the last point of a chart.
+
+    Args:
+        tag: The chart.
+        name: Title of the column.
+        group: Folder below the run's that the chart is in; empty for the run's own.
+    """
+
+    tag: str
+    name: str
+    group: str = ""
+
+
+def check_hparams(argument: str, hparams: Any) -> dict[str, Value] | None:
+    """Returns hyper-parameters as plain values, or raises and names the one that is none.
+
+    A regularizer becomes its description, as `"L1(l1=0.001)"`.
+
+    Args:
+        argument: Name of the argument.
+        hparams: A dict of booleans, finite numbers, strings and regularizers, or `None`.
+
+    Returns:
+        The dict, or `None`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if hparams is None:
+        return None
+    if not isinstance(hparams, Mapping) or not all(key and isinstance(key, str) for key in hparams):
+        raise invalid_value(argument, "a dict with names as keys", hparams)
+    return {key: _plain(f"{argument}[{key!r}]", value) for key, value in hparams.items()}
+
+
+def _plain(argument: str, value: Any) -> Value:
+    if isinstance(value, keras.regularizers.Regularizer):
+        name, strengths = describe_regularizer(value)
+        return f"{name}({strengths})"
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, (bool, str)):
+        return plain
+    if is_number(plain) and math.isfinite(plain) and isinstance(plain, (int, float)):
+        return plain
+    expected = "a boolean, a finite number, a string or a regularizer"
+    raise invalid_value(argument, expected, value)
+
+
+def add_session_start(summary: summary_pb2.Summary, hparams: Mapping[str, Value]) -> None:
+    """Adds the values that were chosen for the run.
+
+    The session gets no name of its own: TensorBoard then calls it by the run's, which is what
+    the other tabs call it, and the row stays one when the run is resumed.
+
+    Args:
+        summary: The summary to add to.
+        hparams: Name and value of each.
+    """
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    for name, value in hparams.items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            start.hparams[name].string_value = value
+        else:
+            start.hparams[name].number_value = value
+    content = plugin_data_pb2.HParamsPluginData(session_start_info=start)
+    _add(summary, hparams_metadata.SESSION_START_INFO_TAG, content)
+
+
+def add_session_end(summary: summary_pb2.Summary, ok: bool = True) -> None:
+    """Adds that the run has ended, well or not."""
+    end = plugin_data_pb2.SessionEndInfo(
+        status=api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE,
+        end_time_secs=time.time(),
+    )
+    content = plugin_data_pb2.HParamsPluginData(session_end_info=end)
+    _add(summary, hparams_metadata.SESSION_END_INFO_TAG, content)
+
+
+def add_experiment(
+    summary: summary_pb2.Summary, hparams: Mapping[str, Value], metrics: Iterable[Metric]
+) -> None:
+    """Adds the columns of the table; without them every chart of every run would be one.
+
+    TensorBoard takes the columns from one run that it finds, for all runs, so that the runs of a
+    sweep should have the same hyper-parameters: a run that lacks a column has no line in the
+    parallel coordinates. A 0 in a column, as a strength of 0, turns its logarithmic axis off.
+    The columns name no values: those of this run alone would filter the other runs away.
+
+    Args:
+        summary: The summary to add to.
+        hparams: Name and value of each.
+        metrics: The other columns, the most important first: five are shown, and the first is
+            what the lines of the parallel coordinates are coloured by.
+    """
+    experiment = api_pb2.Experiment(
+        hparam_infos=[
+            api_pb2.HParamInfo(name=name, type=_type(value), differs=True)
+            for name, value in hparams.items()
+        ],
+        metric_infos=[
+            api_pb2.MetricInfo(
+                name=api_pb2.MetricName(group=metric.group, tag=metric.tag),
+                display_name=metric.name,
+            )
+            for metric in metrics
+        ],
+        time_created_secs=time.time(),
+    )
+    content = plugin_data_pb2.HParamsPluginData(experiment=experiment)
+    _add(summary, hparams_metadata.EXPERIMENT_TAG, content)
+
+
+def _type(value: Value) -> int:
+    if isinstance(value, bool):
+        return int(api_pb2.DATA_TYPE_BOOL)
+    return int(api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64)
+
+
+def _add(
+    summary: summary_pb2.Summary, tag: str, content: plugin_data_pb2.HParamsPluginData
+) -> None:
+    summary.value.add(
+        tag=tag,
+        metadata=hparams_metadata.create_summary_metadata(content),
+        tensor=hparams_metadata.NULL_TENSOR,
+    )

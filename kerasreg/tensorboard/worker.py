@@ -1,0 +1,70 @@
+"""A thread that writes while the training goes on."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TypeAlias
+
+Job: TypeAlias = Callable[[], None]
+
+# Jobs that may wait. Training waits for the disk only if that is slower for as long as this lasts.
+LIMIT = 64
+
+
+class Worker:
+    """Does jobs in a thread of its own, one after the other, in the order they came.
+
+    Nothing is lost: jobs that wait are done when the worker is closed or forgotten, as after an
+    exception, and when the process ends.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.Queue[Job | None] = queue.Queue(LIMIT)
+        self._failures: list[Exception] = []
+        # The thread knows the queue only: a reference to the worker would keep it for ever. It is
+        # no reason for the process to stay either; `finalize` is called at its end.
+        thread = threading.Thread(
+            target=_work, args=(self._jobs, self._failures), name="kerasreg", daemon=True
+        )
+        thread.start()
+        self.close = weakref.finalize(self, _close, self._jobs, thread, os.getpid())
+
+    def put(self, job: Job) -> None:
+        """Adds a job; waits while too many others do."""
+        if self.close.alive:
+            self._jobs.put(job)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until all jobs are done, for `timeout` seconds at most."""
+        with self._jobs.all_tasks_done:
+            self._jobs.all_tasks_done.wait_for(lambda: not self._jobs.unfinished_tasks, timeout)
+
+    def check(self) -> None:
+        """Raises what a job has raised; those after it are not done any more."""
+        if self._failures:
+            raise self._failures.pop()
+
+
+def _work(jobs: queue.Queue[Job | None], failures: list[Exception]) -> None:
+    failed = False
+    while (job := jobs.get()) is not None:
+        try:
+            if not failed:
+                job()
+        except Exception as error:
+            failed = True
+            failures.append(error)
+        finally:
+            jobs.task_done()
+            job = None  # What it refers to may be forgotten while this thread waits.
+
+
+def _close(jobs: queue.Queue[Job | None], thread: threading.Thread, process: int) -> None:
+    if os.getpid() == process:  # A forked process has the queue without the thread.
+        jobs.put(None)
+        if thread is not threading.current_thread():  # which may be the last to know the worker
+            thread.join()

@@ -1,0 +1,55 @@
+// The table's columns: what a cell shows, and what the rows are sorted by.
+
+import { element, setText } from "./dom.js";
+import { HistoryView } from "./history_view.js";
+import { count, lastValue, percent, short } from "./numbers.js";
+
+const text = (label, className, read, key = read) => ({
+  label,
+  className,
+  key,
+  cell: (node) => (weight) => setText(node, read(weight)),
+});
+
+const name = {
+  label: "Weight",
+  className: "name",
+  key: (weight) => weight.name,
+  cell: (node) => {
+    const [layer, variable] = [element("span"), element("span", { className: "variable" })];
+    node.append(layer, variable);
+    return (weight) => {
+      const split = weight.name.lastIndexOf("/") + 1;
+      setText(layer, weight.name.slice(0, split));
+      setText(variable, weight.name.slice(split));
+      node.title = weight.path;
+    };
+  },
+};
+
+const history = (label, metric, format, top = () => undefined) => ({
+  label,
+  className: "history",
+  key: (weight) => lastValue(weight.series[metric]),
+  cell: (node) => {
+    const view = new HistoryView();
+    node.append(...view.nodes);
+    return (weight) =>
+      view.update(weight.series[metric], (value) => format(value, weight), top(weight));
+  },
+});
+
+export const COLUMNS = [
+  name,
+  text("Shape", "shape", (weight) => weight.shape.join(" × "), (weight) => weight.size),
+  history("Sparsity", "sparsity", percent, () => 1),
+  history(
+    "Dead units",
+    "dead_units",
+    (value, weight) => `${count(value)} of ${count(weight.units)}`,
+    (weight) => weight.units,
+  ),
+  history("Penalty share", "penalty_share", percent, () => 1),
+  history("Strength", "strength", short),
+  text("Penalty", "penalty", (weight) => weight.penalty),
+];

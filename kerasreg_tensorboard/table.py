@@ -1,0 +1,115 @@
+"""Reads what the tab shows from the server's data."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tensorboard.data.provider import RunTagFilter
+from tensorboard.plugins.scalar import metadata as scalar_metadata
+
+from kerasreg_tensorboard.names import METRICS, PLUGIN_NAME, TOTAL_METRICS, TOTALS, WEIGHTS_TAG
+
+# A sparkline has no room for more; a model of a thousand weights gets fewer in each, so that the
+# answer stays small enough to be asked for every few seconds.
+MAX_POINTS = 100
+MIN_POINTS = 20
+MAX_POINTS_IN_ALL = 100_000
+
+Series = list[tuple[int, float | str]]
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """Reads the runs of one experiment.
+
+    Args:
+        provider: TensorBoard's `DataProvider`.
+        context: The request's context.
+        experiment: The experiment's id; empty for the only one.
+    """
+
+    provider: Any
+    context: Any
+    experiment: str
+
+    def read(self, wanted: str | None) -> dict[str, Any]:
+        """The table of a run, as plain data that is valid JSON.
+
+        Args:
+            wanted: Name of the run; the newest one is read if there is none of that name.
+
+        Returns:
+            `{"runs", "run", "weights", "totals"}`, with the history of each number as
+            `[step, value]` pairs.
+        """
+        runs = self.runs()
+        if not runs:
+            return {"runs": [], "run": None, "weights": [], "totals": {}}
+        run = wanted if wanted in runs else runs[0]
+        weights = self._weights(run)
+        of_weights = [{m: f"{m}/{weight['name']}" for m in METRICS} for weight in weights]
+        of_totals = {m: f"{TOTALS}/{m}" for m in TOTAL_METRICS}
+        series = self._series(run, [t for tags in (*of_weights, of_totals) for t in tags.values()])
+
+        def history(tags: dict[str, str]) -> dict[str, Series]:
+            return {metric: series[tag] for metric, tag in tags.items() if tag in series}
+
+        return {
+            "runs": runs,
+            "run": run,
+            "weights": [
+                weight | {"series": history(tags)}
+                for weight, tags in zip(weights, of_weights, strict=True)
+            ],
+            "totals": history(of_totals),
+        }
+
+    def runs(self) -> list[str]:
+        """The runs that have weights to show, the newest first."""
+        found = self.provider.list_tensors(
+            self.context, experiment_id=self.experiment, plugin_name=PLUGIN_NAME
+        )
+        starts = {
+            run.run_name: run.start_time or 0.0
+            for run in self.provider.list_runs(self.context, experiment_id=self.experiment)
+        }
+        names = sorted(run for run, tags in found.items() if WEIGHTS_TAG in tags)
+        return sorted(names, key=lambda run: -starts.get(run, 0.0))
+
+    def _weights(self, run: str) -> list[dict[str, Any]]:
+        """The weights as the run's latest start describes them."""
+        found = self.provider.read_tensors(
+            self.context,
+            experiment_id=self.experiment,
+            plugin_name=PLUGIN_NAME,
+            downsample=1,
+            run_tag_filter=RunTagFilter(runs=[run], tags=[WEIGHTS_TAG]),
+        )
+        points = found.get(run, {}).get(WEIGHTS_TAG, [])
+        return json.loads(points[-1].numpy.item())["weights"] if points else []
+
+    def _series(self, run: str, tags: list[str]) -> dict[str, Series]:
+        """The history of each tag that has points."""
+        found = self.provider.read_scalars(
+            self.context,
+            experiment_id=self.experiment,
+            plugin_name=scalar_metadata.PLUGIN_NAME,
+            downsample=max(MIN_POINTS, min(MAX_POINTS, MAX_POINTS_IN_ALL // len(tags))),
+            run_tag_filter=RunTagFilter(runs=[run], tags=tags),
+        )
+        return {
+            tag: [(point.step, _json_number(point.value)) for point in points]
+            for tag, points in found.get(run, {}).items()
+        }
+
+
+def _json_number(value: float) -> float | str:
+    """A number of float32's digits, or the name that JavaScript's `Number` reads."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return float(f"{value:.7g}")

@@ -1,0 +1,202 @@
+"""What can happen to a run and its log: training never stops, and what was logged is readable."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from event_files import read, steps
+from models import classifier, data
+from processes import in_process
+
+import kerasreg as kr
+
+TESTS = Path(__file__).parent.parent
+
+
+class At(keras.callbacks.Callback):
+    """Does something at the end of an epoch."""
+
+    def __init__(self, epoch, action):
+        super().__init__()
+        self.epoch = epoch
+        self.action = action
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.action()
+
+
+def fit(model, *callbacks, epochs=4, **kwargs):
+    x, y = data()
+    return model.fit(x, y, 8, epochs=epochs, verbose=0, callbacks=list(callbacks), **kwargs).history
+
+
+def test_the_folder_is_removed(tmp_path):
+    """Points go on in a new one."""
+    logger = kr.RegularizationLogger(tmp_path / "run", verbose=0)
+
+    def remove():
+        # What waits is written first: which points are lost shall not depend on the thread.
+        logger._recorder.flush(10)
+        shutil.rmtree(tmp_path / "run")
+
+    history = fit(classifier(), logger, At(1, remove))
+    assert len(history["sparsity"]) == 4
+    assert steps(tmp_path / "run") == [15, 20]
+
+
+def test_two_runs_in_one_folder_at_the_same_time(tmp_path):
+    """Each writes a file of its own, and both are whole."""
+    loggers = [kr.RegularizationLogger(tmp_path, verbose=0) for _ in range(2)]
+    fit(classifier(), *loggers)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    for number, file in enumerate(files):
+        alone = tmp_path / str(number)
+        alone.mkdir()
+        shutil.copy(file, alone)
+        assert steps(alone) == [5, 10, 15, 20]
+
+
+def test_an_exception_in_another_callback(tmp_path):
+    def fail():
+        raise RuntimeError("somebody else's")
+
+    logger = kr.RegularizationLogger(tmp_path, update_freq=1, verbose=0)
+    with pytest.raises(RuntimeError, match="somebody else's"):
+        fit(classifier(), logger, At(1, fail))
+    logger._recorder.flush(10)
+    assert steps(tmp_path) == list(range(1, 11))
+
+
+ENDS = {
+    "exit": "import sys; sys.exit(3)",
+    "exception": "raise RuntimeError('on purpose')",
+    "Ctrl-C": "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
+}
+ENDING = """
+    import sys
+    import keras, kerasreg as kr
+    from models import classifier, data
+
+    class End(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.params["steps"] == 5 and batch == 2 and self.epoch == 1:
+                {end}
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+    x, y = data()
+    logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
+    classifier().fit(x, y, 8, epochs=3, verbose=0, callbacks=[logger, End()])
+"""
+
+
+def start(code, *args):
+    env = {**os.environ, "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=env, **pipes)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_process_ends_in_the_middle_of_an_epoch(tmp_path, end):
+    process = start(ENDING.replace("{end}", ENDS[end]), tmp_path)
+    process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert steps(tmp_path) == list(range(1, 9))
+
+
+KILLED = """
+    import sys, time
+    import numpy as np
+    import keras, kerasreg as kr
+    from models import classifier, data
+
+    log_dir, resume = sys.argv[1], len(sys.argv) > 2
+    checkpoint = f"{log_dir}/model.keras"
+    model = keras.saving.load_model(checkpoint) if resume else classifier()
+
+    class Wait(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.epoch == 3 and batch == 2 and not resume:
+                logger._recorder.flush(10)
+                print("here", flush=True)
+                time.sleep(300)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+    x, y = data()
+    logger = kr.RegularizationLogger(log_dir, update_freq=1, verbose=0)
+    saved = keras.callbacks.ModelCheckpoint(checkpoint)
+    first = {"initial_epoch": 3} if resume else {}
+    model.fit(x, y, 8, epochs=6, verbose=0, callbacks=[logger, saved, Wait()], **first)
+"""
+
+
+def test_killed_and_resumed(tmp_path):
+    """No gap, and no step twice, though three steps were logged after the checkpoint."""
+    process = start(KILLED, tmp_path)
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert steps(tmp_path) == list(range(1, 19))
+    in_process(KILLED, tmp_path, "resume")
+    assert steps(tmp_path) == list(range(1, 31))
+    for tag, points in read(tmp_path).items():
+        if tag.startswith(("sparsity/", "all/", "nonzero/")):
+            found = [step for step, _ in points]
+            assert found == sorted(set(found)), tag
+
+
+def test_weights_that_are_not_numbers(tmp_path):
+    model = classifier(optimizer=keras.optimizers.SGD(float("inf")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fit(model, kr.RegularizationLogger(tmp_path, input_shape=(2, 3), verbose=0))
+    points = read(tmp_path)
+    assert np.isnan(points["penalty_share/first/kernel"][-1][1])
+    assert len(points["all/sparsity"]) == 4 and "sparsity_report" in points
+
+
+def test_a_thousand_layers(tmp_path):
+    layers = [keras.layers.Dense(2, kernel_regularizer=kr.L1(1e-3)) for _ in range(1000)]
+    x = keras.Input((2,))
+    outputs = [layer(x) for layer in layers]
+    model = keras.Model(x, keras.layers.Add()(outputs))
+    model.compile("sgd", "mse", run_eagerly=False)
+    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    logger.set_model(model)
+    for step in (1, 2):
+        logger.log(step)
+    logger.close()
+    points = read(tmp_path)
+    assert len([tag for tag in points if tag.startswith("sparsity/")]) == 2000
+    assert [step for step, _ in points["sparsity/dense_999/kernel"]] == [1, 2]
+
+
+ODD_NAMES = ["with space", "ünï · ço∂é 層", "<img src=x onerror=alert(1)>", "a|b`c*d_[e]", "%2F&?#"]
+
+
+def test_odd_names(tmp_path):
+    layers = [keras.layers.Dense(2, name=name, kernel_regularizer=kr.L1(0.1)) for name in ODD_NAMES]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    logger = kr.RegularizationLogger(tmp_path, verbose=0, hparams={"<b>": "<i>x</i>"})
+    logger.set_model(model)
+    logger.log(1)
+    logger.close()
+    points = read(tmp_path)
+    for name in ODD_NAMES:
+        assert f"sparsity/{name}/kernel" in points, name
+    page = points["configuration"][0][1].decode()
+    assert "<img" not in page and "&lt;img" in page

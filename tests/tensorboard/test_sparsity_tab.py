@@ -1,0 +1,260 @@
+"""The Sparsity tab as a person sees it, in a real browser."""
+
+import dashboard
+import pytest
+from dashboard import wait_for
+from sparsity_logs import HTML, Log, model, write_runs
+
+pytestmark = dashboard.MARKS
+
+ROWS = """return [...document.querySelectorAll('tbody tr')].map(
+    (row) => [...row.cells].map((cell) => cell.textContent.trim()));"""
+NAMES = """return [...document.querySelectorAll('tbody .name')].map((cell) => cell.textContent);"""
+CONTRASTS = """
+    const light = (color) => {
+      const channel = (c) => (c <= 10 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+      const [r, g, b] = color.match(/[\\d.]+/g).map(Number).map(channel);
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = light(getComputedStyle(document.body).backgroundColor);
+    const ratio = (color) => {
+      const pair = [light(color), ground].sort((a, b) => a - b);
+      return (pair[1] + 0.05) / (pair[0] + 0.05);
+    };
+    const texts = document.querySelectorAll('label, select, dt, dd span, button, td, th span, p');
+    const lines = document.querySelectorAll('.line');
+    return [
+      ground,
+      Math.min(...[...texts].map((node) => ratio(getComputedStyle(node).color))),
+      Math.min(...[...lines].map((node) => ratio(getComputedStyle(node).stroke))),
+    ];"""
+REQUESTS = "return performance.getEntriesByType('resource').map((entry) => entry.name);"
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logs")
+    write_runs(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(logs):
+    with dashboard.tensorboard(logs) as address:
+        yield address
+
+
+def enter_frame(browser):
+    """Looks into the tab's frame, once it has rows."""
+    browser.switch_to.default_content()
+    selector = "iframe[src*=kerasreg_sparsity]"
+    wait_for(browser, lambda _: browser.find_elements("css selector", selector))
+    browser.switch_to.frame(browser.find_element("css selector", selector))
+    wait_for(browser, lambda _: browser.execute_script(NAMES))
+
+
+def open_tab(browser, server, run="second", dark=False):
+    """Opens the tab as at a first visit, and chooses a run."""
+    browser.get(f"{server}/?darkMode={str(dark).lower()}#kerasreg_sparsity")
+    enter_frame(browser)
+    choose(browser, run)
+
+
+def choose(browser, run):
+    from selenium.webdriver.support.select import Select
+
+    Select(browser.find_element("id", "run")).select_by_value(run)
+    step = {"first": "10", "second": "40"}.get(run)
+    wait_for(browser, lambda _: step is None or summary(browser)["Step"] == step)
+
+
+def summary(browser):
+    return browser.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('dl div')].map("
+        "(item) => [...item.children].map((part) => part.textContent)));"
+    )
+
+
+def header(browser, label):
+    (found,) = [b for b in browser.find_elements("css selector", "th button") if b.text == label]
+    return found
+
+
+def sorted_by(browser):
+    return browser.execute_script(
+        "return [...document.querySelectorAll('thead th')].map((th) => th.ariaSort);"
+    )
+
+
+def test_cells_are_the_logged_numbers(server, browser):
+    open_tab(browser, server)
+    l1, both = "L1(l1=0.001)", "L2(l2=1e-05); L1(l1=0.0001), after the step"
+    assert browser.execute_script(ROWS) == [
+        ["first/kernel", "6 × 12", "80.00%", "4 of 12", "25.00%", "0.001", l1],
+        ["first/bias", "12", "0.00%", "", "", "", ""],
+        ["größer 2/kernel", "12 × 4", "100.00%", "0 of 4", "75.00%", "NaN", both],
+        [f"{HTML}/kernel", "4 × 3", "20.00%", "1 of 3", "", "", ""],
+    ]
+    assert summary(browser) == {
+        "Sparsity": "40.00%",
+        "Dead units": "4 of 19",
+        "Penalty": "0.002",
+        "Parameters": "144",
+        "Step": "40",
+    }
+
+
+def test_sparklines_are_drawn(server, browser):
+    open_tab(browser, server)
+    paths = browser.execute_script(
+        "return [...document.querySelectorAll('tbody .line')].map((line) => ["
+        "  line.getAttribute('d'), line.getBoundingClientRect().height,"
+        "  getComputedStyle(line.parentNode).visibility]);"
+    )
+    points = [d.count("L") for d, _, _ in paths]
+    assert points == [5, 5, 5, 5, 5, 0, 0, 0, 5, 5, 5, 4, 5, 5, 0, 0]  # a NaN is no point
+    assert [shown for _, _, shown in paths] == ["visible" if n else "hidden" for n in points]
+    heights = [height for _, height, _ in paths]
+    assert heights[0] == pytest.approx(16 * 0.8, abs=0.2)  # from 0% to 80% of the whole
+    assert heights[8] == pytest.approx(16, abs=0.2)
+    penalty = browser.find_elements("css selector", "dl .line")[2].get_attribute("d")
+    assert penalty.count("M") == 2  # the NaN in between parts the line
+
+
+@pytest.mark.parametrize("by_keyboard", [False, True])
+def test_sorting(server, browser, by_keyboard):
+    from selenium.webdriver.common.keys import Keys
+
+    open_tab(browser, server)
+    first, bias, second, html = browser.execute_script(NAMES)
+    button = header(browser, "Sparsity")
+
+    def press():
+        button.send_keys(Keys.ENTER) if by_keyboard else button.click()
+        return browser.execute_script(NAMES), sorted_by(browser)[2]
+
+    assert press() == ([second, first, html, bias], "descending")
+    assert press() == ([bias, html, first, second], "ascending")
+    assert press() == ([first, bias, second, html], "none")
+    header(browser, "Strength").click()
+    # NaN is among those without a strength.
+    assert browser.execute_script(NAMES) == [first, bias, second, html]
+    assert sorted_by(browser) == ["none"] * 5 + ["descending", "none"]
+    header(browser, "Weight").click()
+    header(browser, "Weight").click()
+    assert browser.execute_script(NAMES) == [html, bias, first, second]
+
+
+def test_the_keyboard_reaches_everything(server, browser):
+    from selenium.webdriver.common.keys import Keys
+
+    open_tab(browser, server)
+    browser.find_element("id", "run").send_keys("")
+    reached = []
+    for _ in range(7):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(browser.switch_to.active_element.text)
+    assert reached == browser.execute_script(
+        "return [...document.querySelectorAll('th button')].map((b) => b.textContent);"
+    )
+    outline = "return getComputedStyle(document.activeElement).outlineStyle;"
+    assert browser.execute_script(outline) == "solid"
+
+
+def test_the_chosen_run_is_kept_after_a_reload(server, browser):
+    open_tab(browser, server, "first")
+    assert browser.execute_script(ROWS)[0][2:4] == ["20.00%", "1 of 12"]
+    browser.refresh()
+    enter_frame(browser)
+    assert browser.find_element("id", "run").get_attribute("value") == "first"
+    assert summary(browser)["Step"] == "10"
+
+
+def test_new_points_come_by_themselves(server, browser, logs):
+    log = Log(logs / "live", model(html="later"))
+    open_tab(browser, server)
+    live = "return [...document.getElementById('run').options].map((option) => option.value)"
+    wait_for(browser, lambda _: "live" in browser.execute_script(live))
+    choose(browser, "live")
+    hint = browser.find_element("css selector", ".hint")
+    wait_for(browser, lambda _: hint.text.startswith("No points yet."))
+    header(browser, "Sparsity").click()
+    browser.execute_script(
+        "document.querySelector('tbody tr').mark = 1;"
+        "document.body.style.paddingBottom = '2000px'; scrollTo(0, 30);"
+    )
+    log.write(10, {"all/sparsity": 0.1, "sparsity/first/kernel": 0.5, "sparsity/first/bias": 0.6})
+    wait_for(browser, lambda _: summary(browser)["Sparsity"] == "10.00%")
+    assert browser.execute_script(NAMES)[:2] == ["first/bias", "first/kernel"]
+    assert browser.execute_script("return document.querySelectorAll('tbody tr')[1].mark") == 1
+    assert browser.switch_to.active_element.text.startswith("Sparsity")
+    assert browser.execute_script("return scrollY") == 30
+    assert hint.text == ""
+    log.close()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_contrast_follows_the_theme(server, browser, dark):
+    open_tab(browser, server, dark=dark)
+    ground, text, line = browser.execute_script(CONTRASTS)
+    assert (ground < 0.1) == dark
+    assert text >= 4.5 and line >= 3
+    browser.execute_script("parent.document.body.classList.toggle('dark-mode')")
+    wait_for(browser, lambda _: (browser.execute_script(CONTRASTS)[0] < 0.1) != dark)
+    _, text, line = browser.execute_script(CONTRASTS)
+    assert text >= 4.5 and line >= 3
+
+
+def test_html_in_a_name_stays_text(server, browser):
+    open_tab(browser, server)
+    assert f"{HTML}/kernel" in browser.execute_script(NAMES)
+    assert not browser.find_elements("css selector", "img")
+    assert browser.execute_script("return window.pwned ?? parent.pwned ?? null") is None
+
+
+def test_every_request_stays_below_the_path_prefix(logs, browser):
+    with dashboard.tensorboard(logs, path_prefix="/deep/below") as address:
+        open_tab(browser, address)
+        requests = browser.execute_script(REQUESTS)
+        errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        browser.get("about:blank")
+    # There TensorBoard does not find its own font.
+    assert [entry for entry in errors if "/font-roboto/" not in entry["message"]] == []
+    assert any("/table" in request for request in requests)
+    assert all(request.startswith(f"{address}/data/plugin/") for request in requests)
+
+
+def test_a_hidden_tab_asks_for_nothing(server, browser):
+    open_tab(browser, server)
+    browser.execute_script(
+        "window.asked = 0; const ask = window.fetch;"
+        "window.fetch = (...args) => { window.asked += 1; return ask(...args); };"
+        "window.setTimeout = ((plain) => (f, ms) => plain(f, ms / 50))(window.setTimeout);"
+    )
+    asked = "return window.asked"
+    wait_for(browser, lambda _: browser.execute_script(asked) > 3)  # every 0.1 seconds by now
+    browser.execute_script("parent.location.hash = '#timeseries'")
+    wait_for(browser, lambda _: browser.execute_script("return innerHeight") == 0)
+    pause = "setTimeout(arguments[0], 50_000)"  # a second
+    browser.execute_async_script(pause)  # for what was on its way
+    before = browser.execute_script(asked)
+    browser.execute_async_script(pause)
+    assert browser.execute_script(asked) == before
+    browser.execute_script("parent.location.hash = '#kerasreg_sparsity'")
+    wait_for(browser, lambda _: browser.execute_script(asked) > before)
+
+
+@pytest.mark.parametrize("failure", ["throw 0", "return new Response('', { status: 500 })"])
+def test_a_server_that_is_gone_is_said_and_waited_for(server, browser, failure):
+    open_tab(browser, server)
+    rows = browser.execute_script(ROWS)
+    browser.execute_script(
+        "window.ask = window.fetch;"
+        f"window.fetch = async () => {{ {failure} }};"
+        "document.getElementById('run').dispatchEvent(new Event('change'));"
+    )
+    status = browser.find_element("css selector", "[role=status]")
+    wait_for(browser, lambda _: status.text.startswith("TensorBoard does not answer."))
+    assert browser.execute_script(ROWS) == rows
+    browser.execute_script("window.fetch = window.ask;")
+    wait_for(browser, lambda _: status.text == "")

@@ -1,0 +1,89 @@
+"""Jobs in a thread: in order, none lost, and none that stops the training."""
+
+import gc
+import threading
+import time
+
+import pytest
+from processes import in_process
+
+from kerasreg.tensorboard.worker import LIMIT, Worker
+
+
+def test_in_order_and_not_in_this_thread():
+    done = []
+    worker = Worker()
+    for number in range(200):
+        worker.put(lambda number=number: done.append((number, threading.current_thread())))
+    worker.flush()
+    assert [number for number, _ in done] == list(range(200))
+    assert {thread for _, thread in done} != {threading.current_thread()}
+    worker.close()
+
+
+def test_the_queue_is_bounded():
+    gate, done = threading.Event(), []
+    worker = Worker()
+    worker.put(gate.wait)
+
+    def fill():
+        for number in range(2 * LIMIT):
+            worker.put(lambda number=number: done.append(number))
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    time.sleep(0.2)
+    assert filler.is_alive() and not done  # It waits, and forgets nothing.
+    gate.set()
+    filler.join(10)
+    worker.close()
+    assert done == list(range(2 * LIMIT))
+
+
+@pytest.mark.parametrize("end", ["close", "forget"])
+def test_what_waits_is_done_at_the_end(end):
+    done = []
+    worker = Worker()
+    worker.put(lambda: time.sleep(0.2))
+    for number in range(10):
+        worker.put(lambda number=number: done.append(number))
+    if end == "close":
+        worker.close()
+        worker.close()
+        worker.put(lambda: done.append("late"))
+        worker.flush()
+    else:
+        del worker
+        gc.collect()
+    assert done == list(range(10))
+    assert not [t for t in threading.enumerate() if t.name == "kerasreg" and t.is_alive()]
+
+
+def test_a_failure_is_reported_once_and_ends_the_work():
+    done = []
+    worker = Worker()
+    worker.put(lambda: 1 / 0)
+    worker.put(lambda: done.append(1))
+    worker.flush()
+    with pytest.raises(ZeroDivisionError):
+        worker.check()
+    worker.check()
+    worker.close()
+    assert not done
+
+
+AT_THE_END = """
+    import os, sys, time
+    from kerasreg.tensorboard.worker import Worker
+    worker = Worker()
+    worker.put(lambda: time.sleep(0.3))
+    worker.put(lambda: print("written", flush=True))
+    {end}
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["pass", "sys.exit(0)", "worker = None", "os.fork() or sys.exit(0)"]
+)
+def test_the_end_of_the_process(end):
+    assert in_process(AT_THE_END.replace("{end}", end)).count("written") == 1
