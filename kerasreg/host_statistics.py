@@ -15,9 +15,11 @@ from kerasreg.statistics import Statistics
 Array = npt.NDArray[Any]
 
 # A block and its temporaries stay in the cache; those of a whole weight would cost page faults.
-BLOCK_SIZE = 1 << 16
+BLOCK_SIZE = 1 << 17
 # Rows of a block are summed in float32, the sums in float64.
 _ROW = 2048
+# Counted at once: pieces whose temporaries stay in the cache with the block.
+PIECE = 1 << 16
 # Magnitudes whose squares neither overflow float32 nor lose a digit that is seen in the sum.
 _SAFE = (1e-15, 1e15)
 
@@ -58,28 +60,29 @@ class BlockCounter:
         array = by_unit(values, unit_axes)
         alive = np.full(array.shape[1], unit_axes is None)
         zeros = near_zeros = 0
-        largest, sums = 0.0, np.zeros(2)
+        largest = total = squares = 0.0
         values_counter = None if histogram is None else _ValueCounter(histogram, self._buffer)
-        for first, block in _blocks(array):
-            part = alive[first : first + block.shape[1]]
-            wide, magnitude = self._widened(block)
-            top = magnitude.max()
-            zeros_here, near_here = self._count_zeros(magnitude, block.shape, part)
-            zeros, near_zeros = zeros + zeros_here, near_zeros + near_here
-            with np.errstate(all="ignore"):  # An infinite weight is reported, not warned of.
-                sums += _sums(magnitude, top)
+        with np.errstate(all="ignore"):  # An infinite weight is reported, not warned of.
+            for first, block in _blocks(array):
+                wide, magnitude = self._widened(block)
+                top = magnitude.max()
+                part = alive[first : first + block.shape[1]]
+                zeros_here, near_here = self._count_zeros(magnitude, block.shape, part)
+                zeros, near_zeros = zeros + zeros_here, near_zeros + near_here
+                total_here, squares_here = _sums(magnitude, top)
+                total, squares = total + total_here, squares + squares_here
                 if values_counter is not None and zeros_here < magnitude.size:
                     values_counter.add(wide, top, zeros_here)
-            largest = float(np.maximum(largest, top))  # keeps a NaN, as `max` does not
-        if values_counter is not None:
-            values_counter.flush()
+                largest = float(np.maximum(largest, top))  # keeps a NaN, as `max` does not
+            if values_counter is not None:
+                values_counter.flush()
         units = alive.size if unit_axes is not None else 0
         return Statistics(
             size=array.size,
             zeros=zeros,
             near_zeros=near_zeros,
-            l1_norm=float(sums[0]),
-            l2_norm=math.sqrt(sums[1]),
+            l1_norm=float(total),
+            l2_norm=math.sqrt(squares),
             max_abs=largest,
             units=units,
             dead_units=units - int(np.count_nonzero(alive)) if units else 0,
@@ -140,23 +143,26 @@ class _ValueCounter:
         if not np.isfinite(top):
             wide = wide[np.isfinite(wide)]
             top = np.abs(wide).max(initial=0)
+            if not wide.size:
+                return
         if top > self._histogram.radius:
             self.flush()
             self._histogram.widen(float(top))
-        scaled = self._buffer("scaled", wide.dtype, wide.size)
-        scale = wide.dtype.type(_HALF / (self._histogram.radius or 1.0))
-        np.multiply(wide, scale, out=scaled)
-        if wide.dtype == np.float64:  # whose largest values no power of two holds
-            np.clip(scaled, -_HALF, _HALF, out=scaled)
-        numbers = self._buffer("numbers", np.int8, -(-wide.size // 2) * 2)
-        numbers[-1:] = 0
-        np.copyto(numbers[: wide.size], scaled, casting="unsafe")  # cuts off towards zero
-        np.add(numbers, _HALF, out=numbers)
-        self._pairs += np.bincount(numbers.view(np.uint16), minlength=_PAIRS)
         flags = self._buffer("flags", np.bool_, wide.size)
         negative = int(np.count_nonzero(np.less(wide, 0, out=flags)))
         self._negative += negative
         self._positive += wide.size - negative - zeros
+        if wide.dtype == np.float64:  # whose largest values no power of two holds
+            wide = np.clip(wide, -self._histogram.radius, self._histogram.radius)
+        scale = wide.dtype.type(_HALF / (self._histogram.radius or 1.0))
+        for start in range(0, wide.size, PIECE):
+            piece = wide[start : start + PIECE]
+            numbers = self._buffer("numbers", np.int8, -(-piece.size // 2) * 2)
+            numbers[-1] = 0
+            # The cast cuts off towards zero.
+            np.multiply(piece, scale, out=numbers[: piece.size], casting="unsafe")
+            np.add(numbers, _HALF, out=numbers)
+            self._pairs += np.bincount(numbers.view(np.uint16), minlength=_PAIRS)
 
     def flush(self) -> None:
         """Hands the histogram what was counted in the buckets of its present range."""
@@ -190,15 +196,19 @@ def _blocks(array: Array) -> Iterator[tuple[int, Array]]:
             yield unit, array[row : row + rows, unit : unit + width]
 
 
-def _sums(magnitude: Array, top: Any) -> tuple[Any, Any]:
+def _sums(magnitude: Array, top: Any) -> tuple[float, float]:
     """The sum of a block's magnitudes, and of their squares."""
-    whole = magnitude.size // _ROW * _ROW
-    if not _SAFE[0] < top < _SAFE[1]:
-        whole = 0
-    rows, rest = magnitude[:whole].reshape(-1, _ROW), magnitude[whole:].astype(np.float64)
-    total = (rows @ _ONES[magnitude.dtype]).sum(dtype=np.float64)
-    squares = np.matmul(rows[:, None, :], rows[:, :, None]).sum(dtype=np.float64)
-    return total + rest.sum(), squares + rest @ rest
+    whole = magnitude.size // _ROW * _ROW if _SAFE[0] < top < _SAFE[1] else 0
+    total = squares = 0.0
+    if whole:
+        rows = magnitude[:whole].reshape(-1, _ROW)
+        total += np.add.reduce(rows @ _ONES[rows.dtype], dtype=np.float64)
+        products = np.matmul(rows[:, None, :], rows[:, :, None])
+        squares += np.add.reduce(products, axis=None, dtype=np.float64)
+    if whole < magnitude.size:
+        rest = magnitude[whole:].astype(np.float64)
+        total, squares = total + rest.sum(), squares + rest @ rest
+    return total, squares
 
 
 def _both_sides(numbers: Array, negative: int, positive: int) -> Array:
