@@ -57,10 +57,13 @@ def host_view(x: Tensor) -> npt.NDArray[Any]:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        with tf.device("CPU"):
-            if x.dtype == tf.bfloat16:
-                return np.from_dlpack(tf.bitcast(x, tf.uint16)).view(_BFLOAT16)
-            return np.from_dlpack(tf.identity(x))
+        x = tf.convert_to_tensor(x)
+        if "CPU" not in x.device:
+            with tf.device("CPU"):
+                x = tf.identity(x)
+        if x.dtype == tf.bfloat16:
+            return np.from_dlpack(tf.bitcast(x, tf.uint16)).view(_BFLOAT16)
+        return np.from_dlpack(x)
     return np.asarray(x)
 
 

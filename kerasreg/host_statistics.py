@@ -81,7 +81,7 @@ class BlockCounter:
             size=array.size,
             zeros=zeros,
             near_zeros=near_zeros,
-            l1_norm=float(total),
+            l1_norm=total,
             l2_norm=math.sqrt(squares),
             max_abs=largest,
             units=units,
@@ -202,12 +202,12 @@ def _sums(magnitude: Array, top: Any) -> tuple[float, float]:
     total = squares = 0.0
     if whole:
         rows = magnitude[:whole].reshape(-1, _ROW)
-        total += np.add.reduce(rows @ _ONES[rows.dtype], dtype=np.float64)
+        total += float(np.add.reduce(rows @ _ONES[rows.dtype], dtype=np.float64))
         products = np.matmul(rows[:, None, :], rows[:, :, None])
-        squares += np.add.reduce(products, axis=None, dtype=np.float64)
+        squares += float(np.add.reduce(products, axis=None, dtype=np.float64))
     if whole < magnitude.size:
         rest = magnitude[whole:].astype(np.float64)
-        total, squares = total + rest.sum(), squares + rest @ rest
+        total, squares = total + float(rest.sum()), squares + float(rest @ rest)
     return total, squares
 
 

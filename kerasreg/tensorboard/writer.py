@@ -11,8 +11,8 @@ import time
 import warnings
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
-from tensorboard.summary.writer.record_writer import RecordWriter
 
+from kerasreg.tensorboard.crc32c import record
 from kerasreg.tensorboard.event_file import LocalEventFile, RemoteEventFile, open_event_file
 
 
@@ -30,8 +30,7 @@ class EventWriter:
 
     def __init__(self, log_dir: str | os.PathLike[str], first_step: int) -> None:
         self._log_dir = os.fspath(log_dir)
-        self._file: LocalEventFile | RemoteEventFile
-        self._records: RecordWriter | None = None
+        self._file: LocalEventFile | RemoteEventFile | None = None
         self._failure: OSError | None = None
         self._open(first_step)
 
@@ -41,10 +40,10 @@ class EventWriter:
 
     def close(self) -> None:
         """Closes the file; nothing is written after that."""
-        if self._records is not None:
-            records, self._records = self._records, None
+        if self._file is not None:
+            file, self._file = self._file, None
             try:
-                records.close()
+                file.close()
             except OSError as error:
                 self._failure = error
 
@@ -61,7 +60,6 @@ class EventWriter:
     def _open(self, first_step: int) -> None:
         try:
             self._file = open_event_file(self._log_dir)
-            self._records = RecordWriter(self._file)
         except OSError as error:
             self._failure = error
         self._write(event_pb2.Event(file_version="brain.Event:2"))
@@ -69,7 +67,7 @@ class EventWriter:
         self._write(event_pb2.Event(step=first_step, session_log=start))
 
     def _write(self, event: event_pb2.Event) -> None:
-        if self._records is None:
+        if self._file is None:
             return
         event.wall_time = time.time()
         if self._file.is_removed:
@@ -78,7 +76,7 @@ class EventWriter:
             self._write(event)
             return
         try:
-            self._records.write(event.SerializeToString())
+            self._file.write(record(event.SerializeToString()))
         except OSError as error:
             self.close()
             self._failure = error
