@@ -94,7 +94,7 @@ def train(name, penalty, rate, data):
         validation_batch_size=len(x_test),
         verbose=0,
         callbacks=[
-            kr.RegularizationLogger(LOG_DIR / name, weights="hidden_./kernel"),
+            kr.RegularizationLogger(LOG_DIR / name, weights="hidden_./kernel", verbose=0),
             ProgressBar(name),
         ],
     ).history

@@ -68,7 +68,7 @@ def _shifted(registers: Words, length: int) -> Words:
         if length & 1:
             tables = _shift_tables(power)
             parts = (tables[byte][registers >> 8 * byte & 0xFF] for byte in range(4))
-            registers = np.bitwise_xor.reduce(list(parts))
+            registers = np.asarray(np.bitwise_xor.reduce(list(parts)))
         length, power = length >> 1, power << 1
     return registers
 
@@ -78,7 +78,8 @@ def _shift_tables(length: int) -> npt.NDArray[np.uint32]:
     """For each byte of a register, and each value of it, the register after zero bytes."""
     values = np.arange(256, dtype=np.uint32) << (8 * np.arange(4, dtype=np.uint32)[:, None])
     if length == 1:
-        return _table()[values & 0xFF] ^ (values >> 8)
+        shifted: Words = _table()[values & 0xFF] ^ (values >> 8)
+        return shifted
     return _shifted_twice(values, length // 2)
 
 
