@@ -168,7 +168,8 @@ class _ValueCounter:
         """Hands the histogram what was counted in the buckets of its present range."""
         pairs = self._pairs.reshape(-1, 256)
         numbers = pairs.sum(axis=1) + pairs.sum(axis=0)[: BUCKETS + 1]
-        self._histogram.add(_both_sides(numbers, self._negative, self._positive))
+        counts = _both_sides(numbers, self._negative, self._positive)
+        self._histogram.add(counts, at_edges=(numbers[0], numbers[-1]))
         self._pairs[:] = self._negative = self._positive = 0
 
 
@@ -215,13 +216,11 @@ def _both_sides(numbers: Array, negative: int, positive: int) -> Array:
     """Counts of the buckets from counts of the numbers -16 to 16, cut off towards zero.
 
     Number 0 is all that lies next to zero, on both sides and in the middle: how many values are
-    negative and positive tells them apart. The two ends belong to the outermost buckets.
+    negative and positive tells them apart. The two ends are in no bucket.
     """
     left, right = numbers[:_HALF], numbers[_HALF + 1 :]
     counts = np.zeros(BUCKETS, dtype=np.int64)
     counts[: _HALF - 1], counts[_HALF + 1 :] = left[1:], right[:-1]
-    counts[0] += left[0]
-    counts[-1] += right[-1]
     counts[_HALF - 1] = negative - left.sum()
     counts[_HALF] = positive - right.sum()
     return counts

@@ -13,8 +13,9 @@ class LayerNames:
     """Names the parts of a model by their paths, without the model's own name.
 
     Keras numbers the layers of a process, so that a model that is built anew has other names. Here
-    each kind of layer is numbered from the start within its model, in the order of Keras's
-    numbers: `dense_7`, `dense_9` become `dense`, `dense_1`, as in a process of its own.
+    each kind of layer is numbered from the start within its model, in the model's order:
+    `dense_7`, `dense_9` become `dense`, `dense_1`, as in a process of its own. A name of that form
+    that somebody chose cannot be told from Keras's own, and is numbered with them.
 
     Args:
         model: A Keras model or layer.
@@ -22,15 +23,16 @@ class LayerNames:
 
     def __init__(self, model: Any) -> None:
         self._prefix = f"{model.name}/"
-        numbers: dict[str, set[int]] = defaultdict(set)
+        places: dict[str, dict[int, int]] = defaultdict(dict)
         for layer in all_layers(model):
             match = self._match(layer)
             if match is not None and layer is not model:
-                numbers[match[0]].add(match[1])
+                kind, number = match
+                places[kind].setdefault(number, len(places[kind]))
         self._renamed = {
             _numbered(kind, number): _numbered(kind, place)
-            for kind, found in numbers.items()
-            for place, number in enumerate(sorted(found))
+            for kind, of_kind in places.items()
+            for number, place in of_kind.items()
         }
 
     def of_layer(self, layer: Any) -> str:

@@ -25,10 +25,11 @@ class NonZeroHistogram:
     def __init__(self) -> None:
         self.radius = 0.0
         self._counts = np.zeros(BUCKETS, dtype=np.int64)
+        self._at_edges = np.zeros(2, dtype=np.int64)
 
     def clear(self) -> None:
         """Forgets the counts, and keeps the range."""
-        self._counts[:] = 0
+        self._counts[:] = self._at_edges[:] = 0
 
     def widen(self, largest: float) -> None:
         """Makes the range hold magnitudes up to `largest`, a finite number.
@@ -47,15 +48,25 @@ class NonZeroHistogram:
             merged = np.zeros(BUCKETS, dtype=np.int64)
             merged[_HALF // 2 : _HALF] = left.reshape(-1, 2).sum(axis=1)
             merged[_HALF : _HALF + _HALF // 2] = right.reshape(-1, 2).sum(axis=1)
-            self._counts = merged
+            # What was at an end is now where an inner bucket begins.
+            merged[[_HALF // 2 - 1, _HALF + _HALF // 2]] += self._at_edges
+            self._counts, self._at_edges = merged, np.zeros(2, dtype=np.int64)
 
-    def add(self, counts: npt.NDArray[np.int64]) -> None:
-        """Adds values that are already counted in the buckets of the present range."""
+    def add(self, counts: npt.NDArray[np.int64], at_edges: tuple[int, int] = (0, 0)) -> None:
+        """Adds values that are already counted in the buckets of the present range.
+
+        Args:
+            counts: Count of each bucket.
+            at_edges: Counts of the values at the left and the right end, which are in no bucket.
+        """
         self._counts += counts
+        self._at_edges += at_edges
 
     def rows(self) -> npt.NDArray[np.float64]:
         """The counts as rows `[left, right, count]`; none while all values are zero."""
         if self.radius == 0:
             return np.zeros((0, 3))
         edges = np.linspace(-self.radius, self.radius, BUCKETS + 1)
-        return np.stack([edges[:-1], edges[1:], self._counts], axis=1)
+        counts = self._counts.copy()
+        counts[[0, -1]] += self._at_edges
+        return np.stack([edges[:-1], edges[1:], counts], axis=1)

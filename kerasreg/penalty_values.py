@@ -85,4 +85,7 @@ def _main_strength(penalty: Any) -> float | None:
     if isinstance(penalty, Penalty) and dataclasses.fields(penalty):
         return float(getattr(penalty, dataclasses.fields(penalty)[0].name))
     value = getattr(penalty, "l1", getattr(penalty, "l2", None))
-    return None if value is None else float(value)
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):  # One's own regularizer may call anything so.
+        return None

@@ -119,7 +119,7 @@ def describe_regularizer(regularizer: Any) -> tuple[str, str]:
     if isinstance(regularizer, keras.regularizers.Regularizer):
         try:
             config = regularizer.get_config()
-        except NotImplementedError:  # Keras allows a regularizer without a config.
+        except Exception:  # Keras allows a regularizer without a config; it is only described.
             config = {}
         name = type(regularizer).__name__
         if not isinstance(regularizer, Penalty):

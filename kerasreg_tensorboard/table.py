@@ -20,6 +20,9 @@ MAX_POINTS_IN_ALL = 100_000
 
 Series = list[tuple[int, float | str]]
 
+# What is said of each weight.
+_FIELDS = {"name": str, "path": str, "shape": list, "size": int, "units": int, "penalty": str}
+
 
 @dataclass(frozen=True)
 class TableReader:
@@ -89,7 +92,7 @@ class TableReader:
             run_tag_filter=RunTagFilter(runs=[run], tags=[WEIGHTS_TAG]),
         )
         points = found.get(run, {}).get(WEIGHTS_TAG, [])
-        return json.loads(points[-1].numpy.item())["weights"] if points else []
+        return _described(points[-1].numpy) if points else []
 
     def _series(self, run: str, tags: list[str]) -> dict[str, Series]:
         """The history of each tag that has points."""
@@ -104,6 +107,20 @@ class TableReader:
             tag: [(point.step, _json_number(point.value)) for point in points]
             for tag, points in found.get(run, {}).items()
         }
+
+
+def _described(marker: Any) -> list[dict[str, Any]]:
+    """The weights that a marker describes; none if it is not one that kerasreg has written."""
+    try:
+        weights = json.loads(marker.item(), parse_constant=_refuse)["weights"]
+        checked = [{key: kind(weight[key]) for key, kind in _FIELDS.items()} for weight in weights]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []
+    return [weight | {"shape": [int(side) for side in weight["shape"]]} for weight in checked]
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _json_number(value: float) -> float | str:

@@ -38,3 +38,13 @@ def test_the_range_never_shrinks():
         histogram.clear()
         histogram.widen(largest)
         assert histogram.radius == radius
+
+
+def test_values_at_the_ends_move_to_the_next_bucket():
+    histogram = NonZeroHistogram()
+    histogram.widen(4.0)
+    histogram.add(np.zeros(BUCKETS, dtype=int), at_edges=(2, 3))
+    assert histogram.rows()[[0, -1], 2].tolist() == [2, 3]
+    histogram.widen(16.0)
+    rows = histogram.rows()
+    assert rows[rows[:, 2] > 0].tolist() == [[-5.0, -4.0, 2.0], [4.0, 5.0, 3.0]]

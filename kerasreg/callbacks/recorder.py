@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasreg.tensorboard.options import Options
+from kerasreg.tensorboard.points import with_sums
 from kerasreg.tensorboard.run import Run
 from kerasreg.tensorboard.zero_pattern import ZeroPatterns
 from kerasreg.weights import Weight, find_weights
+
+# How long to wait for a slow disk.
+FLUSH_SECONDS = 2.0
 
 
 class Recorder:
@@ -60,11 +64,11 @@ class Recorder:
         validation = {name: loss for name, loss in losses.items() if _is_validation(name)}
         # Keras's loss is there as the sum of its parts.
         split = {name.replace("data_loss", "loss") for name in losses}
-        known = {*self.totals, *losses, *split, "learning_rate"}
-        metrics = {name: value for name, value in logs.items() if name not in known}
+        known = {*self.totals, *with_sums(losses), *split, "learning_rate"}
+        metrics = {name: value for name, value in logs.items() if str(name) not in known}
         self._run.end_epoch(step, validation, metrics)
 
-    def flush(self, timeout: float) -> None:
+    def flush(self, timeout: float = FLUSH_SECONDS) -> None:
         """Waits until all is written, for `timeout` seconds at most."""
         if self._run is not None:
             self._run.flush(timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -9,18 +10,16 @@ from typing import Any
 
 import keras
 
-from kerasreg._checks import check_integer, check_pattern
+from kerasreg._checks import check_integer, check_pattern, invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.guard import Guard
+from kerasreg.callbacks.keras_logs import KerasLogs
 from kerasreg.callbacks.loss_split import LossSplit
 from kerasreg.callbacks.recorder import Recorder
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.tensorboard.event_file import check_log_dir
 from kerasreg.tensorboard.invitation import invitation
 from kerasreg.tensorboard.options import Options
-
-# How long `log` waits for a slow disk.
-FLUSH_SECONDS = 2.0
 
 
 class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
@@ -47,8 +46,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     Beside them histograms of the non-zero values (`nonzero/<weight>`), pictures of where the
     zeros are (`zero_pattern/<weight>`, drawn when their number has changed), text pages with the
     configuration and, at the end, the sparsity report, a layout for Custom Scalars, a row for
-    HPARAMS, and what the Sparsity tab shows. A weight is named by its path without the model's
-    own name; layers that have no name of their own are numbered anew in each model.
+    HPARAMS, and what the Sparsity tab shows. A weight is named by its path without the model's own
+    name; layers without a name of their own are numbered anew in each model.
 
     `data_loss` and `penalty` are means over the batches of the epoch, as Keras's `loss` is, so
     `data_loss + penalty == loss`; the penalty is all that layers add to the loss, with penalties
@@ -61,7 +60,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     before those that read them.
 
     Logging never changes the training and never stops it: where the log cannot be written there
-    is one warning. Weights are read in place, and files written by a thread of their own.
+    is one warning. The report is of the last epoch, also where `EarlyStopping` restores another.
 
     Args:
         log_dir: Folder of this run, or an address as `gs://bucket/run-1`. Runs that are to be
@@ -81,8 +80,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         verbose: 0 or 1: whether to print, once, how to open TensorBoard.
 
     Raises:
-        ValueError: If an argument is invalid; when training starts, if `weights` matches nothing
-            or `input_shape` fits no layer.
+        ValueError: If an argument is invalid; when training starts, if one fits no weight.
 
     Example:
     >>> logger = kerasreg.RegularizationLogger("tensorboard_logs/run-1", verbose=0)
@@ -116,22 +114,32 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self.update_freq = update_freq
         self.weights = None if weights is None else check_pattern("weights", weights)
         self.options = Options(threshold, histograms, optimality_data, input_shape, hparams)
-        self.verbose = check_integer("verbose", int(verbose), "0 or 1", least=0)
+        if verbose not in (0, 1):
+            raise invalid_value("verbose", "0 or 1", verbose)
+        self.verbose = verbose
         self._steps = StepCounter()
         self._split = LossSplit()
         self._guard = Guard(type(self).__name__)
         self._recorder = Recorder(self.log_dir, self.weights, self.options)
         self._invited = False
+        self._logs: KerasLogs | None = None
 
     @property
     def async_safe(self) -> bool:
         """Whether Keras may run ahead of this callback within an epoch."""
         return self.update_freq == "epoch"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: no model, no file, and nothing that belongs to a training."""
+        recorder = Recorder(self.log_dir, self.weights, self.options)
+        nothing = {"_model": None, "_logs": None, "_split": LossSplit()}
+        return {**vars(self), **nothing, "_recorder": recorder}
+
     def set_model(self, model: Any) -> None:
         """Takes the model to log; raises if `weights` matches none of its weights."""
         if model is not self._model:  # another model is another run
             self.close()
+            self._guard.run_always(self._split.end_fit, self._model)
             self._steps = StepCounter()
         super().set_model(model)
         if model is not None and model.built:
@@ -155,7 +163,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self._guard.run(self._recorder.log, self.model, step, {})
         self._guard.run(self._recorder.end_epoch, step, {}, {})
         # A loop of one's own may end without `close`.
-        self._guard.run(self._recorder.flush, FLUSH_SECONDS)
+        self._guard.run(self._recorder.flush)
         return {} if self._guard.failed else dict(self._recorder.totals)
 
     def close(self) -> None:
@@ -167,6 +175,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Prepares the model's steps to tell data loss and penalty apart."""
         self._guard = Guard(type(self).__name__)
+        self._logs = KerasLogs(self.model)
         self._invite()
         self._steps.begin_fit()
         self._guard.run(self._split.begin_fit, self.model)
@@ -220,7 +229,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     def _invite(self) -> None:
         if self.verbose and not self._invited:
             self._invited = True
-            print(invitation(self.log_dir))
+            # Output that goes nowhere, or knows no such characters, is no reason to stop.
+            with contextlib.suppress(OSError, ValueError):
+                print(invitation(self.log_dir))
 
     def _open(self, first_step: int | None = None) -> None:
         """Opens the run before its first point; raises if the arguments do not fit the model."""
@@ -235,6 +246,5 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             losses.update(self._split.split(logs))
 
     def _tell(self, logs: dict[str, Any] | None, losses: Mapping[str, float]) -> None:
-        """Adds what was logged to Keras's logs."""
-        if logs is not None and not self._guard.failed:
-            logs.update({**self._recorder.totals, **losses})
+        if logs is not None and self._logs is not None and not self._guard.failed:
+            self._logs.add(logs, {**self._recorder.totals, **losses})

@@ -108,7 +108,7 @@ class Run:
             metrics: Keras's metrics of the epoch, and whatever else its `logs` hold.
         """
         summary = summary_pb2.Summary()
-        numbers = {name: float(value) for name, value in metrics.items() if is_number(value)}
+        numbers = {str(name): float(value) for name, value in metrics.items() if is_number(value)}
         numbers |= with_sums(validation)
         add_totals(summary, numbers)
         summary.MergeFrom(self._dashboards.after_first_epoch(list(numbers)))

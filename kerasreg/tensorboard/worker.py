@@ -31,17 +31,25 @@ class Worker:
             target=_work, args=(self._jobs, self._failures), name="kerasreg", daemon=True
         )
         thread.start()
-        self.close = weakref.finalize(self, _close, self._jobs, thread, os.getpid())
+        self._process = os.getpid()
+        self.close = weakref.finalize(self, _close, self._jobs, thread, self._process)
 
     def put(self, job: Job) -> None:
         """Adds a job; waits while too many others do."""
-        if self.close.alive:
+        if self._has_thread:
             self._jobs.put(job)
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all jobs are done, for `timeout` seconds at most."""
+        if not self._has_thread:
+            return
         with self._jobs.all_tasks_done:
             self._jobs.all_tasks_done.wait_for(lambda: not self._jobs.unfinished_tasks, timeout)
+
+    @property
+    def _has_thread(self) -> bool:
+        # A forked process has the queue without the thread.
+        return self.close.alive and os.getpid() == self._process
 
     def check(self) -> None:
         """Raises what a job has raised; those after it are not done any more."""

@@ -70,12 +70,12 @@ class EventWriter:
         if self._file is None:
             return
         event.wall_time = time.time()
-        if self._file.is_removed:
-            self.close()
-            self._open(event.step)
-            self._write(event)
-            return
         try:
+            if self._file.is_removed:
+                self.close()
+                self._open(event.step)
+                self._write(event)
+                return
             self._file.write(record(event.SerializeToString()))
         except OSError as error:
             self.close()

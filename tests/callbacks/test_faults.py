@@ -1,6 +1,9 @@
 """What can happen to a run and its log: training never stops, and what was logged is readable."""
 
+import contextlib
+import copy
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -200,3 +203,80 @@ def test_odd_names(tmp_path):
         assert f"sparsity/{name}/kernel" in points, name
     page = points["configuration"][0][1].decode()
     assert "<img" not in page and "&lt;img" in page
+
+
+def test_metrics_of_the_same_name_stay(tmp_path):
+    """An output called `data` has a loss called `data_loss`."""
+    inputs = keras.Input((6,))
+    outputs = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("data", "total")}
+    model = keras.Model(inputs, outputs)
+    weights = model.get_weights()
+    x, y = data()
+    histories = []
+    for callbacks in ([], [kr.RegularizationLogger(tmp_path, update_freq=2, verbose=0)]):
+        model.set_weights(weights)
+        model.compile("sgd", dict.fromkeys(outputs, "mse"))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            arguments = {"epochs": 2, "shuffle": False, "verbose": 0, "callbacks": callbacks}
+            histories.append(model.fit(x, dict.fromkeys(outputs, y), **arguments).history)
+    plain, logged = histories
+    assert logged["data_loss"] == plain["data_loss"] and len(logged["sparsity"]) == 2
+    messages = [str(w.message) for w in caught if "metrics called" in str(w.message)]
+    assert len(messages) == 1 and "['data_loss']" in messages[0]
+    found = [step for step, _ in read(tmp_path)["all/total_loss"]]
+    assert found == sorted(set(found)) != []
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "ascii"])
+def test_output_that_cannot_be_printed(tmp_path, monkeypatch, output):
+    file = open(
+        "/dev/full" if output == "/dev/full" else tmp_path / "out", "w", 1, encoding="ascii"
+    )
+    monkeypatch.setattr(sys, "stdout", file)
+    history = fit(classifier(), kr.RegularizationLogger(tmp_path / "ünï"))
+    monkeypatch.undo()
+    assert len(history["sparsity"]) == 4
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def test_a_training_that_is_cut_off_and_another_model(tmp_path):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    model, other = classifier(), classifier()
+    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, logger, At(1, interrupt))
+    fit(other, logger)
+    assert "compute_loss" not in vars(model)
+    assert model.metrics_names == other.metrics_names
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def test_copies(tmp_path, copied):
+    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    fit(classifier(), logger, epochs=1)
+    logger.set_model(classifier())
+    logger.log(6)
+    twin = copied(logger)
+    assert len(fit(classifier(), twin)["sparsity"]) == 4
+
+
+class Strange(keras.regularizers.Regularizer):
+    l1 = np.arange(3)
+
+    def __call__(self, w):
+        return keras.ops.sum(keras.ops.abs(w)) * 0.1
+
+    def get_config(self):
+        raise RuntimeError("not today")
+
+
+def test_a_strange_regularizer(tmp_path):
+    layer = keras.layers.Dense(3, kernel_regularizer=Strange(), name="strange")
+    model = keras.Sequential([keras.Input((6,)), layer])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    fit(model, kr.RegularizationLogger(tmp_path, verbose=0))
+    assert len(read(tmp_path)["regularization_loss/strange/kernel"]) == 4

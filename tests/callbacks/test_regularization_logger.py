@@ -370,6 +370,21 @@ def test_bad_histograms():
         kr.RegularizationLogger("log", histograms=1)
 
 
+@pytest.mark.parametrize("verbose", [2, -1, 1.5, "auto", None, np.nan])
+def test_bad_verbose(verbose):
+    with pytest.raises(ValueError, match="argument `verbose`. Expected 0 or 1. Received: verbose="):
+        kr.RegularizationLogger("log", verbose=verbose)
+
+
+def test_it_says_once_how_to_look_at_the_log(tmp_path, capsys):
+    logger = kr.RegularizationLogger(tmp_path / "a run")
+    fit(classifier(), logger)
+    fit(classifier(), logger, kr.RegularizationLogger(tmp_path / "quiet", verbose=0))
+    printed = capsys.readouterr().out
+    assert printed.count(f"tensorboard --logdir {tmp_path}\n") == 1
+    assert printed.count("/?smoothing=0&pinnedCards=") == 1 and "all/sparsity" in printed
+
+
 def test_pattern_that_matches_nothing_stops_before_the_training(tmp_path):
     model = classifier()
     weights = model.get_weights()

@@ -9,12 +9,15 @@ import pytest
 from kerasreg_tensorboard.names import WEIGHTS_TAG
 from kerasreg_tensorboard.table import MAX_POINTS_IN_ALL, TableReader
 
+WEIGHT = {"name": "a", "path": "m/a", "shape": [2], "size": 2, "units": 2, "penalty": ""}
+
 
 class Provider:
     """Has a number of weights, and as many points of each as it is asked for."""
 
     def __init__(self, weights):
-        self.marker = json.dumps({"weights": [{"name": f"{i}/kernel"} for i in range(weights)]})
+        names = [f"{i}/kernel" for i in range(weights)]
+        self.marker = json.dumps({"weights": [WEIGHT | {"name": name} for name in names]})
 
     def list_runs(self, ctx, *, experiment_id):
         return [SimpleNamespace(run_name="run", start_time=None)]
@@ -39,3 +42,24 @@ def test_the_answer_stays_small(weights, points):
     lengths = [len(history) for w in table["weights"] for history in w["series"].values()]
     assert lengths == [points] * 4 * weights
     assert sum(lengths) <= MAX_POINTS_IN_ALL or points == 20
+
+
+BROKEN = ["", "{}", "[]", "null", '{"weights": 3}', '{"weights": [{}]}', '{"weights": ["a"]}']
+BROKEN += [json.dumps({"weights": [WEIGHT | {"size": float("nan")}]}), "[" * 100_000]
+
+
+@pytest.mark.parametrize("marker", BROKEN, ids=lambda marker: marker[:30])
+def test_a_marker_that_is_none(marker):
+    """The page still gets the list of runs, to choose another."""
+    provider = Provider(0)
+    provider.marker = marker
+    table = TableReader(provider, None, "").read(None)
+    assert table["runs"] == ["run"] and table["weights"] == []
+
+
+@pytest.mark.parametrize("tensor", [np.zeros(3), np.zeros(0), np.array(b"\xff", dtype=object)])
+def test_a_tensor_that_is_no_marker(tensor):
+    provider = Provider(0)
+    point = SimpleNamespace(numpy=tensor)
+    provider.read_tensors = lambda ctx, **_: {"run": {WEIGHTS_TAG: [point]}}
+    assert TableReader(provider, None, "").read(None)["weights"] == []
