@@ -23,6 +23,7 @@ COLUMNS = {  # as they are called: where Keras or the logger has written them
     "val_entropy": ("", "all/val_entropy"),
     "sparsity": ("", "all/sparsity"),
     "regularization_loss": ("", "all/regularization_loss"),
+    "val_data_loss": ("", "all/val_data_loss"),
     "validation/epoch_entropy": ("validation", "epoch_entropy"),
 }
 
