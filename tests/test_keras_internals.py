@@ -84,3 +84,10 @@ def test_compiled_steps_are_forgotten_also_while_something_keeps_them():
     internals.forget_compiled_steps(model)
     np.testing.assert_allclose(model.evaluate(x, y, verbose=0)[0], before + 16, rtol=1e-6)
     assert kept is not model.test_function
+
+
+@pytest.mark.parametrize("kind", [keras.layers.Dense, keras.layers.LSTMCell, kr.DropBlock2D])
+def test_automatic_name(kind):
+    keras.utils.clear_session()
+    layer = kind(0.2, 2) if kind is kr.DropBlock2D else kind(2)
+    assert layer.name == internals.automatic_name(layer)
