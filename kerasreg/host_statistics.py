@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasreg.nonzero_histogram import BUCKETS, NonZeroHistogram
-from kerasreg.statistics import Statistics
+from kerasreg.statistics import Statistics, limit_of
 
 Array = npt.NDArray[Any]
 
@@ -103,7 +103,8 @@ class BlockCounter:
     ) -> tuple[int, int]:
         """Numbers of zeros and of near zeros; takes note of the units that are alive."""
         flags = self._buffer("flags", np.bool_, magnitude.size)
-        below = np.less(magnitude, self._limit(magnitude.dtype.type), out=flags)
+        limit = magnitude.dtype.type(limit_of(self._threshold, magnitude.dtype))
+        below = np.less(magnitude, limit, out=flags)
         near_zeros = int(np.count_nonzero(below))
         if not near_zeros:
             alive[:] = True
@@ -113,13 +114,6 @@ class BlockCounter:
         if not alive.all():
             alive |= np.logical_or.reduce(non_zero.reshape(shape), axis=(0, 2))
         return zeros, near_zeros
-
-    def _limit(self, dtype: Any) -> Any:
-        """The smallest positive number that is not below the threshold: all below it are near."""
-        limit = dtype(self._threshold)
-        if float(limit) < self._threshold or limit == 0:
-            limit = np.nextafter(limit, dtype(np.inf))
-        return limit
 
     def _buffer(self, name: str, dtype: Any, size: int) -> Array:
         key = (name, dtype)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 BUCKETS = 32
 _HALF = BUCKETS // 2
 # Of the range: so that float32 holds its sixteenth's inverse, and float64 its width.
-_EXPONENTS = (-100, 1022)
+LEAST_EXPONENT, _LARGEST_EXPONENT = -100, 1022
 
 
 class NonZeroHistogram:
@@ -40,7 +40,7 @@ class NonZeroHistogram:
             return
         mantissa, exponent = math.frexp(largest)
         exponent -= mantissa == 0.5
-        radius = 2.0 ** min(max(exponent, _EXPONENTS[0]), _EXPONENTS[1])
+        radius = 2.0 ** min(max(exponent, LEAST_EXPONENT), _LARGEST_EXPONENT)
         doublings = round(math.log2(radius / self.radius)) if self.radius else 0
         self.radius = radius
         for _ in range(min(doublings, _HALF)):
@@ -66,7 +66,12 @@ class NonZeroHistogram:
         """The counts as rows `[left, right, count]`; none while all values are zero."""
         if self.radius == 0:
             return np.zeros((0, 3))
-        edges = np.linspace(-self.radius, self.radius, BUCKETS + 1)
         counts = self._counts.copy()
         counts[[0, -1]] += self._at_edges
-        return np.stack([edges[:-1], edges[1:], counts], axis=1)
+        return histogram_rows(self.radius, counts)
+
+
+def histogram_rows(radius: float, counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Counts of all buckets of a range as rows `[left, right, count]`."""
+    edges = np.linspace(-radius, radius, BUCKETS + 1)
+    return np.stack([edges[:-1], edges[1:], np.asarray(counts)], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,19 @@ class Measured:
     statistics: list[Statistics]
     histograms: list[npt.NDArray[np.float64]]
     penalties: list[float]
+
+
+def limit_of(threshold: float, dtype: npt.DTypeLike) -> float:
+    """The smallest positive number of a dtype that is not below the threshold.
+
+    All that is below it is near zero, exactly as in float64; zero itself whatever the threshold.
+    """
+    kind: Any = np.dtype(dtype).type
+    with np.errstate(over="ignore"):  # Nothing reaches a threshold that the dtype does not have.
+        limit = kind(threshold)
+    if float(limit) < threshold or limit == 0:
+        limit = np.nextafter(limit, kind(np.inf))
+    return float(limit)
 
 
 def total_statistics(parts: Iterable[Statistics]) -> Statistics:

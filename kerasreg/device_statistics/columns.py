@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kerasreg.nonzero_histogram import BUCKETS
+from kerasreg.nonzero_histogram import BUCKETS, LEAST_EXPONENT, histogram_rows
 from kerasreg.statistics import Statistics
 
 DIGIT_BITS = 15
@@ -22,17 +21,8 @@ NUMBERS = ("l1_norm", "squares", "max_abs", "exponent")
 WIDTH = 2 * len(COUNTS) + len(NUMBERS)
 WIDTH_WITH_BUCKETS = WIDTH + 2 * BUCKETS
 
-# Of the radius of a histogram, as `NonZeroHistogram` limits it; below, all weights are zero yet.
-LEAST_EXPONENT = -100
+# All weights are zero yet.
 NO_EXPONENT = LEAST_EXPONENT - 1
-
-
-def limit_of(threshold: float, dtype: Any) -> float:
-    """The smallest positive number of a dtype that is not below the threshold."""
-    limit = np.dtype(dtype).type(threshold)
-    if float(limit) < threshold or limit == 0:
-        limit = np.nextafter(limit, np.dtype(dtype).type(np.inf))
-    return float(limit)
 
 
 @dataclass(frozen=True)
@@ -70,8 +60,7 @@ def histogram_of_row(row: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     exponent = int(row[WIDTH - 1])
     if exponent == NO_EXPONENT:
         return np.zeros((0, 3))
-    edges = np.linspace(-(2.0**exponent), 2.0**exponent, BUCKETS + 1)
-    return np.stack([edges[:-1], edges[1:], _counts(row[WIDTH:WIDTH_WITH_BUCKETS])], axis=1)
+    return histogram_rows(2.0**exponent, _counts(row[WIDTH:WIDTH_WITH_BUCKETS]))
 
 
 def _counts(digits: npt.NDArray[np.float64]) -> list[int]:

@@ -19,11 +19,10 @@ from kerasreg._tensors import Tensor
 from kerasreg.device_statistics.blocks import LONGEST_RUN, Block
 from kerasreg.device_statistics.columns import (
     DIGIT_BITS,
-    LEAST_EXPONENT,
     NO_EXPONENT,
-    limit_of,
 )
-from kerasreg.nonzero_histogram import BUCKETS
+from kerasreg.nonzero_histogram import BUCKETS, LEAST_EXPONENT
+from kerasreg.statistics import limit_of
 
 _HALF = BUCKETS // 2
 # Four buckets share an integer, a byte for each.

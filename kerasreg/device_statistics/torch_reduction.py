@@ -18,13 +18,12 @@ from keras import ops
 
 from kerasreg.device_statistics.columns import (
     DIGIT_BITS,
-    LEAST_EXPONENT,
     NO_EXPONENT,
     Row,
-    limit_of,
 )
 from kerasreg.device_statistics.pieces import pieces_of
-from kerasreg.nonzero_histogram import BUCKETS
+from kerasreg.nonzero_histogram import BUCKETS, LEAST_EXPONENT
+from kerasreg.statistics import limit_of
 
 _HALF = BUCKETS // 2
 # Sixteenths cut off away from zero, -17 to 17: 0 is zero itself, 17 the outer edge.

@@ -228,6 +228,22 @@ def test_metrics_of_the_same_name_stay(tmp_path):
     assert found == sorted(set(found)) != []
 
 
+class Odd(keras.callbacks.Callback):
+    """Puts into the logs what no chart can show."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update({3: 1.0, "text": "a", "none": None, "array": np.ones(3), "large": 10**400})
+
+
+def test_odd_entries_in_the_logs(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(classifier(), Odd(), kr.RegularizationLogger(tmp_path, verbose=0))
+    points = read(tmp_path)
+    assert len(points["all/3"]) == len(points["all/sparsity"]) == 4
+    assert not {"all/text", "all/none", "all/array", "all/large"} & set(points)
+
+
 @pytest.mark.parametrize("output", ["/dev/full", "ascii"])
 def test_output_that_cannot_be_printed(tmp_path, monkeypatch, output):
     file = open(

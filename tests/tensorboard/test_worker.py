@@ -87,3 +87,23 @@ AT_THE_END = """
 )
 def test_the_end_of_the_process(end):
     assert in_process(AT_THE_END.replace("{end}", end)).count("written") == 1
+
+
+FORKED = """
+    import os, sys
+    from kerasreg.tensorboard.worker import LIMIT, Worker
+    worker = Worker()
+    if os.fork() == 0:
+        for _ in range(2 * LIMIT):
+            worker.put(print)
+        worker.flush()
+        worker.close()
+        print("went on", flush=True)
+        os._exit(0)
+    os.wait()
+    worker.put(lambda: print("wrote", flush=True))
+"""
+
+
+def test_a_forked_process_neither_writes_nor_waits():
+    assert sorted(in_process(FORKED).split("\n")) == ["", "went on", "wrote"]

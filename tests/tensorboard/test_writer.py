@@ -1,5 +1,6 @@
 """Event files, read by TensorBoard's own reader."""
 
+import errno
 import os
 import shutil
 
@@ -88,5 +89,19 @@ def test_a_folder_that_is_removed_is_made_again(tmp_path):
     (tmp_path / "run").write_text("in the way")
     events.write(4, scalar("a", 1.0))
     with pytest.warns(UserWarning, match="Cannot write the TensorBoard log.*File exists"):
+        events.warn()
+    events.close()
+
+
+def test_a_file_that_cannot_be_looked_at_is_a_failure_as_any_other(tmp_path, monkeypatch):
+    events = writer.EventWriter(tmp_path, first_step=0)
+
+    def stale(descriptor):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, "fstat", stale)
+    events.write(1, scalar("a", 1.0))
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="Cannot write the TensorBoard log.*Stale file handle"):
         events.warn()
     events.close()
