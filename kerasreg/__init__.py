@@ -1,7 +1,7 @@
 """kerasreg: regularisation for Keras 3."""
 
 from kerasreg.attachment import attach_regularizers, detach_regularizers
-from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger
+from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger, StrengthScheduler
 from kerasreg.layers import (
     AlphaDropout,
     DropBlock2D,
@@ -13,8 +13,10 @@ from kerasreg.layers import (
     SpatialDropout2D,
     SpatialDropout3D,
 )
+from kerasreg.max_strength import max_strength
 from kerasreg.monte_carlo import mc_predict
 from kerasreg.optimizers import Proximal
+from kerasreg.path import regularization_path
 from kerasreg.regularizers import L1, L2, MCP, ElasticNet, GroupLasso, KeepZeros, Penalty, TopK
 from kerasreg.sparsity_report import sparsity_report
 
@@ -38,10 +40,13 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StrengthScheduler",
     "TopK",
     "attach_regularizers",
     "detach_regularizers",
+    "max_strength",
     "mc_predict",
+    "regularization_path",
     "sparsity_report",
 ]
 __version__ = "0.1.0"

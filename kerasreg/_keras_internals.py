@@ -60,8 +60,19 @@ def seed_states(model: Any) -> list[Any]:
 
     Reason: `model.variables` has them without saying which they are.
     """
-    generators = [g for layer in all_layers(model) for g in layer._seed_generators]
+    carried = [g for layer in all_layers(model) for g in layer._seed_generators]
+    generators = [g for g in carried if isinstance(g, keras.random.SeedGenerator)]
     return list({id(g.state): g.state for g in generators}.values())
+
+
+def carry_state(layer: Any, holder: Any) -> None:
+    """Adds `holder.state`, a variable, to those that the steps of models with the layer carry.
+
+    Reason: on JAX a step reads all other variables once and for all. Weights, which are carried,
+    would be saved, and metrics are not there when it computes the penalties; the states of random
+    generators are neither.
+    """
+    layer._seed_generators.append(holder)
 
 
 def track_metric(model: Any, metric: keras.metrics.Metric) -> None:

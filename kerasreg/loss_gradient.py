@@ -41,20 +41,23 @@ class LossGradient:
         parameters = inspect.signature(model.compute_loss).parameters
         self._training = {"training": False} if "training" in parameters else {}
 
-    def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> list[Tensor]:
+    def __call__(
+        self, x: Any, y: Any, sample_weight: Any = None, at: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
         """The mean gradient over the samples.
 
         Args:
             x: Array of inputs, or a structure of arrays.
             y: Array of targets, or a structure of arrays.
             sample_weight: Array of weights of the samples, or `None`.
+            at: Where to take it: a tensor for each of `variables`; `None` for their values.
 
         Returns:
             A tensor for each of `variables`.
         """
         size = len(keras.tree.flatten(x)[0])
         batch_size = self._batch_size or size
-        values = [ops.convert_to_tensor(v) for v in self.variables]
+        values = [ops.convert_to_tensor(v) for v in (self.variables if at is None else at)]
         # As arguments, for what a compiled function only refers to is a constant in it.
         others = [ops.convert_to_tensor(v) for v in self._model.non_trainable_variables]
         total: list[Tensor] = [ops.zeros_like(value) for value in values]

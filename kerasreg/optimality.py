@@ -76,11 +76,11 @@ def check_data(argument: str, data: Any) -> Any:
 
 def _residual(weight: Weight, gradient: Tensor) -> Tensor:
     w = ops.stop_gradient(weight.variable.value)
-    penalty = weight.proximal_penalty
-    if penalty is not None and not penalty.is_constraint:
-        scale = to_float(weight.strength_scale)
-        if scale > 0:  # The subdifferential grows with the strength.
-            return scale * penalty.subdifferential_distance(w, gradient / scale)
-    elif penalty is not None or isinstance(weight.variable.regularizer, Penalty):
-        return (penalty or weight.variable.regularizer).subdifferential_distance(w, gradient)
+    penalty, regularizer = weight.proximal_penalty, weight.variable.regularizer
+    if penalty is not None:
+        scale = 1.0 if penalty.is_constraint else to_float(weight.strength_scale)
+    elif isinstance(regularizer, Penalty):
+        penalty, scale = regularizer, 1.0 if weight.loss_scale is None else weight.loss_scale
+    if penalty is not None and scale > 0:  # The subdifferential grows with the strength.
+        return scale * penalty.subdifferential_distance(w, gradient / scale)
     return ops.sqrt(ops.sum(ops.square(gradient)))

@@ -26,7 +26,7 @@ ADVICE = (
 def to_penalty(argument: str, regularizer: Any) -> Penalty:
     """The penalty that a Keras regularizer stands for; raises if it has no proximal operator."""
     if isinstance(regularizer, Penalty):
-        return regularizer
+        return regularizer.unscaled
     if isinstance(regularizer, keras.regularizers.L1):
         return L1(float(regularizer.l1))
     if isinstance(regularizer, keras.regularizers.L2):

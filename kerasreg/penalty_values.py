@@ -44,24 +44,26 @@ def penalty_value(weight: Weight, statistics: Statistics, scale: float) -> float
         The value; penalties of frozen weights, and constraints, add nothing to it.
     """
     total = 0.0
-    for penalty, scaled in acting_penalties(weight):
+    for penalty, factor in acting_penalties(weight):
         from_norms = FROM_NORMS.get(type(penalty))
         if from_norms is not None:
             value = from_norms(penalty, statistics.l1_norm, statistics.l2_norm)
         else:
             w = keras.ops.stop_gradient(weight.variable.value)
             value = to_float(keras.ops.sum(penalty(w)))
-        total += value * (scale if scaled else 1.0)
+        total += value * (scale if factor is None else factor)
     return total
 
 
-def acting_penalties(weight: Weight) -> list[tuple[Any, bool]]:
-    """The penalties that add to what is minimised, each with whether `Proximal` scales it.
+def acting_penalties(weight: Weight) -> list[tuple[Any, float | None]]:
+    """The penalties that add to what is minimised, each with what scales it now.
 
-    Keras leaves the penalty of a frozen weight out, and a constraint has no value.
+    That is `None` where `Proximal` scales it. Keras leaves the penalty of a frozen weight out, and
+    a constraint has no value.
     """
+    in_the_loss = 1.0 if weight.loss_scale is None else weight.loss_scale
     return [
-        (penalty, place == AFTER_THE_STEP)
+        (penalty, None if place == AFTER_THE_STEP else in_the_loss)
         for penalty, place in weight.penalties
         if place != FROZEN and not getattr(penalty, "is_constraint", False)
     ]
@@ -70,13 +72,21 @@ def acting_penalties(weight: Weight) -> list[tuple[Any, bool]]:
 def strength(weight: Weight, scale: float) -> float | None:
     """The strength of the first penalty that acts on a weight, `None` where there is none.
 
-    That of a penalty is its first hyper-parameter, `l1` or `alpha`; `Proximal` may scale it.
+    That of a penalty is its first hyper-parameter, `l1` or `alpha`, times what scales it.
     """
-    for penalty, scaled in acting_penalties(weight):
+    for penalty, factor in acting_penalties(weight):
         value = _main_strength(penalty)
         if value is not None:
-            return value * (scale if scaled else 1.0)
+            return value * (scale if factor is None else factor)
     return None
+
+
+def common_scale(weights: Sequence[Weight], scale: float) -> float | None:
+    """What scales the penalties of `Proximal`, or else those in the loss if it is one number."""
+    if any(factor is None for weight in weights for _, factor in acting_penalties(weight)):
+        return scale
+    factors = {weight.loss_scale for weight in weights} - {None}
+    return factors.pop() if len(factors) == 1 else None
 
 
 def _main_strength(penalty: Any) -> float | None:

@@ -13,6 +13,7 @@ import keras
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg.layer_names import LayerNames
+from kerasreg.live_strength import live_scale
 from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import Penalty
 
@@ -51,7 +52,8 @@ class Weight:
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
         proximal_penalty: The penalty that the model's `Proximal` has for it, if any.
-        strength_scale: The variable that scales that penalty.
+        strength_scale: The variable that scales that penalty. What scales one in the loss is
+            `loss_scale`.
     """
 
     variable: Any
@@ -62,15 +64,23 @@ class Weight:
 
     @property
     def penalties(self) -> list[tuple[Any, str]]:
-        """Each penalty on the weight, and where it acts."""
+        """Each penalty on the weight, without what scales it, and where it acts."""
         acting = []
-        if self.variable.regularizer is not None:
+        regularizer = self.variable.regularizer
+        if regularizer is not None:
             # Keras leaves the penalty of a frozen weight out.
             place = IN_THE_LOSS if self.variable.trainable else FROZEN
-            acting.append((self.variable.regularizer, place))
+            plain = regularizer.unscaled if isinstance(regularizer, Penalty) else regularizer
+            acting.append((plain, place))
         if self.proximal_penalty is not None:
             acting.append((self.proximal_penalty, AFTER_THE_STEP))
         return acting
+
+    @property
+    def loss_scale(self) -> float | None:
+        """What scales its penalty in the loss now, `None` where nothing ever has."""
+        scale = live_scale(self.variable.regularizer)
+        return None if scale is None else scale.value
 
 
 def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Weight]:
@@ -96,7 +106,7 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
         chosen = _filter(chosen, pattern)
     layer_names = LayerNames(model)
     names = unique_names(layer_names.of_variable(variable) for variable in chosen)
-    optimizer = _proximal(model)
+    optimizer = find_proximal(model)
     proximal = {}
     if optimizer is not None:
         trained = model.trainable_variables
@@ -133,7 +143,7 @@ def _short(value: Any) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
-def _proximal(model: Any) -> Proximal | None:
+def find_proximal(model: Any) -> Proximal | None:
     """The model's `Proximal`, also where a `LossScaleOptimizer` is around it."""
     optimizer = getattr(model, "optimizer", None)
     while optimizer is not None and not isinstance(optimizer, Proximal):

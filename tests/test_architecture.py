@@ -16,13 +16,15 @@ STATIC = sorted((ROOT / "kerasreg_tensorboard" / "static").iterdir())
 # Imports point to lower floors, or to modules that stand before the importing one in a floor.
 FLOORS = [
     ["kerasreg_tensorboard"],  # which TensorBoard's server loads, without Keras
-    ["_checks", "_tensors", "_keras_internals", "prox", "selection", "masks"],
+    ["_checks", "_tensors", "_keras_internals", "prox", "selection", "lbfgs", "masks"],
     ["regularizers", "layers"],
-    ["penalty_map", "attachment", "loss_gradient", "optimizers"],
+    ["samples", "penalty_map", "attachment", "live_strength", "loss_gradient", "optimizers"],
     [
         "layer_names",
         "weights",
         "optimality",
+        "null_model",
+        "max_strength",
         "dropout_rates",
         "statistics",
         "nonzero_histogram",
@@ -35,6 +37,7 @@ FLOORS = [
         "monte_carlo",
     ],
     ["callbacks"],
+    ["path"],
     ["__init__"],
 ]
 PLACES = {name: (f, i) for f, floor in enumerate(FLOORS) for i, name in enumerate(floor)}

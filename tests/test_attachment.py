@@ -178,8 +178,8 @@ def small(kernel=None, gamma=None, jit_compile=False):
 
 def train(model, **kwargs):
     x, y = data()
-    losses = model.fit(x, y, shuffle=False, verbose=0, **kwargs).history["loss"]
-    return [*losses, model.evaluate(x, y, verbose=0)]
+    losses = model.fit(x, y, 20, shuffle=False, verbose=0, **kwargs).history["loss"]
+    return [*losses, model.evaluate(x, y, batch_size=20, verbose=0)]
 
 
 def assert_train_alike(model, expected, **kwargs):

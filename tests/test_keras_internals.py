@@ -8,6 +8,7 @@ from models import classifier, data
 
 import kerasreg as kr
 from kerasreg import _keras_internals as internals
+from kerasreg.regularizers.live_scale import LiveScale
 
 
 def test_strings_are_looked_up_in_the_table():
@@ -43,6 +44,17 @@ def test_seed_states_are_all_variables_but_weights_and_metrics():
     assert len(states) == len(internals.seed_states(model)) == 3
     weights = {id(weight) for weight in model.weights}
     assert states == {id(v) for v in model.variables} - weights
+
+
+def test_carried_states_are_variables_of_the_model_but_not_saved(tmp_path):
+    model = classifier()
+    layer, size = model.get_layer("last"), len(model.variables)
+    internals.carry_state(layer, holder := LiveScale())
+    assert any(v is holder.state for v in model.non_trainable_variables)
+    assert len(model.variables) == size + 1 and len(internals.seed_states(model)) == 1
+    assert all(v is not holder.state for v in [*model.weights, *model.metrics_variables])
+    model.save(tmp_path / "model.keras")
+    assert len(keras.saving.load_model(tmp_path / "model.keras").variables) == size
 
 
 def test_tracked_metrics_are_reset_and_not_saved(tmp_path):

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import keras
 
-from kerasreg._checks import check_choice, check_pattern, invalid_value, is_number
+from kerasreg._checks import check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers, forget_compiled_steps
-from kerasreg._tensors import to_numpy
-from kerasreg.callbacks.step_counter import StepCounter
+from kerasreg.callbacks.scheduler import Schedule, Scheduler
 from kerasreg.layers.base_dropout import BaseDropout
-
-Schedule = Callable[[int], Any]
 
 # The dropouts that a model has compiled anew since they were left out at rate 0.
 _traced_live: weakref.WeakKeyDictionary[Any, weakref.WeakSet[BaseDropout]] = (
@@ -23,7 +19,7 @@ _traced_live: weakref.WeakKeyDictionary[Any, weakref.WeakSet[BaseDropout]] = (
 )
 
 
-class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
+class DropoutRateScheduler(Scheduler):
     """Sets the rate of kerasreg's dropouts from a schedule, without compiling anything anew.
 
     The rate may start at 0, go to 0 and come back. `RegularizationLogger` shows it as
@@ -60,28 +56,12 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
         layers: str | re.Pattern[str] | None = None,
         every: str | None = None,
     ) -> None:
-        super().__init__()
-        if not callable(schedule):
-            expected = "a function or a keras.optimizers.schedules.LearningRateSchedule"
-            raise invalid_value("schedule", expected, schedule)
-        if every is None:
-            of_step = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
-            every = "step" if of_step else "epoch"
-        self.schedule = schedule
+        super().__init__(schedule, every)
         self.layers = None if layers is None else check_pattern("layers", layers)
-        self.every = check_choice("every", every, ("epoch", "step"))
-        self._steps = StepCounter()
         self._found: list[BaseDropout] = []
-
-    @property
-    def async_safe(self) -> bool:
-        """Whether Keras may run ahead of this callback within an epoch."""
-        return self.every == "epoch"
 
     def set_model(self, model: Any) -> None:
         """Finds the dropouts, before Keras compiles the model's steps."""
-        if model is not self._model:
-            self._steps = StepCounter()
         super().set_model(model)
         if model is not None:
             self._found = self._find(model)
@@ -91,50 +71,17 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
                 known.update(stale)
                 forget_compiled_steps(model)
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes note that the next epoch is the first."""
-        self._steps.begin_fit()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the epoch's rate."""
-        self._steps.begin_epoch(self.model, epoch, self.params or {})
-        if self.every == "epoch":
-            self._set(epoch)
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the step's rate."""
-        if self.every == "step":
-            self._set(self._steps.epoch_start + batch)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Counts the steps."""
-        self._steps.end_batch(batch)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Counts the steps."""
-        self._steps.end_epoch(self.model)
-
-    def _set(self, when: int) -> None:
-        rate = self._rate_for(when)
+    def _set(self, number: float) -> None:
         # On JAX, reading the model brings its layers' state up to date, and the change into it.
-        if self.model is not None and any(layer.rate != rate for layer in self._found):
+        if self.model is not None and any(layer.rate != number for layer in self._found):
             for layer in self._found:
-                layer.rate = rate
+                layer.rate = number
 
-    def _rate_for(self, when: int) -> float:
-        value = self.schedule(when)
-        rate = _number(value)
-        problem = None
-        if rate is None or not 0 <= rate <= 1:
-            problem = "a rate between 0 and 1"
-        else:
-            for layer in self._found:
-                if not layer.accepts(rate):
-                    problem = f"for layer '{layer.name}' a rate below 1"
-        if problem:
-            expected = f"a function that returns {problem}, for {self.every} {when}"
-            raise invalid_value("schedule", expected, value)
-        return cast(float, rate)
+    def _expected(self, number: float | None) -> str | None:
+        if number is None or not 0 <= number <= 1:
+            return "a rate between 0 and 1"
+        refusing = [layer.name for layer in self._found if not layer.accepts(number)]
+        return f"for layer '{refusing[0]}' a rate below 1" if refusing else None
 
     def _find(self, model: Any) -> list[BaseDropout]:
         layers = [layer for layer in all_layers(model) if isinstance(layer, BaseDropout)]
@@ -154,14 +101,3 @@ class DropoutRateScheduler(keras.callbacks.Callback):  # type: ignore[misc]
             received = None if self.layers is None else self.layers.pattern
             raise invalid_value("layers", expected, received, f" of model '{model.name}'")
         return found
-
-
-def _number(value: Any) -> float | None:
-    if is_number(value):
-        return float(value)
-    if isinstance(value, (str, bool)):  # which TensorFlow and NumPy would read
-        return None
-    try:
-        return float(to_numpy(value))
-    except (TypeError, ValueError):
-        return None

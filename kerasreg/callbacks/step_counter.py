@@ -23,6 +23,7 @@ class StepCounter:
         self.epoch_start = 0
         self._batches_before = 0
         self._epoch_length: int | None = None
+        self.last_epoch_length: int | None = None
 
     def begin_fit(self) -> None:
         """Says that the next epoch is the first of a call of `fit`."""
@@ -54,6 +55,7 @@ class StepCounter:
             excess = self.step - self.epoch_start - (_batches(model) - self._batches_before)
             if 0 < excess < model.steps_per_execution:
                 self.step -= excess
+        self.last_epoch_length = self.step - self.epoch_start
 
 
 def _batches(model: Any) -> int:

@@ -71,7 +71,10 @@ class DeviceStatistics:
         return lambda: self._measured(fetch(), acting, len(computed))
 
     def _measured(
-        self, vector: npt.NDArray[np.float64], acting: list[list[tuple[Any, bool]]], computed: int
+        self,
+        vector: npt.NDArray[np.float64],
+        acting: list[list[tuple[Any, float | None]]],
+        computed: int,
     ) -> Measured:
         rows = len(self._reduction.rows)
         table, rest = np.split(vector, [rows * self._width])
@@ -136,7 +139,7 @@ def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[np.float64]]:
 
 
 def _penalties(
-    acting: list[list[tuple[Any, bool]]],
+    acting: list[list[tuple[Any, float | None]]],
     statistics: list[Statistics],
     computed: list[float],
     scale: float,
@@ -146,12 +149,12 @@ def _penalties(
     totals = []
     for penalties, of_weight in zip(acting, statistics, strict=True):
         total = 0.0
-        for penalty, scaled in penalties:
+        for penalty, factor in penalties:
             from_norms = FROM_NORMS.get(type(penalty))
             if from_norms is None:
                 value = next(remaining)
             else:
                 value = from_norms(penalty, of_weight.l1_norm, of_weight.l2_norm)
-            total += value * (scale if scaled else 1.0)
+            total += value * (scale if factor is None else factor)
         totals.append(total)
     return totals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import numbers
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from keras import ops
 from kerasreg._checks import check_non_negative
 from kerasreg._keras_internals import register_regularizer_string
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
+from kerasreg.regularizers.live_scale import LiveScale
 
 PACKAGE = "kerasreg"
 
@@ -74,6 +76,9 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     is_constraint: ClassVar[bool] = False
     """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
 
+    live_scale: ClassVar[LiveScale | None] = None
+    """What multiplies its value while a model trains: of the copy that `scaled_by` returns."""
+
     def __call__(self, w: Tensor) -> Tensor:
         """The value of the penalty.
 
@@ -92,7 +97,8 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
                 f"a loss; give {type(self).__name__} to `Proximal` instead. Received: "
                 f"regularizer={self!r}"
             )
-        return self._value(to_accumulator(w))
+        value = self._value(to_accumulator(w))
+        return value if self.live_scale is None else value * self.live_scale.factor_like(value)
 
     def prox(self, w: Tensor, step: Tensor) -> Tensor:
         """The proximal operator, `argmin_z sum_i (z_i - w_i)^2 / (2 step_i) + penalty(z)`.
@@ -166,6 +172,42 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """
         return ops.abs(to_accumulator(w))
 
+    def dual_norm(self, grad: Tensor) -> Tensor:
+        """The smallest factor on the penalty at which a weight of zeros stays zero.
+
+        `min c such that -grad lies in c * subdifferential(0)`: the dual norm where the penalty is
+        a norm, as `max |grad| / l1` of the lasso.
+
+        Args:
+            grad: Gradient of the loss without the penalty where the weight is zero; of any shape.
+
+        Returns:
+            A scalar tensor; infinity where no factor is large enough.
+        """
+        wide = to_accumulator(grad)
+        # A penalty of strength 0 keeps zeros where nothing moves them.
+        return ops.where(ops.any(wide != 0), self._dual_norm(wide), 0.0)
+
+    @property
+    def main_strength(self) -> float:
+        """The first hyper-parameter, as `l1` or `alpha`: what a path of strengths varies."""
+        return float(getattr(self, dataclasses.fields(self)[0].name))
+
+    def scaled_by(self, scale: LiveScale) -> Penalty:
+        """A copy for the one weight on which `scale` multiplies its value in the loss."""
+        scaled = copy.copy(self)
+        object.__setattr__(scaled, "live_scale", scale)
+        return scaled
+
+    @property
+    def unscaled(self) -> Penalty:
+        """The penalty itself, without what scales it on one weight."""
+        return self if self.live_scale is None else copy.copy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: not what scales it, which belongs to a weight of one model."""
+        return {name: value for name, value in vars(self).items() if name != "live_scale"}
+
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as plain numbers."""
         return dataclasses.asdict(self)
@@ -179,6 +221,9 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
         """The shortest vector from `-grad` to the subdifferential, up to the sign."""
         raise NotImplementedError(f"{type(self).__name__} does not implement `_residual`.")
+
+    def _dual_norm(self, grad: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_dual_norm`.")
 
     def _check_strengths(self, *names: str) -> None:
         for name in names:

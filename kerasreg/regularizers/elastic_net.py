@@ -117,3 +117,6 @@ class ElasticNet(Penalty):
         l1 = self.alpha * self.l1
         # At zero the subdifferential of l1 |w| is the interval [-l1, l1].
         return ops.where(w == 0, soft_threshold(smooth, l1), smooth + l1 * ops.sign(w))
+
+    def _dual_norm(self, grad: Tensor) -> Tensor:
+        return ops.max(ops.abs(grad)) / (self.alpha * self.l1)

@@ -89,3 +89,7 @@ class GroupLasso(Penalty):
         excess = soft_threshold(grad_norms, strength)
         resting = grad * (excess / ops.where(grad_norms > 0, grad_norms, 1.0))
         return ops.where(norms > 0, moving, resting)
+
+    def _dual_norm(self, grad: Tensor) -> Tensor:
+        axis = self._axis_of(grad)
+        return ops.max(slice_norms(grad, axis)) / self._group_strength(grad, axis)

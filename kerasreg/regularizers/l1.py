@@ -57,3 +57,6 @@ class L1(Penalty):
     def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
         # At zero the subdifferential of l1 |w| is the interval [-l1, l1].
         return ops.where(w == 0, soft_threshold(grad, self.l1), grad + self.l1 * ops.sign(w))
+
+    def _dual_norm(self, grad: Tensor) -> Tensor:
+        return ops.max(ops.abs(grad)) / self.l1

@@ -44,3 +44,6 @@ class L2(Penalty):
 
     def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
         return grad + (2.0 * self.l2) * w
+
+    def _dual_norm(self, grad: Tensor) -> Tensor:
+        return ops.max(ops.abs(grad)) * float("inf")  # No strength gives exact zeros.

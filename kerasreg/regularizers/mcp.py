@@ -60,3 +60,6 @@ class MCP(Penalty):
     def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
         slope = ops.maximum(self.l1 - ops.abs(w) / self.gamma, 0.0)
         return ops.where(w == 0, soft_threshold(grad, self.l1), grad + ops.sign(w) * slope)
+
+    def _dual_norm(self, grad: Tensor) -> Tensor:
+        return ops.max(ops.abs(grad)) / self.l1

@@ -11,7 +11,7 @@ from tensorboard.compat.proto import summary_pb2
 
 from kerasreg._tensors import to_float
 from kerasreg.dropout_rates import dropout_rates
-from kerasreg.penalty_values import read_scale, strength
+from kerasreg.penalty_values import common_scale, read_scale, strength
 from kerasreg.statistics import Measured, Statistics, total_statistics
 from kerasreg.tensorboard.summaries import add_histogram, add_scalar
 from kerasreg.weights import Weight
@@ -45,6 +45,9 @@ def live_values(model: Any, weights: Sequence[Weight]) -> dict[str, float]:
     if isinstance(optimizer, keras.optimizers.Optimizer):
         values[f"{TOTALS}/learning_rate"] = to_float(optimizer.learning_rate)
     scale = read_scale(weights)
+    common = common_scale(weights, scale)
+    if common is not None:
+        values[f"{TOTALS}/strength_scale"] = common
     for weight in weights:
         value = strength(weight, scale)
         if value is not None:

@@ -4,11 +4,19 @@ import keras
 import pytest
 from backends import BACKEND
 from event_files import steps
-from models import classifier, data
+from models import data
 
 import kerasreg as kr
 
 bundling = pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch runs single steps only")
+
+
+def classifier(optimizer="adam", **kwargs):
+    """A small one: only its steps are looked at."""
+    layer = keras.layers.Dense(3, "softmax", kernel_regularizer=kr.L1(1e-2))
+    model = keras.Sequential([keras.Input((6,)), layer])
+    model.compile(optimizer, "sparse_categorical_crossentropy", **kwargs)
+    return model
 
 
 def fit(log_dir, model=None, update_freq="epoch", samples=40, **kwargs):

@@ -122,15 +122,16 @@ def test_many_equal_terms_do_not_drift():
     assert statistics.l2_norm == pytest.approx(np.sqrt((w**2).sum()), rel=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(5, 4), (300, 301)])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_broken_weights(bad, shape):
-    values = sparse_values(shape)
-    values[0, 0], values[-1, -1] = bad, 0.25
-    weights = [make_weight(values, (1,)), make_weight([1.0, 0.0])]
+def test_broken_weights():
+    weights = [make_weight([1.0, 0.0])]
+    for shape in ((5, 4), (300, 301)):
+        for bad in (np.nan, np.inf, -np.inf):
+            values = sparse_values(shape)
+            values[0, 0], values[-1, -1] = bad, 0.25
+            weights.append(make_weight(values, (1,)))
     measured = DeviceStatistics(weights, THRESHOLD, histograms=True)()()
     check(weights, measured)
-    assert measured.statistics[1].max_abs == 1
+    assert measured.statistics[0].max_abs == 1
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.7, 1.5])

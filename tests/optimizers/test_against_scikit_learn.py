@@ -72,8 +72,7 @@ def test_lasso_with_every_optimizer(name):
     check(fit(x, y, OPTIMIZERS[name](), penalty), sklearn_fit(x, y, 0.05, 1.0))
 
 
-@pytest.mark.parametrize("l1_ratio", [0.5, 0.9])
-@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize(("name", "l1_ratio"), [("sgd", 0.5), ("adam", 0.9)])
 def test_elastic_net(name, l1_ratio):
     x, y = DATA["diabetes"]()
     penalty = kr.ElasticNet.from_sklearn(0.1, l1_ratio)

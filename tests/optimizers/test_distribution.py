@@ -49,8 +49,9 @@ COMMON = """
     def cases():
         for number, penalty in enumerate(PENALTIES):
             yield "adam", penalty
-            if number in (0, 2):
+            if number == 0:
                 yield "momentum", penalty
+            if number == 2:
                 yield "rmsprop", penalty
 """
 
@@ -109,7 +110,7 @@ SHARDED = (
 def check_logs(path):
     """One event file a run, with all its points."""
     runs = sorted(path.iterdir())
-    assert len(runs) == 9
+    assert len(runs) == 7
     for run in runs:
         assert len(list(run.iterdir())) == 1
         assert steps(run) == [4, 8, 12, 16, 20, 24]

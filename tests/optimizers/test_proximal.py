@@ -237,8 +237,8 @@ def test_float64(inner, floatx):
     model = keras.Sequential([keras.Input((6,), dtype="float64"), layer])
     penalty = kr.L1(1.0) if inner != "adam" else kr.TopK(0.9)
     model.compile(kr.Proximal({**INNER, **others}[inner](), penalty), "mse")
-    x, _ = data()
-    model.fit(x.astype("float64"), np.zeros((40, 3)), epochs=60, verbose=0)
+    x, _ = data(60 * 32)
+    model.fit(x.astype("float64"), np.zeros((len(x), 3)), verbose=0)
     assert np.count_nonzero(kernels(model)[0] == 0) >= 12
 
 

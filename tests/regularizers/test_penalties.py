@@ -308,3 +308,26 @@ def test_bad_strengths(cls, argument, bad):
 def test_good_strengths_become_plain_floats(good):
     assert type(kr.L1(good).l1) is float
     assert kr.L1(good).l1 == float(good)
+
+
+@pytest.mark.parametrize("shape", [(7,), (6, 5), (3, 3, 4, 6)], ids=str)
+@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+def test_the_dual_norm_is_the_smallest_factor_that_keeps_zeros(penalty, shape):
+    if -len(shape) > getattr(penalty, "axis", -1):
+        pytest.skip("no such axis")
+    grad = np.random.default_rng(0).normal(size=shape).astype("float32")
+    zeros = np.zeros(shape, "float32")
+    factor = float(to_numpy(penalty.dual_norm(grad)))
+    assert float(to_numpy(penalty.dual_norm(zeros))) == 0
+    if not np.isfinite(factor):
+        return  # as of ridge: no factor gives a zero
+    for c, at_rest in ((factor * (1 + 1e-5), True), (factor * (1 - 1e-3), False)):
+        distance = float(to_numpy(penalty.subdifferential_distance(zeros, grad / np.float32(c))))
+        assert (distance == 0) == at_rest
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+def test_penalties_without_a_finite_dual_norm(penalty):
+    factor = float(to_numpy(penalty.dual_norm(np.ones((4, 3), "float32"))))
+    kinks = {"l1": getattr(penalty, "l1", 0), "strength": getattr(penalty, "strength", 0)}
+    assert np.isfinite(factor) == any(kinks.values())

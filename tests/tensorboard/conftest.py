@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import dashboard
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium():
     with dashboard.chromium() as driver:
         yield driver
@@ -18,7 +18,7 @@ def chromium():
 @pytest.fixture
 def browser(chromium):
     """A browser with an empty page, whose console has to stay free of errors."""
-    chromium.get("about:blank")
     yield chromium
     errors = [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
+    chromium.get("about:blank")  # Its server may end before the next page.
     assert not errors

@@ -118,7 +118,7 @@ def wait_for(browser, condition, timeout=40):
     """Waits until a function of the browser returns something, and returns that."""
     from selenium.webdriver.support.wait import WebDriverWait
 
-    return WebDriverWait(browser, timeout, poll_frequency=0.5).until(condition)
+    return WebDriverWait(browser, timeout, poll_frequency=0.1).until(condition)
 
 
 def find_all(browser, selector, root=None):

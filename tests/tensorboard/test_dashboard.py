@@ -1,20 +1,30 @@
 """What a person sees: a real training run in a real TensorBoard in a real browser."""
 
 import dashboard
+import keras
 import pytest
-from dashboard import PAGE_TEXT, colourful_pixels, wait_for
+from dashboard import PAGE_TEXT, colourful_pixels, find_all, wait_for
 from models import classifier, data
 
 import kerasreg as kr
+from kerasreg.sparsity_report import COLUMNS
 
 pytestmark = dashboard.MARKS
 
+CELLS = "return [...arguments[0].rows].map(row => [...row.cells].map(cell => cell.innerText));"
+
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def models():
+    zeros = kr.Proximal(keras.optimizers.SGD(0.1), {".*last/bias": kr.L1(9.0)})
+    return {"first": classifier(), "second": classifier(optimizer=zeros)}
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory):
     logs = tmp_path_factory.mktemp("logs")
-    for name in ("first", "second"):
-        model, (x, y) = classifier(), data()
+    for name, model in models.items():
+        x, y = data()
         logger = kr.RegularizationLogger(logs / name, threshold=0.05)
         validation = data(seed=1)
         model.fit(x, y, 8, epochs=6, verbose=0, validation_data=validation, callbacks=[logger])
@@ -51,6 +61,21 @@ def test_text_shows_the_configuration(server, browser):
     wait_for(browser, lambda _: "GroupLasso" in browser.execute_script(PAGE_TEXT))
     text = browser.execute_script(PAGE_TEXT)
     assert "classifier/first/kernel 6 × 16 ElasticNet alpha=0.5, l1=0.01, l2=0.01" in text
+
+
+def test_text_shows_the_report_of_each_run(server, browser, models):
+    browser.get(f"{server}/#text")
+
+    def tables(_):
+        found = [browser.execute_script(CELLS, table) for table in find_all(browser, "table")]
+        reports = [table[1:] for table in found if table[0] == list(COLUMNS)]
+        return reports if len(reports) == len(models) else None
+
+    shown = wait_for(browser, tables)
+    for model in models.values():
+        report = kr.sparsity_report(model)
+        assert [list(row.cells()) for row in (*report.rows, report.total)] in shown
+    assert report.total.zeros >= 3
 
 
 def test_histograms_are_drawn(server, browser):

@@ -31,6 +31,19 @@ CONTRASTS = """
 REQUESTS = "return performance.getEntriesByType('resource').map((entry) => entry.name);"
 
 
+# In the tab's frame what waits for seconds waits for a fiftieth of them.
+HURRY = """if (window !== window.top)
+    window.setTimeout = ((plain) => (f, ms) => plain(f, ms / 50))(window.setTimeout);"""
+
+
+@pytest.fixture
+def hurried(browser):
+    """A browser in which the tab asks for new points every 0.1 seconds."""
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HURRY})
+    yield browser
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs")
@@ -170,7 +183,8 @@ def test_the_chosen_run_is_kept_after_a_reload(server, browser):
     assert summary(browser)["Step"] == "10"
 
 
-def test_new_points_come_by_themselves(server, browser, logs):
+def test_new_points_come_by_themselves(server, hurried, logs):
+    browser = hurried
     log = Log(logs / "live", model(html="later"))
     open_tab(browser, server)
     live = "return [...document.getElementById('run').options].map((option) => option.value)"
@@ -224,15 +238,15 @@ def test_every_request_stays_below_the_path_prefix(logs, browser):
     assert all(request.startswith(f"{address}/data/plugin/") for request in requests)
 
 
-def test_a_hidden_tab_asks_for_nothing(server, browser):
+def test_a_hidden_tab_asks_for_nothing(server, hurried):
+    browser = hurried
     open_tab(browser, server)
     browser.execute_script(
         "window.asked = 0; const ask = window.fetch;"
         "window.fetch = (...args) => { window.asked += 1; return ask(...args); };"
-        "window.setTimeout = ((plain) => (f, ms) => plain(f, ms / 50))(window.setTimeout);"
     )
     asked = "return window.asked"
-    wait_for(browser, lambda _: browser.execute_script(asked) > 3)  # every 0.1 seconds by now
+    wait_for(browser, lambda _: browser.execute_script(asked) > 3)
     browser.execute_script("parent.location.hash = '#timeseries'")
     wait_for(browser, lambda _: browser.execute_script("return innerHeight") == 0)
     pause = "setTimeout(arguments[0], 50_000)"  # a second
@@ -245,7 +259,8 @@ def test_a_hidden_tab_asks_for_nothing(server, browser):
 
 
 @pytest.mark.parametrize("failure", ["throw 0", "return new Response('', { status: 500 })"])
-def test_a_server_that_is_gone_is_said_and_waited_for(server, browser, failure):
+def test_a_server_that_is_gone_is_said_and_waited_for(server, hurried, failure):
+    browser = hurried
     open_tab(browser, server)
     rows = browser.execute_script(ROWS)
     browser.execute_script(

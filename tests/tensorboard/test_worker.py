@@ -3,10 +3,12 @@
 import gc
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from processes import in_process
 
+from kerasreg.tensorboard import worker as module
 from kerasreg.tensorboard.worker import LIMIT, Worker
 
 
@@ -72,9 +74,14 @@ def test_a_failure_is_reported_once_and_ends_the_work():
     assert not done
 
 
+def alone(code):
+    """Runs code with the module by itself, without Keras: there is nothing else to wait for."""
+    return in_process(code, PYTHONPATH=str(Path(module.__file__).parent))
+
+
 AT_THE_END = """
     import os, sys, time
-    from kerasreg.tensorboard.worker import Worker
+    from worker import Worker
     worker = Worker()
     worker.put(lambda: time.sleep(0.3))
     worker.put(lambda: print("written", flush=True))
@@ -86,12 +93,12 @@ AT_THE_END = """
     "end", ["pass", "sys.exit(0)", "worker = None", "os.fork() or sys.exit(0)"]
 )
 def test_the_end_of_the_process(end):
-    assert in_process(AT_THE_END.replace("{end}", end)).count("written") == 1
+    assert alone(AT_THE_END.replace("{end}", end)).count("written") == 1
 
 
 FORKED = """
     import os, sys
-    from kerasreg.tensorboard.worker import LIMIT, Worker
+    from worker import LIMIT, Worker
     worker = Worker()
     if os.fork() == 0:
         for _ in range(2 * LIMIT):
@@ -106,4 +113,4 @@ FORKED = """
 
 
 def test_a_forked_process_neither_writes_nor_waits():
-    assert sorted(in_process(FORKED).split("\n")) == ["", "went on", "wrote"]
+    assert sorted(alone(FORKED).split("\n")) == ["", "went on", "wrote"]

@@ -1,0 +1,194 @@
+"""Goes through the strengths of one penalty, on all samples and on those of each fold."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasreg._checks import invalid_value
+from kerasreg.callbacks import RegularizationLogger
+from kerasreg.max_strength import main_strength
+from kerasreg.path.convergence import Convergence
+from kerasreg.path.ending import is_over
+from kerasreg.path.grid import in_order, strength_grid
+from kerasreg.path.measures import Measures
+from kerasreg.path.plan import Plan
+from kerasreg.path.record import Record
+from kerasreg.path.start import find_start
+from kerasreg.path.training import Training
+from kerasreg.samples import Samples
+
+# Of the optimality residual, relative to the gradient at zero; float32 reaches 1e-7.
+TOLERANCE = 1e-6
+NOT_CONVERGED = 1e-3
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A pass along the strengths.
+
+    Args:
+        name: Its name in the record.
+        samples: The samples to train on.
+        describe: What its rows say of the model after each strength.
+        is_main: Whether it is the path itself, which is logged and whose weights are kept.
+    """
+
+    name: str
+    samples: Samples
+    describe: Callable[[], dict[str, Any]]
+    is_main: bool = False
+
+
+class PenaltyPath:
+    """The path of one penalty.
+
+    Args:
+        plan: What the path is made of.
+        number: Which of its penalties.
+        record: Keeps the rows.
+        progress: Is told how many strengths are done, and of the last of them what its row says.
+    """
+
+    def __init__(
+        self, plan: Plan, number: int, record: Record, progress: Callable[[int, Any], None]
+    ) -> None:
+        self._plan = plan
+        self._number = number
+        self._record = record
+        self._progress = progress
+        self._penalty = plan.penalties[number]
+        self._start = find_start(plan.model, self._penalty, plan.samples, plan.direction)
+        self._null_loss = math.inf
+        self._strengths = self._find_strengths()
+
+    def _find_strengths(self) -> list[float]:
+        plan = self._plan
+        if plan.strengths is not None:
+            return in_order(plan.strengths, plan.direction)
+        return strength_grid(
+            self._start.largest(), plan.n_strengths, plan.min_ratio, plan.direction
+        )
+
+    def run(self) -> Rows:
+        """Trains all strengths; returns a row for each, with the values of the folds."""
+        plan = self._plan
+        with Training(plan.model, self._penalty, plan.batch_size) as training:
+            self._prepare(training)
+            rows = self._follow(training, self._main(training), self._strengths)
+            self._warn(rows)
+            strengths = [row["strength"] for row in rows]
+            folds = [
+                self._follow(training, self._fold(training, i), strengths)
+                for i in range(len(plan.folds))
+            ]
+        sizes = [len(test) for _, test in plan.folds]
+        for i, row in enumerate(rows):
+            row |= {"fold_values": [fold[i]["value"] for fold in folds], "fold_sizes": sizes}
+        return rows
+
+    def weights(self, row: int) -> Any:
+        """The weights at one of the strengths."""
+        return self._record.weights(f"{self._number}", row)
+
+    def _prepare(self, training: Training) -> None:
+        """Raises if there will be no such metric; finds out what a collapsed model loses."""
+        plan, start = self._plan, self._start
+        if start.null_weights is not None:
+            training.restart(start.null_weights)
+        values = training.measure(plan.samples)
+        if plan.monitor not in values:
+            raise invalid_value("monitor", f"one of {sorted(values)}", plan.monitor)
+        if start.null_weights is not None:
+            self._null_loss = values["data_loss"]
+
+    def _main(self, training: Training) -> Part:
+        plan, measures = self._plan, Measures(self._plan.model)
+
+        def describe() -> dict[str, Any]:
+            values = training.measure(plan.samples)
+            row = {"data_loss": values.pop("data_loss"), "val_data_loss": None, "metrics": values}
+            if plan.validation is not None:
+                held_out = training.measure(plan.validation)
+                row["val_data_loss"] = held_out.pop("data_loss")
+                values |= {f"val_{name}": value for name, value in held_out.items()}
+            return {"penalty": plan.labels[self._number], **row, **measures()}
+
+        return Part(f"{self._number}", plan.samples, describe, is_main=True)
+
+    def _fold(self, training: Training, i: int) -> Part:
+        plan = self._plan
+        train, test = plan.folds[i]
+        held_out = plan.samples.take(test)
+        return Part(
+            f"{self._number}-fold-{i}",
+            plan.samples.take(train),
+            lambda: {"value": training.measure(held_out)[plan.monitor]},
+        )
+
+    def _follow(self, training: Training, part: Part, strengths: Sequence[float]) -> Rows:
+        """Trains at one strength after the other, from where an earlier run has stopped."""
+        plan = self._plan
+        rows = self._record.rows(part.name)
+        self._progress(len(rows), None)
+        training.restart(self._start.weights)
+        if 0 < len(rows) < len(strengths):
+            training.state = self._record.state(part.name)
+        convergence = self._convergence(part.samples)
+        for strength in strengths[len(rows) :]:
+            if part.is_main and is_over(rows, plan.direction, self._null_loss):
+                break
+            scale = strength / main_strength(self._penalty)
+            callbacks = self._callbacks(part, strength, convergence)
+            watched = plan.validation if part.is_main and callbacks != convergence else None
+            training.fit(scale, part.samples, plan.epochs, callbacks, watched)
+            row = {"strength": strength, **part.describe()}
+            if convergence:
+                row["residual"] = convergence[0].residual
+            self._record.add(part.name, row, training, part.is_main)
+            rows.append(row)
+            self._progress(1, row)
+        self._progress(len(strengths) - len(rows), None)
+        return rows
+
+    def _convergence(self, samples: Samples) -> list[Convergence]:
+        if not self._plan.is_linear:
+            return []
+        norm = self._start.gradient_norm
+        return [Convergence(self._plan.model, samples, TOLERANCE, norm)]
+
+    def _callbacks(
+        self, part: Part, strength: float, convergence: Sequence[Convergence]
+    ) -> list[Any]:
+        """The logger first, so that the others find its numbers in the logs."""
+        plan = self._plan
+        logger = []
+        if part.is_main and plan.log_dir is not None:
+            folder = Path(plan.log_dir) / f"{plan.labels[self._number]} {strength:.6g}"
+            hparams = plan.hparams(self._number, strength)
+            logger = [RegularizationLogger(folder, hparams=hparams, verbose=0)]
+        return [*logger, *plan.callbacks, *convergence]
+
+    def _warn(self, rows: Rows) -> None:
+        plan = self._plan
+        if rows and not math.isfinite(rows[-1]["data_loss"]):
+            warnings.warn(
+                f"The path has ended at strength {rows[-1]['strength']:.4g}, where the loss is "
+                "not finite; take a smaller learning rate.",
+                stacklevel=4,
+            )
+        far = [row["strength"] for row in rows if row.get("residual", 0.0) > NOT_CONVERGED]
+        if far:
+            warnings.warn(
+                f"{len(far)} of {len(rows)} strengths have not converged, the first of them "
+                f"{far[0]:.4g}: their optimality residuals are above {NOT_CONVERGED:g}. Take more "
+                f"epochs_per_strength than {plan.epochs}, an optimizer such as SGD with momentum, "
+                "inputs of the same scale, or a smaller learning rate.",
+                stacklevel=4,
+            )

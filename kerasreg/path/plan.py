@@ -1,0 +1,221 @@
+"""The arguments of a path, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kerasreg._checks import check_bool, check_choice, check_integer, invalid_value
+from kerasreg._tensors import to_numpy
+from kerasreg.max_strength import check_compiled, main_strength
+from kerasreg.null_model import is_single_layer
+from kerasreg.optimizers.checks import check_penalty
+from kerasreg.path.folds import Fold, make_folds
+from kerasreg.path.grid import (
+    DENSE_TO_SPARSE,
+    DIRECTIONS,
+    SPARSE_TO_DENSE,
+    check_min_ratio,
+    check_strengths,
+)
+from kerasreg.path.record import fingerprint
+from kerasreg.samples import Samples
+from kerasreg.tensorboard.event_file import check_log_dir
+from kerasreg.weights import describe_regularizer
+
+EPOCHS = 10
+# Of a linear model, which stops when it has converged.
+LINEAR_EPOCHS = 2000
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a path is made of.
+
+    Args:
+        model: A built and compiled model.
+        penalties: Each a penalty, or a dict of penalties, with a path of its own.
+        samples: The samples to train on.
+        validation: The samples to validate on, or `None`.
+        strengths: The strengths, or `None` for a grid.
+        n_strengths: Number of strengths of the grid.
+        min_ratio: Its smallest strength as a fraction of the largest.
+        direction: Which end to begin with.
+        epochs: Passes over the samples at each strength, at most.
+        batch_size: Samples a batch; `None` for all at once.
+        folds: Pairs of indices.
+        monitor: What to choose a strength by.
+        mode: Whether less or more of it is better.
+        callbacks: Keras callbacks for each strength.
+        log_dir: Folder to log to and to go on from, or `None`.
+        keep_weights: Whether to keep the weights of each strength.
+        verbose: Whether to show a progress bar.
+    """
+
+    model: Any
+    penalties: list[Any]
+    samples: Samples
+    validation: Samples | None
+    strengths: list[float] | None
+    n_strengths: int
+    min_ratio: float
+    direction: str
+    epochs: int
+    batch_size: int | None
+    folds: list[Fold]
+    monitor: str
+    mode: str
+    callbacks: list[Any]
+    log_dir: str | None
+    keep_weights: bool
+    verbose: int
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the model is one layer, so that its path is that of a convex problem."""
+        return is_single_layer(self.model)
+
+    @property
+    def labels(self) -> list[str]:
+        """A short name for each penalty."""
+        names = [_name(penalty) for penalty in self.penalties]
+        if len(set(names)) == len(names):
+            return names
+        others = [self._others(penalty) for penalty in self.penalties]
+        same = {key for key in others[0] if all(o.get(key) == others[0][key] for o in others)}
+        values = [
+            ", ".join(f"{key}={value:g}" for key, value in other.items() if key not in same)
+            for other in others
+        ]
+        names = [f"{name} {value}".strip() for name, value in zip(names, values, strict=True)]
+        if len(set(names)) == len(names):
+            return names
+        return [f"{name} {i + 1}" for i, name in enumerate(names)]
+
+    @staticmethod
+    def _others(penalty: Any) -> dict[str, Any]:
+        """What a penalty has beside its strength; nothing of a dict of penalties."""
+        if isinstance(penalty, Mapping):
+            return {}
+        return {f.name: getattr(penalty, f.name) for f in dataclasses.fields(penalty)[1:]}
+
+    def hparams(self, number: int, strength: float) -> dict[str, Any]:
+        """What is chosen for one run, for TensorBoard's HPARAMS."""
+        chosen: dict[str, Any] = {"penalty": self.labels[number], "strength": strength}
+        kinds = {type(penalty) for penalty in self.penalties}
+        return {**chosen, **(self._others(self.penalties[number]) if len(kinds) == 1 else {})}
+
+    def description(self) -> dict[str, Any]:
+        """What the result depends on, as plain data."""
+        names = ("strengths", "n_strengths", "min_ratio", "direction", "epochs", "batch_size")
+        plain = {name: getattr(self, name) for name in (*names, "monitor", "mode", "keep_weights")}
+        return {
+            **plain,
+            "penalty": [_describe(penalty) for penalty in self.penalties],
+            "x and y": fingerprint(self.samples),
+            "validation_data": fingerprint(self.validation),
+            "folds": [[len(train), int(train.sum()), len(test)] for train, test in self.folds],
+            "model": [list(weight.shape) for weight in self.model.weights],
+        }
+
+
+def make_plan(model: Any, penalty: Any, x: Any, y: Any, **arguments: Any) -> Plan:
+    """Checks the arguments of `regularization_path`; raises where one is invalid."""
+    check_compiled(model)
+    penalties = list(penalty) if isinstance(penalty, (list, tuple)) else [penalty]
+    if not penalties:
+        raise invalid_value("penalty", "a penalty, a dict of penalties, or a list", penalty)
+    for each in penalties:
+        main_strength(each)
+    samples = Samples.of(x, y, arguments["sample_weight"])
+    strengths, folds = arguments["strengths"], arguments["folds"]
+    linear = is_single_layer(model)
+    direction, log_dir = arguments["direction"], arguments["log_dir"]
+    if direction is None:
+        direction = SPARSE_TO_DENSE if linear else DENSE_TO_SPARSE
+    check_choice("direction", direction, DIRECTIONS)
+    if folds is not None and direction == DENSE_TO_SPARSE and _is_trained(model):
+        expected = (
+            "None for a model that is trained already: it knows the samples that a fold holds out. "
+            "Give a fresh model, or validation_data"
+        )
+        raise invalid_value("folds", expected, folds)
+    monitor = arguments["monitor"]
+    if not isinstance(monitor, str) or monitor.startswith("val_"):
+        raise invalid_value("monitor", "the name of a metric, without `val_`", monitor)
+    return Plan(
+        model=model,
+        penalties=[check_penalty(each) for each in penalties],
+        samples=samples,
+        validation=_validation(arguments["validation_data"]),
+        strengths=None if strengths is None else check_strengths(strengths),
+        n_strengths=_at_least_1("n_strengths", arguments["n_strengths"]),
+        min_ratio=check_min_ratio(arguments["min_ratio"]),
+        direction=direction,
+        **_sizes(arguments["epochs_per_strength"], arguments["batch_size"], linear),
+        folds=[] if folds is None else make_folds(folds, samples.y),
+        monitor=monitor,
+        mode=check_choice("mode", arguments["mode"], ("min", "max")),
+        callbacks=_callbacks(arguments["callbacks"]),
+        log_dir=None if log_dir is None else _local(log_dir),
+        keep_weights=check_bool("keep_weights", arguments["keep_weights"]),
+        verbose=check_integer("verbose", arguments["verbose"], "0 or 1", least=0),
+    )
+
+
+def _sizes(epochs: Any, batch_size: Any, linear: bool) -> dict[str, Any]:
+    at_once = linear and batch_size is None
+    if epochs is None:
+        epochs = LINEAR_EPOCHS if at_once else EPOCHS
+    if batch_size is None:
+        batch_size = BATCH_SIZE
+    return {
+        "epochs": _at_least_1("epochs_per_strength", epochs),
+        "batch_size": None if at_once else _at_least_1("batch_size", batch_size),
+    }
+
+
+def _is_trained(model: Any) -> bool:
+    optimizer = model.optimizer
+    return bool(optimizer is not None and int(to_numpy(optimizer.iterations)) > 0)
+
+
+def _at_least_1(argument: str, value: Any) -> int:
+    return check_integer(argument, value, "a positive integer", least=1)
+
+
+def _validation(data: Any) -> Samples | None:
+    if data is None:
+        return None
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        expected = "a tuple (x, y) or (x, y, sample_weight)"
+        raise invalid_value("validation_data", expected, type(data))
+    x, y, sample_weight = (*data, None)[:3]
+    return Samples.of(x, y, sample_weight, prefix="validation_")
+
+
+def _callbacks(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
+
+
+def _local(log_dir: Any) -> str:
+    folder = check_log_dir("log_dir", log_dir)
+    if "://" in folder:
+        raise invalid_value("log_dir", "a local folder, which the path can go on from", log_dir)
+    return folder
+
+
+def _name(penalty: Any) -> str:
+    parts = penalty.values() if isinstance(penalty, Mapping) else [penalty]
+    return " + ".join(dict.fromkeys(type(part).__name__ for part in parts))
+
+
+def _describe(penalty: Any) -> Any:
+    if isinstance(penalty, Mapping):
+        return {pattern: _describe(part) for pattern, part in penalty.items()}
+    return " ".join(describe_regularizer(penalty))

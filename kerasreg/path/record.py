@@ -1,0 +1,135 @@
+"""What is known of a path so far: in memory, or in a folder from which it can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kerasreg._checks import invalid_value
+from kerasreg.path.training import Training
+from kerasreg.samples import Samples
+
+Arrays = Sequence[npt.NDArray[Any]]
+
+FILE = "path.json"
+
+
+class Record:
+    """Rows, weights and the state to go on from, of each part of a path.
+
+    A part is a penalty's path on all samples or on those of a fold. A row is in the folder at
+    once, or not at all: `path.json` is replaced when everything else of the row is there.
+
+    Args:
+        folder: A local folder; `None` to keep all in memory.
+        plan: Says what the path depends on, as plain data; a folder remembers it.
+        keep_weights: Whether to keep the weights of each row.
+
+    Raises:
+        ValueError: If the folder holds a path of another plan.
+    """
+
+    def __init__(self, folder: str | None, plan: Callable[[], Any], keep_weights: bool) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self._plan: dict[str, Any] = {}
+        self._keep_weights = keep_weights
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._weights: dict[str, list[Arrays]] = {}
+        if self._folder is not None:
+            self._plan = json.loads(json.dumps(plan()))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._load(self._folder / FILE)
+
+    def _load(self, file: Path) -> None:
+        if not file.exists():
+            return
+        content = json.loads(file.read_text())
+        plan = content["plan"]
+        if plan != self._plan:
+            names = {*plan, *self._plan}
+            changed = sorted(name for name in names if plan.get(name) != self._plan.get(name))
+            expected = f"another folder: this one has a path with other {', '.join(changed)}"
+            raise invalid_value("log_dir", expected, str(file.parent))
+        self._rows = content["rows"]
+
+    def rows(self, part: str) -> list[dict[str, Any]]:
+        """The rows of a part, in the order of training."""
+        return list(self._rows.get(part, []))
+
+    def state(self, part: str) -> list[npt.NDArray[Any]]:
+        """The state after the last row of a part that a folder holds."""
+        assert self._folder is not None
+        return _read(self._state_file(part, len(self._rows[part])))
+
+    def add(self, part: str, row: Mapping[str, Any], training: Training, is_main: bool) -> None:
+        """Keeps a row.
+
+        Args:
+            part: The part that it belongs to.
+            row: Plain data.
+            training: Has the model's weights, and what the next row begins with.
+            is_main: Whether somebody may ask for the weights later.
+        """
+        rows = self._rows.setdefault(part, [])
+        rows.append(dict(row))
+        keeps = is_main and self._keep_weights
+        if self._folder is None:
+            if keeps:
+                self._weights.setdefault(part, []).append(training.weights)
+            return
+        if keeps:
+            _write(self._weights_file(part, len(rows) - 1), training.weights)
+        _write(self._state_file(part, len(rows)), training.state)
+        content = json.dumps({"plan": self._plan, "rows": self._rows}, indent=1)
+        _replace(self._folder / FILE, content.encode())
+        self._state_file(part, len(rows) - 1).unlink(missing_ok=True)
+
+    def weights(self, part: str, row: int) -> Arrays:
+        """The weights of a row of a part."""
+        if self._folder is None:
+            return self._weights[part][row]
+        return _read(self._weights_file(part, row))
+
+    def _weights_file(self, part: str, row: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"weights-{part}-{row}.npz"
+
+    def _state_file(self, part: str, rows: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"state-{part}-{rows}.npz"
+
+
+def fingerprint(samples: Samples | None) -> str:
+    """A short string that changes with the samples."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in keras.tree.flatten(vars(samples) if samples else None):
+        if part is not None:
+            digest.update(f"{part.shape} {part.dtype}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
+
+
+def _write(file: Path, arrays: Arrays) -> None:
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        np.savez_compressed(stream, *arrays)
+    os.replace(partial, file)
+
+
+def _read(file: Path) -> list[npt.NDArray[Any]]:
+    with np.load(file) as archive:
+        return [archive[f"arr_{i}"] for i in range(len(archive.files))]
+
+
+def _replace(file: Path, content: bytes) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(content)
+    os.replace(partial, file)

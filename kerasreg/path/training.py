@@ -1,0 +1,177 @@
+"""Trains a model at one strength after another, and leaves it as it was."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy.typing as npt
+
+from kerasreg._keras_internals import forget_compiled_steps, seed_states
+from kerasreg._tensors import to_numpy
+from kerasreg.callbacks.split_steps import SplitSteps
+from kerasreg.optimizers import Proximal
+from kerasreg.path.full_batch import FullBatch
+from kerasreg.samples import Samples
+
+Values = list[npt.NDArray[Any]]
+
+# Steps on all samples that count as one epoch for callbacks.
+STEPS_PER_ROUND = 50
+
+
+class Training:
+    """A compiled model with `Proximal` around a fresh copy of its optimizer, for a while.
+
+    All strengths are trained with the same compiled step: the strength is a variable of
+    `Proximal`. The optimizer's moments are kept from one strength to the next, as the weights are;
+    a learning rate's schedule starts anew at each.
+
+    Args:
+        model: A built and compiled model.
+        penalty: A penalty, or a dict of penalties, as for `Proximal`.
+        batch_size: Samples a batch; `None` for all at once.
+    """
+
+    def __init__(self, model: Any, penalty: Any, batch_size: int | None) -> None:
+        self.model = model
+        self._batch_size = batch_size
+        inner = _fresh(model.optimizer)
+        self._has_schedule = isinstance(inner.get_config()["learning_rate"], dict)
+        with _scope(model):
+            self.proximal = Proximal(inner, penalty)
+            self._optimizer: Any = self.proximal
+            if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+                self._optimizer = keras.optimizers.LossScaleOptimizer(self.proximal)
+            self._optimizer.build(model.trainable_variables)
+        self._fresh_optimizer = _values(self._optimizer.variables)
+        self._split = SplitSteps(model) if SplitSteps.fits(model) else None
+        self._before: tuple[Any, Values] | None = None
+        self._seeds: Values = []
+
+    def __enter__(self) -> Training:
+        """Gives the model the new optimizer."""
+        self._before = (self.model.optimizer, _values(_state(self.model)))
+        self._seeds = _values(seed_states(self.model))
+        self.model.optimizer = self._optimizer
+        forget_compiled_steps(self.model)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        """Gives the model back what it had."""
+        assert self._before is not None
+        self._detach()
+        optimizer, values = self._before
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # after a training that was cut off
+        _assign(_state(self.model), values)
+        self.model.optimizer = optimizer
+        self.model.stop_training = False
+        forget_compiled_steps(self.model)
+
+    def restart(self, weights: Sequence[Any]) -> None:
+        """Begins a pass: the weights, the random numbers, and a fresh optimizer."""
+        _assign(self.model.weights, weights)
+        _assign(seed_states(self.model), self._seeds)
+        _assign(self._optimizer.variables, self._fresh_optimizer)
+
+    @property
+    def weights(self) -> Values:
+        """The model's weights as they are, in the order of `model.weights`."""
+        return _values(self.model.weights)
+
+    @property
+    def state(self) -> Values:
+        """All that the next strength begins with."""
+        return _values(self._variables)
+
+    @state.setter
+    def state(self, values: Sequence[Any]) -> None:
+        _assign(self._variables, values)
+
+    @property
+    def _variables(self) -> list[Any]:
+        return [*_state(self.model), *self._optimizer.variables]
+
+    def fit(
+        self,
+        scale: float,
+        samples: Samples,
+        epochs: int,
+        callbacks: Sequence[Any],
+        validation: Samples | None,
+    ) -> None:
+        """Trains at one strength.
+
+        Args:
+            scale: What the penalties are multiplied by.
+            samples: The samples to train on.
+            epochs: Passes over them, at most.
+            callbacks: Keras callbacks.
+            validation: Samples to validate on after each epoch, for the callbacks.
+        """
+        self.proximal.strength_scale = scale
+        if self._has_schedule:
+            self.proximal.iterations.assign(0)
+        data: dict[str, Any] = {"epochs": epochs}
+        if self._batch_size is None:
+            rounds = -(-epochs // STEPS_PER_ROUND)
+            data = {"x": FullBatch(samples, -(-epochs // rounds)), "epochs": rounds}
+        else:
+            data |= {**vars(samples), "batch_size": self._batch_size}
+        if validation is not None:
+            data |= {
+                "validation_data": tuple(p for p in vars(validation).values() if p is not None),
+                "validation_batch_size": self._batch_size or validation.size,
+            }
+        self._attach()
+        self.model.fit(**data, callbacks=list(callbacks), verbose=0)
+
+    def measure(self, samples: Samples) -> dict[str, float]:
+        """The model's metrics on samples, with `data_loss`, its loss without penalties."""
+        self._attach()
+        # Without gradients there is room for more samples at once.
+        size = 4 * self._batch_size if self._batch_size else samples.size
+        values = self.model.evaluate(**vars(samples), batch_size=size, return_dict=True, verbose=0)
+        means = self._split.mean.means() if self._split else None
+        loss = values.pop("loss")
+        metrics = {name: float(value) for name, value in values.items()}
+        return {"data_loss": float(means[0] if means else loss), **metrics}
+
+    def _attach(self) -> None:
+        """Lets the model tell data loss and penalty apart; a logger may have ended that."""
+        self._detach()
+        if self._split is not None:
+            self._split.attach()
+
+    def _detach(self) -> None:
+        if self._split is not None and SplitSteps.within(self.model) is not None:
+            self._split.detach()
+
+
+def _fresh(optimizer: Any) -> Any:
+    """A copy of the innermost optimizer that has not been built."""
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return type(optimizer).from_config(optimizer.get_config())
+
+
+def _scope(model: Any) -> Any:
+    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow only
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
+
+
+def _state(model: Any) -> list[Any]:
+    """The model's weights, and the states of its random generators."""
+    return [*model.weights, *seed_states(model)]
+
+
+def _values(variables: Sequence[Any]) -> Values:
+    return [to_numpy(variable).copy() for variable in variables]
+
+
+def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

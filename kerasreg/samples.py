@@ -1,0 +1,82 @@
+"""Inputs and targets, checked to belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kerasreg._checks import invalid_value
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Arrays, or structures of arrays, with one entry a sample.
+
+    Args:
+        x: Inputs.
+        y: Targets.
+        sample_weight: Weights of the samples, or `None`.
+    """
+
+    x: Any
+    y: Any
+    sample_weight: Any = None
+
+    @classmethod
+    def of(cls, x: Any, y: Any, sample_weight: Any = None, prefix: str = "") -> Samples:
+        """The samples as NumPy arrays; raises unless there are some, as many of each.
+
+        Args:
+            x: Inputs: an array, or a dict or list of arrays.
+            y: Targets.
+            sample_weight: Weights of the samples, or `None`.
+            prefix: What stands before `x` and `y` in the names of the arguments.
+        """
+        x = _to_arrays(f"{prefix}x", x)
+        size = len(keras.tree.flatten(x)[0])
+        parts = {"x": x, "y": _to_arrays(f"{prefix}y", y)}
+        if sample_weight is not None:
+            parts["sample_weight"] = _to_arrays(f"{prefix}sample_weight", sample_weight)
+        for name, part in parts.items():
+            shapes = [array.shape for array in keras.tree.flatten(part)]
+            if any(shape[0] != size for shape in shapes):
+                expected = f"arrays of {size} samples, as in `{prefix}x`"
+                raise ValueError(
+                    f"Invalid value for argument `{prefix}{name}`. Expected {expected}. "
+                    f"Received: shapes {shapes}"
+                )
+        return cls(**parts)
+
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return len(keras.tree.flatten(self.x)[0])
+
+    def take(self, indices: npt.NDArray[Any]) -> Samples:
+        """Some of the samples."""
+        return Samples(
+            *keras.tree.map_structure(
+                lambda a: None if a is None else a[indices], (self.x, self.y, self.sample_weight)
+            )
+        )
+
+
+def _to_arrays(argument: str, data: Any) -> Any:
+    """NumPy arrays of the samples, with floats in Keras's own precision."""
+
+    def to_array(part: Any) -> npt.NDArray[Any]:
+        array = np.asarray(keras.ops.convert_to_numpy(part) if keras.ops.is_tensor(part) else part)
+        if array.ndim == 0 or len(array) == 0 or array.dtype == object:
+            expected = "an array, or a structure of arrays, with at least one sample"
+            raise invalid_value(argument, expected, type(part) if array.ndim else part)
+        return array.astype(keras.config.floatx(), copy=False) if array.dtype.kind == "f" else array
+
+    if isinstance(data, (list, tuple)) and data and all(np.isscalar(part) for part in data):
+        data = np.asarray(data)  # which Keras would take for as many arrays
+    if data is None or not keras.tree.flatten(data):
+        raise invalid_value(argument, "an array, or a structure of arrays", data)
+    return keras.tree.map_structure(to_array, data)

@@ -1,0 +1,64 @@
+"""The folds are scikit-learn's."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from kerasreg.path.folds import make_folds
+
+RNG = np.random.default_rng(0)
+NUMBERS = RNG.normal(size=23)
+CLASSES = RNG.permutation(np.repeat([7, 3, 5], [12, 8, 5]))
+BINARY = (RNG.uniform(size=40) < 0.3).astype("float32")
+SORTED = np.sort(CLASSES)
+
+
+def same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for pair, expected in zip(ours, theirs, strict=True):
+        for a, b in zip(pair, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5, 23])
+def test_numbers(n_folds):
+    same(make_folds(n_folds, NUMBERS), list(KFold(n_folds).split(NUMBERS)))
+    same(make_folds(n_folds, NUMBERS[:, None]), list(KFold(n_folds).split(NUMBERS)))
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+@pytest.mark.parametrize("y", [CLASSES, SORTED, BINARY, BINARY.astype(bool)], ids=range(4))
+def test_classes(n_folds, y):
+    expected = list(StratifiedKFold(n_folds).split(y, y))
+    same(make_folds(n_folds, y), expected)
+    same(make_folds(n_folds, y[:, None]), expected)
+
+
+def test_one_hot_classes():
+    labels = np.unique(CLASSES, return_inverse=True)[1]
+    same(make_folds(3, np.eye(3)[labels]), list(StratifiedKFold(3).split(labels, labels)))
+
+
+def test_several_outputs_are_no_classes():
+    y = np.stack([BINARY, BINARY], 1)
+    same(make_folds(4, y), list(KFold(4).split(y)))
+
+
+def test_more_folds_than_samples_of_any_class():
+    same(make_folds(13, CLASSES), list(KFold(13).split(CLASSES)))
+
+
+def test_folds_of_ones_own():
+    splits = list(KFold(3, shuffle=True, random_state=0).split(NUMBERS))
+    same(make_folds(iter(splits), NUMBERS), splits)
+
+
+@pytest.mark.parametrize(
+    "folds",
+    [1, 0, -3, 24, 2.5, True, "5", [], [([0], [1])], [([0], [1]), ([0], [23])], [1, 2], None]
+    + [[([0], []), ([1], [2])], [([0.5], [1]), ([1], [0])], [([-1], [1]), ([1], [0])]],
+    ids=str,
+)
+def test_errors(folds):
+    with pytest.raises(ValueError, match="argument `folds`.*23"):
+        make_folds(folds, NUMBERS)
