@@ -50,6 +50,7 @@ def test_carried_states_are_variables_of_the_model_but_not_saved(tmp_path):
     model = classifier()
     layer, size = model.get_layer("last"), len(model.variables)
     internals.carry_state(layer, holder := LiveScale())
+    model.fit(*data(), verbose=0)
     assert any(v is holder.state for v in model.non_trainable_variables)
     assert len(model.variables) == size + 1 and len(internals.seed_states(model)) == 1
     assert all(v is not holder.state for v in [*model.weights, *model.metrics_variables])

@@ -16,9 +16,9 @@ RANGE = 1e4
 # How near to the target counts as reached.
 TOLERANCE = 0.01
 
-# The part of the training in which the target rises, and up to which part of the target the
-# sparsity may be ahead of that.
-_RISE, _AHEAD = 0.5, 0.5
+# The part of the training in which the target rises; up to which part of the target the sparsity
+# may be ahead of that, and how far the logarithm falls at most where it is.
+_RISE, _AHEAD, _FALL_AHEAD = 0.5, 0.5, 2.0
 # What a measurement adds to the factor's logarithm for an error of one that changed by one, ...
 _INTEGRAL, _PROPORTIONAL = 0.1, 1.0
 # ... and where every step is measured.
@@ -93,6 +93,8 @@ class SparsityController:
         error = _clip(_logit(aim) - _logit(sparsity), _LARGEST_ERROR)
         if interval > 0:
             change = self._change(error, interval, interval / near)
+            if expected < sparsity < self.target:  # Some zeros are there at any strength.
+                change = max(change, min(0.0, -_FALL_AHEAD - self._logarithm))
             self._logarithm = _clip(self._logarithm + change, math.log(RANGE))
         self._error, self._last = error, count
         self._due = count + max(1, min(self._frequency, near // 10))

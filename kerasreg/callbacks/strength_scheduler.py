@@ -157,7 +157,7 @@ class StrengthScheduler(Scheduler):
         end = step + length * (params["epochs"] - epoch) if length else math.inf
         self._end, self._per_update = end, self._penalties.steps_per_update
         self._too_late = max(COUNT, self.model.steps_per_execution // self._per_update)
-        counts = step // self._per_update, end // self._per_update
+        counts = step // self._per_update, end / self._per_update
         if self._controller is None:
             factor = to_float(self._penalties.proximal_scale) or 1.0
             self._controller = SparsityController(target, self.frequency, *counts, factor)
