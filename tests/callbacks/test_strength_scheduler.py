@@ -164,6 +164,18 @@ def test_two_schedulers_and_a_shared_penalty():
     assert layers[0].kernel_regularizer is shared and to_numpy(shared(b)) > 0
 
 
+def test_two_models_that_share_a_layer():
+    first = model_with(kr.L1(0.5), inner=keras.optimizers.SGD(0.0))
+    second = keras.Sequential([keras.Input((FEATURES,)), first.layers[-1]])
+    second.compile(keras.optimizers.SGD(0.0), "mse")
+    for model in (first, second):
+        fit(model, epochs=1)
+    data_loss = np.mean((to_numpy(first(X)) - Y) ** 2)
+    for model, factor in ((first, 0.0), (second, 2.0), (first, 4.0)):
+        expected = data_loss + factor * 0.5 * np.abs(kernel(model)).sum()
+        np.testing.assert_allclose(fit(model, [scaled([factor])], 1)["loss"], expected, rtol=1e-5)
+
+
 def test_where_chooses_the_place():
     model = model_with(kr.L2(1.0), kr.L1(0.1), inner=keras.optimizers.SGD(0.0))
     square = (kernel(model) ** 2).sum()
