@@ -102,7 +102,7 @@ ENDING = """
 
     x, y = data()
     logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
-    classifier().fit(x, y, 8, epochs=3, verbose=0, callbacks=[logger, End()])
+    classifier("auto").fit(x, y, 8, epochs=3, verbose=0, callbacks=[logger, End()])
 """
 
 
@@ -131,7 +131,7 @@ KILLED = """
 
     log_dir, resume = sys.argv[1], len(sys.argv) > 2
     checkpoint = f"{log_dir}/model.keras"
-    model = keras.saving.load_model(checkpoint) if resume else classifier()
+    model = keras.saving.load_model(checkpoint) if resume else classifier("auto")
 
     class Wait(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -254,7 +254,7 @@ FULL_DISK = """
 
     def train(limit):
         keras.utils.set_random_seed(0)
-        model, (x, y) = classifier(), data()
+        model, (x, y) = classifier("auto"), data()
         logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
         class Fill(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):

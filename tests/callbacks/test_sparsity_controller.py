@@ -46,6 +46,13 @@ def test_starts_from_a_strength_that_is_far_too_large():
     assert sparsity.max() > 0.9 and abs(sparsity[-1] - 0.5) < 0.01
 
 
+def test_zeros_that_are_there_at_any_strength():
+    controller = SparsityController(0.5, 10, 0, STEPS, factor=1.0)
+    for step in range(200):
+        controller.update(step, min(step, 0.3))
+    assert math.exp(-2.01) < controller.factor < 1
+
+
 def test_of_a_training_of_unknown_length():
     sparsity, *_ = simulate(0.9, 30.0, 1.0, end=math.inf)
     assert np.abs(sparsity[-100:] - 0.9).max() < 0.01

@@ -104,6 +104,14 @@ def test_by_proximal_it_equals_a_scale_set_by_hand(jit_compile):
         assert traces.count <= 2
 
 
+def test_each_training_begins_with_the_schedule():
+    model, scheduler = model_with(None, kr.L1(0.3)), scaled([0.5])
+    for _ in range(2):
+        model.optimizer.strength_scale = 3.0
+        fit(model, [scheduler], epochs=1)
+        assert to_numpy(model.optimizer.strength_scale) == 0.5
+
+
 def test_a_model_that_was_compiled_and_evaluated_before():
     model = model_with(kr.L1(0.5))
     fit(model, epochs=1)
@@ -125,20 +133,20 @@ def test_a_model_that_was_compiled_and_evaluated_before():
 
 @pytest.mark.parametrize("place", ["loss", "proximal"])
 def test_the_log_shows_the_factor_of_each_step(place, tmp_path):
-    schedule = keras.optimizers.schedules.PolynomialDecay(0.0, 8, end_learning_rate=1.0)
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.0, 8, end_learning_rate=0.5)
     penalty = kr.MCP(0.4) if place == "loss" else None  # which is not computed from norms
     model = model_with(penalty, kr.L1(0.4) if place == "proximal" else None)
     logger = kr.RegularizationLogger(tmp_path, update_freq=1, verbose=0)
     fit(model, [kr.StrengthScheduler(schedule), logger], epochs=3)
     points = read(tmp_path)
-    expected = [min(step / 8, 1.0) for step in range(12)]
+    expected = [min(step / 16, 0.5) for step in range(12)]
     for tag, strength in (("all/strength_scale", 1.0), ("strength/dense/kernel", 0.4)):
         np.testing.assert_allclose(
             [value for _, value in points[tag]], strength * np.array(expected), atol=1e-6
         )
     (_, first), *_, (_, last) = points["all/regularization_loss"]
     value = to_numpy((penalty or kr.L1(0.4))(model.layers[-1].kernel.value * 1))
-    assert first == 0 and np.isclose(last, value, rtol=1e-5)
+    assert first == 0 and np.isclose(last, 0.5 * value, rtol=1e-5)
 
 
 def test_the_optimality_residual_knows_the_factor(tmp_path):

@@ -10,7 +10,7 @@ from sklearn.linear_model import ElasticNet, LogisticRegression, MultiTaskLasso
 
 import kerasreg as kr
 
-STEPS = 1500
+STEPS = 1000
 JIT = BACKEND != "torch"
 
 OPTIMIZERS = {
