@@ -139,6 +139,16 @@ def attention_attribute(layer: Any, kind: str) -> str | None:
     return None
 
 
+def bring_up_to_date(model: Any) -> None:
+    """Gives a model's variables the values that its training has reached.
+
+    Reason: on JAX they are lent to the step during `fit`, which does not give them back when it is
+    interrupted.
+    """
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
+
+
 def forget_compiled_steps(model: Any) -> None:
     """Lets `fit`, `evaluate` and `predict` compile their steps anew, as `compile` does.
 

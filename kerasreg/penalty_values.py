@@ -93,7 +93,7 @@ def _main_strength(penalty: Any) -> float | None:
     if isinstance(penalty, keras.regularizers.L1L2):
         return float(penalty.l1) or float(penalty.l2)
     if isinstance(penalty, Penalty) and dataclasses.fields(penalty):
-        return float(getattr(penalty, dataclasses.fields(penalty)[0].name))
+        return penalty.main_strength
     value = getattr(penalty, "l1", getattr(penalty, "l2", None))
     try:
         return None if value is None else float(value)

@@ -104,3 +104,20 @@ def test_automatic_name(kind):
     keras.utils.clear_session()
     layer = kind(0.2, 2) if kind is kr.DropBlock2D else kind(2)
     assert layer.name == internals.automatic_name(layer)
+
+
+def test_an_interrupted_training_gives_its_weights_back():
+    model, (x, y) = classifier(), data()
+    before = model.get_weights()[0].copy()
+
+    def interrupt(batch, logs):
+        if batch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+        model.fit(x, y, batch_size=8, verbose=0, callbacks=[callback])
+    internals.bring_up_to_date(model)
+    after = model.get_weights()[0]
+    assert np.all(np.isfinite(after)) and np.any(after != before)
+    model.fit(x, y, batch_size=8, verbose=0)

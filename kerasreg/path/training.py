@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
-from kerasreg._keras_internals import forget_compiled_steps, seed_states
+from kerasreg._keras_internals import bring_up_to_date, forget_compiled_steps, seed_states
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.split_steps import SplitSteps
 from kerasreg.optimizers import Proximal
@@ -64,8 +64,7 @@ class Training:
         assert self._before is not None
         self._detach()
         optimizer, values = self._before
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # after a training that was cut off
+        bring_up_to_date(self.model)  # after a training that was cut off
         _assign(_state(self.model), values)
         self.model.optimizer = optimizer
         self.model.stop_training = False
