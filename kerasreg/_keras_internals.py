@@ -121,9 +121,26 @@ def batches_seen(optimizer: Any) -> int:
 
     Reason: `iterations` counts updates, and forgets the batches that only accumulate.
     """
+    return int(to_numpy(innermost_optimizer(optimizer)._iterations))
+
+
+def innermost_optimizer(optimizer: Any) -> Any:
+    """The optimizer that `Proximal` and `LossScaleOptimizer` have been wrapped around."""
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
-    return int(to_numpy(optimizer._iterations))
+    return optimizer
+
+
+def unbuilt_copy(optimizer: Any) -> Any:
+    """An optimizer of the same configuration that has not been built.
+
+    Reason: the configuration does not say which weights `exclude_from_weight_decay` has named.
+    """
+    copy = type(optimizer).from_config(optimizer.get_config())
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(optimizer, name):
+            setattr(copy, name, getattr(optimizer, name))
+    return copy
 
 
 def attention_attribute(layer: Any, kind: str) -> str | None:

@@ -121,3 +121,18 @@ def test_an_interrupted_training_gives_its_weights_back():
     after = model.get_weights()[0]
     assert np.all(np.isfinite(after)) and np.any(after != before)
     model.fit(x, y, batch_size=8, verbose=0)
+
+
+def test_a_copy_of_an_optimizer_knows_what_weight_decay_leaves_alone():
+    model = classifier()
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    config = optimizer.get_config()
+    assert not any("exclude" in name for name in config)  # else `from_config` is enough
+    copy = internals.unbuilt_copy(keras.optimizers.LossScaleOptimizer(optimizer).inner_optimizer)
+    bias, kernel = model.get_layer("last").bias, model.get_layer("last").kernel
+    before = np.asarray(kernel).copy()
+    bias.assign(np.ones(bias.shape))
+    copy.apply([keras.ops.zeros(v.shape) for v in (bias, kernel)], [bias, kernel])
+    np.testing.assert_allclose(bias, 1.0)
+    np.testing.assert_allclose(kernel, 0.95 * before, rtol=1e-5)

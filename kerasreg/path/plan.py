@@ -20,10 +20,8 @@ from kerasreg.path.grid import (
     check_min_ratio,
     check_strengths,
 )
-from kerasreg.path.record import fingerprint
 from kerasreg.samples import Samples
 from kerasreg.tensorboard.event_file import check_log_dir
-from kerasreg.weights import describe_regularizer
 
 EPOCHS = 10
 # Of a linear model, which stops when it has converged.
@@ -107,19 +105,6 @@ class Plan:
         chosen: dict[str, Any] = {"penalty": self.labels[number], "strength": strength}
         kinds = {type(penalty) for penalty in self.penalties}
         return {**chosen, **(self._others(self.penalties[number]) if len(kinds) == 1 else {})}
-
-    def description(self) -> dict[str, Any]:
-        """What the result depends on, as plain data."""
-        names = ("strengths", "n_strengths", "min_ratio", "direction", "epochs", "batch_size")
-        plain = {name: getattr(self, name) for name in (*names, "monitor", "mode", "keep_weights")}
-        return {
-            **plain,
-            "penalty": [_describe(penalty) for penalty in self.penalties],
-            "x and y": fingerprint(self.samples),
-            "validation_data": fingerprint(self.validation),
-            "folds": [[len(train), int(train.sum()), len(test)] for train, test in self.folds],
-            "model": [list(weight.shape) for weight in self.model.weights],
-        }
 
 
 def make_plan(model: Any, penalty: Any, x: Any, y: Any, **arguments: Any) -> Plan:
@@ -213,9 +198,3 @@ def _local(log_dir: Any) -> str:
 def _name(penalty: Any) -> str:
     parts = penalty.values() if isinstance(penalty, Mapping) else [penalty]
     return " + ".join(dict.fromkeys(type(part).__name__ for part in parts))
-
-
-def _describe(penalty: Any) -> Any:
-    if isinstance(penalty, Mapping):
-        return {pattern: _describe(part) for pattern, part in penalty.items()}
-    return " ".join(describe_regularizer(penalty))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from kerasreg._checks import invalid_value
+from kerasreg.path.description import FIRST_WEIGHTS
 from kerasreg.path.training import Training
-from kerasreg.samples import Samples
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -53,9 +52,15 @@ class Record:
             return
         content = json.loads(file.read_text())
         plan = content["plan"]
-        if plan != self._plan:
-            names = {*plan, *self._plan}
-            changed = sorted(name for name in names if plan.get(name) != self._plan.get(name))
+        names = {*plan, *self._plan}
+        changed = sorted(name for name in names if plan.get(name) != self._plan.get(name))
+        if changed == [FIRST_WEIGHTS]:
+            warnings.warn(
+                f"The path in {str(file.parent)!r} has begun with other weights than the model has "
+                "now. It goes on from those; give another `log_dir` for a new path.",
+                stacklevel=4,
+            )
+        elif changed:
             expected = f"another folder: this one has a path with other {', '.join(changed)}"
             raise invalid_value("log_dir", expected, str(file.parent))
         self._rows = content["rows"]
@@ -105,16 +110,6 @@ class Record:
     def _state_file(self, part: str, rows: int) -> Path:
         assert self._folder is not None
         return self._folder / f"state-{part}-{rows}.npz"
-
-
-def fingerprint(samples: Samples | None) -> str:
-    """A short string that changes with the samples."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in keras.tree.flatten(vars(samples) if samples else None):
-        if part is not None:
-            digest.update(f"{part.shape} {part.dtype}".encode())
-            digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()
 
 
 def _write(file: Path, arrays: Arrays) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from kerasreg.path.description import describe
 from kerasreg.path.path import Path
 from kerasreg.path.penalty_path import PenaltyPath
 from kerasreg.path.plan import Plan, make_plan
@@ -112,7 +113,7 @@ def regularization_path(
     """
     arguments = dict(locals())
     plan = make_plan(**arguments)
-    record = Record(plan.log_dir, plan.description, plan.keep_weights)
+    record = Record(plan.log_dir, partial(describe, plan), plan.keep_weights)
     progress = _progress(plan)
     rows: list[Row] = []
     weights: list[Callable[[], Any]] = []

@@ -9,7 +9,13 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
-from kerasreg._keras_internals import bring_up_to_date, forget_compiled_steps, seed_states
+from kerasreg._keras_internals import (
+    bring_up_to_date,
+    forget_compiled_steps,
+    innermost_optimizer,
+    seed_states,
+    unbuilt_copy,
+)
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.split_steps import SplitSteps
 from kerasreg.optimizers import Proximal
@@ -38,7 +44,7 @@ class Training:
     def __init__(self, model: Any, penalty: Any, batch_size: int | None) -> None:
         self.model = model
         self._batch_size = batch_size
-        inner = _fresh(model.optimizer)
+        inner = unbuilt_copy(innermost_optimizer(model.optimizer))
         self._has_schedule = isinstance(inner.get_config()["learning_rate"], dict)
         with _scope(model):
             self.proximal = Proximal(inner, penalty)
@@ -148,13 +154,6 @@ class Training:
     def _detach(self) -> None:
         if self._split is not None and SplitSteps.within(self.model) is not None:
             self._split.detach()
-
-
-def _fresh(optimizer: Any) -> Any:
-    """A copy of the innermost optimizer that has not been built."""
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return type(optimizer).from_config(optimizer.get_config())
 
 
 def _scope(model: Any) -> Any:

@@ -280,6 +280,19 @@ def test_the_folder_of_another_path(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"`log_dir`.*another folder.*other {name}"):
             follow(tmp_path, **{"folds": None, **changes})[1]()
+    for optimizer, loss, name in (("adam", "mse", "loss"), ("sgd", None, "optimizer")):
+        model, run = follow(tmp_path, folds=None)
+        model.compile(optimizer, loss or model.loss)
+        with pytest.raises(ValueError, match=f"another folder.*other .*{name}"):
+            run()
+
+
+def test_the_folder_of_another_training_of_the_model(tmp_path):
+    first = follow(tmp_path, folds=None)[1]()
+    model, run = follow(tmp_path, folds=None)
+    train(model, *digits()[:2])
+    with pytest.warns(UserWarning, match="begun with other weights"):
+        assert run().rows == first.rows
 
 
 def test_runs_for_tensorboard(tmp_path):
