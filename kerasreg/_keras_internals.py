@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -106,6 +107,17 @@ def loss_terms(model: Any, y: Any, y_pred: Any, sample_weight: Any) -> tuple[lis
         loss = model._compile_loss(y, y_pred, sample_weight)
         compiled = [] if loss is None else [loss]
     return compiled, [model._aggregate_additional_loss(loss) for loss in model.losses]
+
+
+def build_loss(model: Any, y: Any, predict: Callable[[], Any]) -> None:
+    """Lets the loss of `compile` make its variables now, if it has not.
+
+    Reason: with several outputs it has a metric for each, made when it is first called; inside a
+    compiled function they would be values of that function.
+    """
+    loss = model._compile_loss
+    if loss is not None and not loss.built:
+        loss.build(y, predict())
 
 
 def unscaled_for_distribution(loss: Any) -> Any:

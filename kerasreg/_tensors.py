@@ -83,6 +83,9 @@ def is_on_host(variable: Any) -> bool:
 
 def to_float(x: Tensor) -> float:
     """The present value of a scalar tensor or variable."""
+    x = ops.convert_to_tensor(x)
+    if keras.backend.standardize_dtype(x.dtype) == "bfloat16":
+        x = ops.cast(x, "float32")  # TensorFlow has no NumPy scalar for it.
     return float(to_numpy(x))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras_internals import build_loss
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers import Penalty
 
@@ -37,6 +38,7 @@ class LossGradient:
         ]
         self._gradient = _gradient_of(self._loss)
         self._batch_size = BATCH_SIZE if _takes_means(model.loss) else None
+        self._is_built = False
         # A model of one's own may do without this argument, as Keras allows.
         parameters = inspect.signature(model.compute_loss).parameters
         self._training = {"training": False} if "training" in parameters else {}
@@ -55,6 +57,8 @@ class LossGradient:
         Returns:
             A tensor for each of `variables`.
         """
+        if not self._is_built:
+            self._build(*_batch((x, y), 0, 1))
         size = len(keras.tree.flatten(x)[0])
         batch_size = self._batch_size or size
         values = [ops.convert_to_tensor(v) for v in (self.variables if at is None else at)]
@@ -67,6 +71,10 @@ class LossGradient:
             gradients = self._gradient(values, others, *batch)
             total = [t + share * g for t, g in zip(total, gradients, strict=True)]
         return total
+
+    def _build(self, x: Any, y: Any) -> None:
+        build_loss(self._model, y, lambda: self._model(x, training=False))
+        self._is_built = True
 
     def _loss(
         self,
@@ -87,8 +95,13 @@ class LossGradient:
 
 def _takes_means(loss: Any) -> bool:
     """Whether the loss of a data set is the mean of those of its batches, weighted by size."""
-    means = ("sum_over_batch_size", "mean")
-    return all(getattr(part, "reduction", "mean") in means for part in keras.tree.flatten(loss))
+    return all(_takes_mean(part) for part in keras.tree.flatten(loss))
+
+
+def _takes_mean(loss: Any) -> bool:
+    if callable(loss) and not hasattr(loss, "reduction"):  # A function may add its samples up.
+        return str(getattr(loss, "__module__", "")).startswith("keras.")
+    return bool(getattr(loss, "reduction", "mean") in ("sum_over_batch_size", "mean"))
 
 
 def _batch(data: Any, start: int, size: int) -> Any:

@@ -49,7 +49,8 @@ def max_strength(
     Args:
         model: A built and compiled model; it stays as it is. If all its trainable weights are
             those of one layer, which is linear up to its activation, the strength is that of the
-            trained model, for every convex loss.
+            trained model, for every loss that is convex and has a gradient. (At the kinks of
+            others, as the hinge loss, Keras takes one subgradient, not that of the smallest norm.)
         x: Array of inputs of shape `(samples, ...)`, or a structure of arrays.
         y: Array of targets of shape `(samples, ...)`, or a structure of arrays.
         penalty: A `Penalty` for all kernels, or a dict from patterns on `variable.path` to
@@ -94,8 +95,7 @@ class DualNorms:
     def __init__(self, model: Any, penalty: Any, samples: Samples) -> None:
         targets = Targets(check_penalty(penalty), model.trainable_variables)
         self._penalties = {id(t.variable): t.penalty for t in targets.all}
-        smooth = [t.variable for t in targets.all if is_smooth(t.variable.regularizer)]
-        self._gradient = LossGradient(model, keep_penalties_on=smooth)
+        self._gradient = LossGradient(model, keep_penalties_on=model.trainable_variables)
         self._samples = samples
 
     @property

@@ -25,10 +25,11 @@ class Optimality:
     Args:
         model: A built and compiled Keras model.
         weights: The weights of interest.
-        data: `(x, y)` or `(x, y, sample_weight)`, arrays or structures of arrays.
+        data: `(x, y)` or `(x, y, sample_weight)`, arrays or structures of arrays; `None` to give
+            them to each call of `residuals`.
     """
 
-    def __init__(self, model: Any, weights: Sequence[Weight], data: Any) -> None:
+    def __init__(self, model: Any, weights: Sequence[Weight], data: Any = None) -> None:
         if not getattr(model, "compiled", False):
             raise ValueError(
                 "Invalid value for argument `optimality_data`. Expected a compiled model; "
@@ -45,9 +46,13 @@ class Optimality:
         """An `Optimality`, or `None` without data."""
         return None if data is None else cls(model, weights, data)
 
-    def residuals(self) -> dict[str, float]:
-        """The residual of each weight at its present value, by the weight's name."""
-        gradients = self._gradient(*self._data)
+    def residuals(self, data: Any = None) -> dict[str, float]:
+        """The residual of each weight at its present value, by the weight's name.
+
+        Args:
+            data: Instead of the data that it was made with.
+        """
+        gradients = self._gradient(*(self._data if data is None else data))
         by_id = {id(v): g for v, g in zip(self._gradient.variables, gradients, strict=True)}
         return {w.name: to_float(_residual(w, by_id[id(w.variable)])) for w in self._weights}
 

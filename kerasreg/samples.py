@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from kerasreg._checks import invalid_value
 
+# Kinds of dtypes; bfloat16, of ml_dtypes, is a "V".
+_NUMBERS = "biufV"
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -70,8 +73,8 @@ def _to_arrays(argument: str, data: Any) -> Any:
 
     def to_array(part: Any) -> npt.NDArray[Any]:
         array = np.asarray(keras.ops.convert_to_numpy(part) if keras.ops.is_tensor(part) else part)
-        if array.ndim == 0 or len(array) == 0 or array.dtype == object:
-            expected = "an array, or a structure of arrays, with at least one sample"
+        if array.ndim == 0 or len(array) == 0 or array.dtype.kind not in _NUMBERS:
+            expected = "an array of numbers, or a structure of them, with at least one sample"
             raise invalid_value(argument, expected, type(part) if array.ndim else part)
         return array.astype(keras.config.floatx(), copy=False) if array.dtype.kind == "f" else array
 

@@ -51,6 +51,7 @@ class Weight:
         name: Its name by `LayerNames`, the same each time the model is built; unique within it.
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
+        input_axes: The axes that number its inputs, not the positions of a convolution; or `None`.
         proximal_penalty: The penalty that the model's `Proximal` has for it, if any.
         strength_scale: The variable that scales that penalty. What scales one in the loss is
             `loss_scale`.
@@ -59,6 +60,7 @@ class Weight:
     variable: Any
     name: str
     unit_axes: tuple[int, ...] | None
+    input_axes: tuple[int, ...] | None = None
     proximal_penalty: Penalty | None = None
     strength_scale: Any = None
 
@@ -117,6 +119,7 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
             variable=variable,
             name=name,
             unit_axes=_unit_axes(owners[id(variable)], variable),
+            input_axes=_input_axes(owners[id(variable)], variable),
             proximal_penalty=proximal.get(id(variable)),
             strength_scale=optimizer.strength_scale if optimizer else None,
         )
@@ -186,6 +189,17 @@ def _unit_axes(layer: Any, variable: Any) -> tuple[int, ...] | None:
     if isinstance(layer, _SEPARABLE_CONVOLUTIONS) and "pointwise" not in variable.name:
         return (rank - 2, rank - 1)
     return (rank - 1,)
+
+
+def _input_axes(layer: Any, variable: Any) -> tuple[int, ...] | None:
+    units = _unit_axes(layer, variable)
+    if units is None:
+        return None
+    others = tuple(axis for axis in range(len(variable.shape)) if axis not in units)
+    if isinstance(layer, keras.layers.EinsumDense):
+        return others
+    is_depthwise = len(units) > 1
+    return units[:1] if is_depthwise else others[-1:]
 
 
 def _einsum_unit_axes(equation: str, rank: int) -> tuple[int, ...]:

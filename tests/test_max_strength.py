@@ -103,6 +103,24 @@ def test_inputs_off_their_mean_and_sample_weights():
     assert found == pytest.approx(expected, rel=2e-6)
 
 
+def test_another_penalty_in_the_loss():
+    x, y = diabetes()
+    values = [
+        kr.max_strength(linear(x + 1.0, bias_regularizer=penalty), x + 1.0, y + 9.0, kr.L1())
+        for penalty in (kr.L2(0.5), keras.regularizers.L2(0.5), None)
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert values[0] != pytest.approx(values[2], rel=1e-2)
+
+
+def test_a_loss_of_ones_own_that_is_no_mean():
+    x, y = diabetes()
+    x, y = np.tile(x, (3, 1)), np.tile(y, 3)  # more than a batch
+    sums = linear(x, lambda y, p: keras.ops.sum((y - p) ** 2))
+    expected = len(x) * kr.max_strength(linear(x), x, y, kr.L1())
+    assert kr.max_strength(sums, x, y, kr.L1()) == pytest.approx(expected, rel=1e-4)
+
+
 def test_without_a_bias():
     x, y = diabetes()
     expected = 2 * np.abs(x.T @ y).max() / len(x)

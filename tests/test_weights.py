@@ -161,3 +161,22 @@ def a_function(w):
 )
 def test_regularizers_in_words(regularizer, expected):
     assert describe_regularizer(regularizer) == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (keras.layers.Dense(3), (4,), (0,)),
+        (keras.layers.Conv2D(3, 2), (8, 8, 4), (2,)),
+        (keras.layers.Conv2DTranspose(3, 2), (8, 8, 4), (3,)),
+        (keras.layers.DepthwiseConv2D(2), (8, 8, 4), (2,)),
+        (keras.layers.EinsumDense("ab,bcd->acd", (2, 3)), (4,), (0,)),
+        (keras.layers.EinsumDense("abc,bcd->ad", 3), (4, 5), (0, 1)),
+        (keras.layers.EinsumDense("abc,dc->abd", (None, 3)), (4, 5), (1,)),
+    ],
+    ids=lambda part: getattr(part, "name", None),
+)
+def test_axes_of_inputs(layer, shape, expected):
+    kernel, *others = find_weights(keras.Sequential([keras.Input(shape), layer]))
+    assert kernel.input_axes == expected
+    assert all(weight.input_axes is None for weight in others)

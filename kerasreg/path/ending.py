@@ -29,5 +29,6 @@ def is_over(rows: Sequence[Mapping[str, Any]], direction: str, null_loss: float)
     if direction != DENSE_TO_SPARSE:
         return False
     explained = [null_loss - row["data_loss"] for row in rows]
-    collapsed = math.isfinite(null_loss) and explained[-1] < COLLAPSED * max(explained)
+    best = max(explained)
+    collapsed = math.isfinite(null_loss) and best > 0 and explained[-1] < COLLAPSED * best
     return last["sparsity"] == 1.0 or collapsed

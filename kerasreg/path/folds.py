@@ -9,31 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasreg._checks import invalid_value, is_number
+from kerasreg.samples import Samples
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Fold: TypeAlias = tuple[Indices, Indices]
 
 
-def make_folds(folds: Any, y: Any) -> list[Fold]:
+def make_folds(folds: Any, samples: Samples, loss: Any) -> list[Fold]:
     """The samples to train on and those to hold out, of each fold.
 
-    A number makes the folds that scikit-learn makes: consecutive samples, or, where `y` holds
-    classes, as many of each class in every fold.
+    A number makes the folds that scikit-learn makes: consecutive samples, or, where the loss is one
+    of classes, as many of each class in every fold.
 
     Args:
         folds: Their number, or pairs of indices, as `KFold(5, shuffle=True).split(x)` gives.
-        y: Targets.
+        samples: The samples.
+        loss: The loss that the model is compiled with.
 
     Raises:
         ValueError: If the number is less than 2 or more than there are samples, or the pairs are
             not what they should be.
     """
-    size = len(y)
+    size = samples.size
     if is_number(folds):
-        if folds != int(folds) or not 2 <= folds <= size:
+        if not 2 <= folds <= size or folds != int(folds):
             raise invalid_value("folds", f"an integer from 2 to the {size} samples", folds)
-        return _held_out_in_turn(_fold_numbers(int(folds), y), int(folds))
-    expected = f"an integer, or pairs of arrays of indices below {size}"
+        classes = _classes(samples.y) if _is_of_classes(loss) else None
+        return _held_out_in_turn(_fold_numbers(int(folds), size, classes), int(folds))
+    expected = f"an integer, or pairs of arrays of indices below {size}, as `KFold().split(x)`"
     if isinstance(folds, (str, bool)) or not isinstance(folds, Iterable):
         raise invalid_value("folds", expected, folds)
     try:
@@ -46,12 +49,11 @@ def make_folds(folds: Any, y: Any) -> list[Fold]:
     return pairs
 
 
-def _fold_numbers(n_folds: int, y: Any) -> Indices:
+def _fold_numbers(n_folds: int, size: int, classes: Indices | None) -> Indices:
     """The fold of each sample."""
-    classes = _classes(y)
-    numbers = np.arange(len(y)) * 0
+    numbers = np.zeros(size, "int64")
     if classes is None or np.bincount(classes).max() < n_folds:
-        for fold, members in enumerate(np.array_split(np.arange(len(y)), n_folds)):
+        for fold, members in enumerate(np.array_split(np.arange(size), n_folds)):
             numbers[members] = fold
         return numbers
     # Each fold gets as many of each class as it would if they were dealt out in order.
@@ -63,6 +65,13 @@ def _fold_numbers(n_folds: int, y: Any) -> Indices:
     return numbers
 
 
+def _is_of_classes(loss: Any) -> bool:
+    """Whether a loss is one of classes, by its name: `"log_loss"` in another spelling is none."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    plain = name.lower().replace("_", "")
+    return "crossentropy" in plain or "hinge" in plain
+
+
 def _classes(y: Any) -> Indices | None:
     """The class of each sample, counted in order of appearance; `None` where `y` holds none."""
     if not isinstance(y, np.ndarray):
@@ -71,8 +80,7 @@ def _classes(y: Any) -> Indices | None:
     one_hot = labels.shape[1] > 1 and bool(np.all((labels == 0) | (labels == 1)))
     if one_hot and np.all(labels.sum(1) == 1):
         labels = labels.argmax(1)[:, None]
-    binary = bool(np.all((labels == 0) | (labels == 1)))
-    if labels.shape[1] != 1 or not (binary or labels.dtype.kind in "iub"):
+    if labels.shape[1] != 1 or np.any(labels != np.floor(labels)):
         return None
     _, first, inverse = np.unique(labels[:, 0], return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))

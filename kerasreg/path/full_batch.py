@@ -19,6 +19,7 @@ class FullBatch(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __init__(self, samples: Samples, steps: int) -> None:
         super().__init__()
+        self.samples = samples
         parts = (samples.x, samples.y, samples.sample_weight)
         tensors = keras.tree.map_structure(
             lambda a: None if a is None else keras.ops.convert_to_tensor(a), parts

@@ -29,7 +29,10 @@ def strength_grid(
         direction: Which end to begin with.
     """
     if not np.isfinite(largest) or largest <= 0:
-        expected = f"strengths, as the gradient of the loss gives no largest one ({largest})"
+        expected = (
+            f"strengths, as the gradient of the loss where all weights are zero is {largest:g} and "
+            "gives no largest one: are the targets constant, or is the model not convex?"
+        )
         raise invalid_value("strengths", expected, None)
     grid = np.geomspace(largest * _MARGIN, largest * min_ratio, n_strengths)
     return in_order(grid.tolist(), direction)

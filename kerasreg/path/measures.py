@@ -17,13 +17,20 @@ class Measures:
 
     Args:
         model: The model.
+
+    Attributes:
+        kernel: The place of the first penalised kernel in `model.weights`.
+        input_axes: Its axes that number its inputs.
     """
 
     def __init__(self, model: Any) -> None:
         weights = find_weights(model)
         penalised = [weight for weight in weights if weight.proximal_penalty is not None]
         self._statistics = statistics_of(penalised, threshold=0.0)
-        self._kernel = next((w.variable for w in weights if w.unit_axes is not None), None)
+        self._kernel = next((w for w in penalised if w.input_axes is not None), None)
+        ids = [id(variable) for variable in model.weights]
+        self.kernel = 0 if self._kernel is None else ids.index(id(self._kernel.variable))
+        self.input_axes = () if self._kernel is None else self._kernel.input_axes or ()
 
     def __call__(self) -> dict[str, Any]:
         """Sparsity, dead units and used inputs of the weights as they are."""
@@ -35,9 +42,9 @@ class Measures:
         }
 
     def _used_inputs(self) -> int:
-        """Features, or channels, whose weights in the first kernel are not all zero."""
+        """Features, or channels, whose weights in the first penalised kernel are not all zero."""
         if self._kernel is None:
             return 0
-        kernel = to_numpy(self._kernel)
-        others = tuple(axis for axis in range(kernel.ndim) if axis != kernel.ndim - 2)
+        kernel = to_numpy(self._kernel.variable)
+        others = tuple(axis for axis in range(kernel.ndim) if axis not in self.input_axes)
         return int(np.count_nonzero(np.any(kernel != 0, axis=others)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 
-from kerasreg._checks import check_built, invalid_value
+from kerasreg._checks import check_built, check_integer, invalid_value
 from kerasreg.path.row import Row
 
 Arrays = Sequence[npt.NDArray[Any]]
@@ -24,6 +25,8 @@ class Path:
         mode: Whether less of it is better, `"min"`, or more, `"max"`.
         weights: For each row a function that returns its weights; `None` if they were not kept.
         weight_names: The name of each of these weights.
+        kernel: Which of them is the first kernel with a penalty.
+        input_axes: The axes of that kernel that number its inputs.
     """
 
     rows: tuple[Row, ...]
@@ -31,6 +34,8 @@ class Path:
     mode: str
     weights: tuple[Callable[[], Arrays], ...] | None
     weight_names: tuple[str, ...]
+    kernel: int = 0
+    input_axes: tuple[int, ...] = (0,)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,10 +49,18 @@ class Path:
     def best(self) -> Row:
         """The row with the best monitored value: over the folds, or on the validation data.
 
+        Of several, the sparsest.
+
         Raises:
-            ValueError: If there are neither folds nor validation data.
+            ValueError: If there are neither folds nor validation data, or no value is finite.
         """
-        return min(self.rows, key=self._badness)
+        best = min(self.rows, key=lambda row: (self._badness(row), -row.sparsity))
+        if not math.isfinite(self.value_of(best)):
+            raise ValueError(
+                f"There is no best strength: `{self.monitor}` on the held-out samples is not "
+                "finite at any. A smaller learning rate may help."
+            )
+        return best
 
     @property
     def one_standard_error(self) -> Row:
@@ -94,10 +107,14 @@ class Path:
                 "The weights of this path were not kept. Expected `keep_weights=True` in "
                 "`regularization_path`."
             )
-        index = row.index if isinstance(row, Row) else row
-        if not -len(self.rows) <= index < len(self.rows):
-            raise invalid_value("row", f"one of the {len(self.rows)} rows", row)
-        return self.weights[index]()
+        expected = f"one of the {len(self.rows)} rows, or its index"
+        if isinstance(row, Row):
+            if row not in self.rows:
+                raise invalid_value("row", f"{expected}, of this path", row)
+            return self.weights[row.index]()
+        if not -len(self.rows) <= check_integer("row", row, expected) < len(self.rows):
+            raise invalid_value("row", expected, row)
+        return self.weights[row]()
 
     def to_pandas(self) -> Any:
         """The rows as a `pandas.DataFrame`, if pandas is installed."""

@@ -9,22 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasreg._checks import invalid_value
 from kerasreg.callbacks import RegularizationLogger
 from kerasreg.max_strength import main_strength
+from kerasreg.optimality import Optimality
 from kerasreg.path.convergence import Convergence
 from kerasreg.path.ending import is_over
 from kerasreg.path.grid import in_order, strength_grid
 from kerasreg.path.measures import Measures
+from kerasreg.path.monitor import check_measured, find_mode
 from kerasreg.path.plan import Plan
 from kerasreg.path.record import Record
 from kerasreg.path.start import find_start
 from kerasreg.path.training import Training
 from kerasreg.samples import Samples
+from kerasreg.weights import find_weights
 
 # Of the optimality residual, relative to the gradient at zero; float32 reaches 1e-7.
 TOLERANCE = 1e-6
-NOT_CONVERGED = 1e-3
+FAR = 0.01
 
 Rows = list[dict[str, Any]]
 
@@ -54,6 +56,10 @@ class PenaltyPath:
         number: Which of its penalties.
         record: Keeps the rows.
         progress: Is told how many strengths are done, and of the last of them what its row says.
+
+    Attributes:
+        mode: Whether less or more of what is monitored is better, once `run` has returned.
+        kernel: What a `Path` says of the first penalised kernel, from then on.
     """
 
     def __init__(
@@ -66,6 +72,9 @@ class PenaltyPath:
         self._penalty = plan.penalties[number]
         self._start = find_start(plan.model, self._penalty, plan.samples, plan.direction)
         self._null_loss = math.inf
+        self._optimality: Optimality | None = None
+        self.mode = plan.mode
+        self.kernel: dict[str, Any] = {}
         self._strengths = self._find_strengths()
 
     def _find_strengths(self) -> list[float]:
@@ -82,20 +91,16 @@ class PenaltyPath:
         with Training(plan.model, self._penalty, plan.batch_size) as training:
             self._prepare(training)
             rows = self._follow(training, self._main(training), self._strengths)
-            self._warn(rows)
             strengths = [row["strength"] for row in rows]
             folds = [
                 self._follow(training, self._fold(training, i), strengths)
                 for i in range(len(plan.folds))
             ]
+        self._warn(rows, folds)
         sizes = [len(test) for _, test in plan.folds]
         for i, row in enumerate(rows):
             row |= {"fold_values": [fold[i]["value"] for fold in folds], "fold_sizes": sizes}
         return rows
-
-    def weights(self, row: int) -> Any:
-        """The weights at one of the strengths."""
-        return self._record.weights(f"{self._number}", row)
 
     def _prepare(self, training: Training) -> None:
         """Raises if there will be no such metric; finds out what a collapsed model loses."""
@@ -103,13 +108,14 @@ class PenaltyPath:
         if start.null_weights is not None:
             training.restart(start.null_weights)
         values = training.measure(plan.samples)
-        if plan.monitor not in values:
-            raise invalid_value("monitor", f"one of {sorted(values)}", plan.monitor)
+        check_measured(plan.monitor, values)
+        self.mode = find_mode(plan.model, plan.monitor, plan.mode)
         if start.null_weights is not None:
             self._null_loss = values["data_loss"]
 
     def _main(self, training: Training) -> Part:
         plan, measures = self._plan, Measures(self._plan.model)
+        self.kernel = {"kernel": measures.kernel, "input_axes": measures.input_axes}
 
         def describe() -> dict[str, Any]:
             values = training.measure(plan.samples)
@@ -160,8 +166,9 @@ class PenaltyPath:
     def _convergence(self, samples: Samples) -> list[Convergence]:
         if not self._plan.is_linear:
             return []
-        norm = self._start.gradient_norm
-        return [Convergence(self._plan.model, samples, TOLERANCE, norm)]
+        if self._optimality is None:  # One for all parts, as it compiles the gradient.
+            self._optimality = Optimality(self._plan.model, find_weights(self._plan.model))
+        return [Convergence(self._optimality, samples, TOLERANCE, self._start.gradient_norm)]
 
     def _callbacks(
         self, part: Part, strength: float, convergence: Sequence[Convergence]
@@ -175,20 +182,32 @@ class PenaltyPath:
             logger = [RegularizationLogger(folder, hparams=hparams, verbose=0)]
         return [*logger, *plan.callbacks, *convergence]
 
-    def _warn(self, rows: Rows) -> None:
-        plan = self._plan
-        if rows and not math.isfinite(rows[-1]["data_loss"]):
+    def _warn(self, rows: Rows, folds: Sequence[Rows]) -> None:
+        trained = [row for part in (rows, *folds) for row in part]
+        endless = [row["strength"] for row in trained if not math.isfinite(_value(row))]
+        if endless:
             warnings.warn(
-                f"The path has ended at strength {rows[-1]['strength']:.4g}, where the loss is "
-                "not finite; take a smaller learning rate.",
+                f"At strength {endless[0]:.4g} the loss, or what is monitored on a fold, is not "
+                "finite; take a smaller learning rate.",
                 stacklevel=4,
             )
-        far = [row["strength"] for row in rows if row.get("residual", 0.0) > NOT_CONVERGED]
+            return
+        largest = max(row["strength"] for row in trained)
+        # Of the first strength the penalty's gradient is 1, by the same measure as residuals.
+        bounds = [max(10 * TOLERANCE, FAR * row["strength"] / largest) for row in trained]
+        pairs = zip(trained, bounds, strict=True)
+        far = [row["strength"] for row, bound in pairs if row.get("residual", 0.0) > bound]
         if far:
             warnings.warn(
-                f"{len(far)} of {len(rows)} strengths have not converged, the first of them "
-                f"{far[0]:.4g}: their optimality residuals are above {NOT_CONVERGED:g}. Take more "
-                f"epochs_per_strength than {plan.epochs}, an optimizer such as SGD with momentum, "
-                "inputs of the same scale, or a smaller learning rate.",
+                f"{len(far)} of {len(trained)} trainings have not converged, the first of them at "
+                f"strength {far[0]:.4g}: what is left of their gradients is more than {FAR:.0%} of "
+                f"the penalty's. Take more epochs_per_strength than {self._plan.epochs}, an "
+                "optimizer such as SGD with momentum, inputs of the same scale, or a smaller "
+                "learning rate.",
                 stacklevel=4,
             )
+
+
+def _value(row: dict[str, Any]) -> float:
+    """What a row of the path, or of a fold, says of its loss."""
+    return float(row["data_loss"] if "data_loss" in row else row["value"])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kerasreg._checks import check_bool, check_choice, check_integer, invalid_value
-from kerasreg._tensors import to_numpy
 from kerasreg.max_strength import check_compiled, main_strength
 from kerasreg.null_model import is_single_layer
 from kerasreg.optimizers.checks import check_penalty
+from kerasreg.path.checks import check_callbacks, check_optimizer, check_validation, is_trained
 from kerasreg.path.folds import Fold, make_folds
 from kerasreg.path.grid import (
     DENSE_TO_SPARSE,
@@ -20,6 +20,7 @@ from kerasreg.path.grid import (
     check_min_ratio,
     check_strengths,
 )
+from kerasreg.path.monitor import check_monitor
 from kerasreg.samples import Samples
 from kerasreg.tensorboard.event_file import check_log_dir
 
@@ -46,7 +47,7 @@ class Plan:
         batch_size: Samples a batch; `None` for all at once.
         folds: Pairs of indices.
         monitor: What to choose a strength by.
-        mode: Whether less or more of it is better.
+        mode: Whether less or more of it is better, or `"auto"`.
         callbacks: Keras callbacks for each strength.
         log_dir: Folder to log to and to go on from, or `None`.
         keep_weights: Whether to keep the weights of each strength.
@@ -110,6 +111,7 @@ class Plan:
 def make_plan(model: Any, penalty: Any, x: Any, y: Any, **arguments: Any) -> Plan:
     """Checks the arguments of `regularization_path`; raises where one is invalid."""
     check_compiled(model)
+    check_optimizer(model)
     penalties = list(penalty) if isinstance(penalty, (list, tuple)) else [penalty]
     if not penalties:
         raise invalid_value("penalty", "a penalty, a dict of penalties, or a list", penalty)
@@ -122,32 +124,29 @@ def make_plan(model: Any, penalty: Any, x: Any, y: Any, **arguments: Any) -> Pla
     if direction is None:
         direction = SPARSE_TO_DENSE if linear else DENSE_TO_SPARSE
     check_choice("direction", direction, DIRECTIONS)
-    if folds is not None and direction == DENSE_TO_SPARSE and _is_trained(model):
+    if folds is not None and direction == DENSE_TO_SPARSE and is_trained(model):
         expected = (
             "None for a model that is trained already: it knows the samples that a fold holds out. "
             "Give a fresh model, or validation_data"
         )
         raise invalid_value("folds", expected, folds)
-    monitor = arguments["monitor"]
-    if not isinstance(monitor, str) or monitor.startswith("val_"):
-        raise invalid_value("monitor", "the name of a metric, without `val_`", monitor)
     return Plan(
         model=model,
         penalties=[check_penalty(each) for each in penalties],
         samples=samples,
-        validation=_validation(arguments["validation_data"]),
+        validation=check_validation(arguments["validation_data"], samples),
         strengths=None if strengths is None else check_strengths(strengths),
         n_strengths=_at_least_1("n_strengths", arguments["n_strengths"]),
         min_ratio=check_min_ratio(arguments["min_ratio"]),
         direction=direction,
         **_sizes(arguments["epochs_per_strength"], arguments["batch_size"], linear),
-        folds=[] if folds is None else make_folds(folds, samples.y),
-        monitor=monitor,
-        mode=check_choice("mode", arguments["mode"], ("min", "max")),
-        callbacks=_callbacks(arguments["callbacks"]),
+        folds=[] if folds is None else make_folds(folds, samples, model.loss),
+        monitor=check_monitor(arguments["monitor"]),
+        mode=check_choice("mode", arguments["mode"], ("auto", "min", "max")),
+        callbacks=check_callbacks(arguments["callbacks"]),
         log_dir=None if log_dir is None else _local(log_dir),
         keep_weights=check_bool("keep_weights", arguments["keep_weights"]),
-        verbose=check_integer("verbose", arguments["verbose"], "0 or 1", least=0),
+        verbose=_verbose(arguments["verbose"]),
     )
 
 
@@ -163,29 +162,14 @@ def _sizes(epochs: Any, batch_size: Any, linear: bool) -> dict[str, Any]:
     }
 
 
-def _is_trained(model: Any) -> bool:
-    optimizer = model.optimizer
-    return bool(optimizer is not None and int(to_numpy(optimizer.iterations)) > 0)
+def _verbose(value: Any) -> int:
+    if value not in (0, 1):
+        raise invalid_value("verbose", "0 or 1", value)
+    return int(value)
 
 
 def _at_least_1(argument: str, value: Any) -> int:
     return check_integer(argument, value, "a positive integer", least=1)
-
-
-def _validation(data: Any) -> Samples | None:
-    if data is None:
-        return None
-    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-        expected = "a tuple (x, y) or (x, y, sample_weight)"
-        raise invalid_value("validation_data", expected, type(data))
-    x, y, sample_weight = (*data, None)[:3]
-    return Samples.of(x, y, sample_weight, prefix="validation_")
-
-
-def _callbacks(callbacks: Any) -> list[Any]:
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
 
 
 def _local(log_dir: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,11 @@ def _penalties(path: Path) -> list[str]:
 def _coefficients(path: Path) -> Floats:
     """The kernels of a linear model, of shape `(rows, features, outputs)`."""
     weights = [path.weights_of(row) for row in path.rows]
-    # A layer that normalises the inputs has weights too, without an axis of outputs.
-    kernel = next(i for i, array in enumerate(weights[0]) if array.ndim > 1)
-    stacked = np.stack([np.asarray(arrays[kernel], "float64") for arrays in weights])
-    features_first = np.moveaxis(stacked, -2, 1)
-    return features_first.reshape(*features_first.shape[:2], -1)
+    stacked = np.stack([np.asarray(arrays[path.kernel], "float64") for arrays in weights])
+    axes = [axis + 1 for axis in path.input_axes]
+    features_first = np.moveaxis(stacked, axes, range(1, 1 + len(axes)))
+    features = math.prod(stacked.shape[axis] for axis in axes)
+    return features_first.reshape(len(stacked), features, -1)
 
 
 def _check_names(names: Sequence[str] | None, coefficients: Floats | None) -> Sequence[str] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,9 @@ class Record:
     def _load(self, file: Path) -> None:
         if not file.exists():
             return
-        content = json.loads(file.read_text())
-        plan = content["plan"]
+        with _readable(file):
+            content = json.loads(file.read_text())
+            plan, self._rows = content["plan"], content["rows"]
         names = {*plan, *self._plan}
         changed = sorted(name for name in names if plan.get(name) != self._plan.get(name))
         if changed == [FIRST_WEIGHTS]:
@@ -63,7 +66,6 @@ class Record:
         elif changed:
             expected = f"another folder: this one has a path with other {', '.join(changed)}"
             raise invalid_value("log_dir", expected, str(file.parent))
-        self._rows = content["rows"]
 
     def rows(self, part: str) -> list[dict[str, Any]]:
         """The rows of a part, in the order of training."""
@@ -91,8 +93,8 @@ class Record:
                 self._weights.setdefault(part, []).append(training.weights)
             return
         if keeps:
-            _write(self._weights_file(part, len(rows) - 1), training.weights)
-        _write(self._state_file(part, len(rows)), training.state)
+            _write(self._weights_file(part, len(rows) - 1), training.weights, np.savez_compressed)
+        _write(self._state_file(part, len(rows)), training.state, np.savez)
         content = json.dumps({"plan": self._plan, "rows": self._rows}, indent=1)
         _replace(self._folder / FILE, content.encode())
         self._state_file(part, len(rows) - 1).unlink(missing_ok=True)
@@ -112,16 +114,30 @@ class Record:
         return self._folder / f"state-{part}-{rows}.npz"
 
 
-def _write(file: Path, arrays: Arrays) -> None:
+def _write(file: Path, arrays: Arrays, save: Callable[..., None]) -> None:
+    # NumPy reads bfloat16, of which it is told by another package, as bytes without a meaning.
+    known = [array.astype("float32") if array.dtype.kind == "V" else array for array in arrays]
     partial = file.with_suffix(".partial")
     with partial.open("wb") as stream:
-        np.savez_compressed(stream, *arrays)
+        save(stream, *known)
     os.replace(partial, file)
 
 
 def _read(file: Path) -> list[npt.NDArray[Any]]:
-    with np.load(file) as archive:
+    with _readable(file), file.open("rb") as stream, np.load(stream) as archive:
         return [archive[f"arr_{i}"] for i in range(len(archive.files))]
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Says what to do where a file of the folder is damaged, or gone."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        expected = f"the folder of a path as it was left, but {file.name} cannot be read ({error})"
+        raise invalid_value(
+            "log_dir", f"{expected}; delete the folder to begin anew", str(file.parent)
+        ) from error
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -35,7 +35,7 @@ def regularization_path(
     batch_size: int | None = None,
     folds: int | Iterable[tuple[Any, Any]] | None = None,
     monitor: str = "data_loss",
-    mode: str = "min",
+    mode: str = "auto",
     callbacks: Sequence[Any] | None = None,
     log_dir: str | os.PathLike[str] | None = None,
     keep_weights: bool = True,
@@ -49,8 +49,9 @@ def regularization_path(
 
     A linear model, one whose trainable weights are those of one layer, is trained on all samples
     at once, from the strength at which all is zero (`max_strength`) to weak ones, and at each
-    until its optimality conditions hold. Other models are trained from weak to strong penalties,
-    since a network of zeros stays one; train them without a penalty first.
+    until its optimality conditions hold. (Below it there may be frozen layers; give it what they
+    return, computed once, instead.) Other models are trained from weak to strong penalties, since
+    a network of zeros stays one; train them without a penalty first.
 
     The model itself is left as it was; `Path.restore` gives it the weights of a strength.
 
@@ -63,7 +64,8 @@ def regularization_path(
             penalties, as for `Proximal`; or a list of those, for a grid in two dimensions, as
             `[ElasticNet.from_sklearn(1.0, ratio) for ratio in (0.2, 0.5, 1.0)]`. What varies is
             the first hyper-parameter, `l1`, or `alpha` of `ElasticNet`; in a dict that of the
-            first penalty, and the others in proportion.
+            first penalty, and the others in proportion. `MCP` is multiplied as a whole, so that
+            its knee `gamma * l1` stays where the given one is.
         x: Array of inputs of shape `(samples, ...)`, or a structure of arrays.
         y: Array of targets of shape `(samples, ...)`, or a structure of arrays.
         validation_data: `(x, y)` or `(x, y, sample_weight)` to choose a strength by.
@@ -84,8 +86,9 @@ def regularization_path(
             network must not have been trained before: each fold begins with it as it is.
         monitor: What the choice is made by: `"data_loss"`, the loss without penalties, or a metric
             that the model is compiled with.
-        mode: Whether less of it is better, `"min"`, or more, `"max"`.
-        callbacks: Keras callbacks for the training at each strength.
+        mode: Whether less of it is better, `"min"`, or more, `"max"`; `"auto"` asks Keras.
+        callbacks: Keras callbacks for the training at each strength, in folds too, where there is
+            no validation. A learning rate that they change is the first one again at the next.
         log_dir: Local folder. Each strength is a run in it for TensorBoard, with HPARAMS, and a
             path that was interrupted goes on there from its last complete strength.
         keep_weights: Whether to keep the weights of each strength, in memory or in `log_dir`.
@@ -121,10 +124,10 @@ def regularization_path(
         path = PenaltyPath(plan, number, record, progress)
         for i, row in enumerate(path.run()):
             rows.append(Row(index=len(rows), **row))
-            weights.append(partial(path.weights, i))
+            weights.append(partial(record.weights, f"{number}", i))
     names = tuple(weight.path for weight in model.weights)
     kept = tuple(weights) if plan.keep_weights else None
-    return Path(tuple(rows), plan.monitor, plan.mode, kept, names)
+    return Path(tuple(rows), plan.monitor, path.mode, kept, names, **path.kernel)
 
 
 def _progress(plan: Plan) -> Callable[[int, Mapping[str, Any] | None], None]:

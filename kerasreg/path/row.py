@@ -19,11 +19,13 @@ class Row:
         index: Its place in the path.
         penalty: Name of the penalty.
         strength: Strength of the penalty: its first hyper-parameter.
-        data_loss: The loss on the training data, without penalties.
+        data_loss: The loss on the training data, without penalties; with those of its layers where
+            a model has a `train_step` or `compute_loss` of its own.
         val_data_loss: That on the validation data, `None` without.
         sparsity: Fraction of the penalised weights that is exactly zero.
         dead_units: Number of output units all of whose penalised weights are zero.
-        used_inputs: Number of input features whose weights in the first layer are not all zero.
+        used_inputs: Number of input features, or channels, whose weights in the first kernel with a
+            penalty are not all zero.
         residual: How far a linear model is from its optimum: the distance of minus the gradient
             from the penalty's subdifferential, relative to the gradient at zero; else `None`. Where
             inputs are nearly dependent, coefficients are less precise than that.

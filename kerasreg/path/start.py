@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kerasreg._checks import invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.max_strength import DualNorms, main_strength
 from kerasreg.null_model import is_single_layer
@@ -21,6 +22,9 @@ Values = list[npt.NDArray[Any]]
 # be known where the other weights are no biases.
 NULL_SAMPLES = 2048
 NULL_PARAMETERS = 100_000
+
+# Of a gradient in float32.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -72,4 +76,13 @@ def find_start(model: Any, penalty: Any, samples: Samples, direction: str) -> St
         return main_strength(penalty) * max(factors.values())
 
     begins_empty = direction == SPARSE_TO_DENSE and null_weights is not None
+    if begins_empty and not linear:
+        _check_gradient(norms.of(null.gradients), norms.at_present())
     return Start((begins_empty and null_weights) or present, largest, null_weights, norm)
+
+
+def _check_gradient(at_zero: dict[str, float], at_present: dict[str, float]) -> None:
+    """Raises where no weight would ever leave zero."""
+    if max(at_zero.values()) <= ROUNDING * max(at_present.values()):
+        expected = "'dense_to_sparse', as this model has no gradient where all weights are zero"
+        raise invalid_value("direction", expected, SPARSE_TO_DENSE)

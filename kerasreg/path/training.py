@@ -16,7 +16,7 @@ from kerasreg._keras_internals import (
     seed_states,
     unbuilt_copy,
 )
-from kerasreg._tensors import to_numpy
+from kerasreg._tensors import to_float, to_numpy
 from kerasreg.callbacks.split_steps import SplitSteps
 from kerasreg.optimizers import Proximal
 from kerasreg.path.full_batch import FullBatch
@@ -53,13 +53,16 @@ class Training:
                 self._optimizer = keras.optimizers.LossScaleOptimizer(self.proximal)
             self._optimizer.build(model.trainable_variables)
         self._fresh_optimizer = _values(self._optimizer.variables)
+        self._first_rate = None if self._has_schedule else to_float(self.proximal.learning_rate)
+        self._full_batch: FullBatch | None = None
         self._split = SplitSteps(model) if SplitSteps.fits(model) else None
-        self._before: tuple[Any, Values] | None = None
+        self._before: tuple[Any, Any, Values] | None = None
         self._seeds: Values = []
 
     def __enter__(self) -> Training:
         """Gives the model the new optimizer."""
-        self._before = (self.model.optimizer, _values(_state(self.model)))
+        history = getattr(self.model, "history", None)
+        self._before = (self.model.optimizer, history, _values(_state(self.model)))
         self._seeds = _values(seed_states(self.model))
         self.model.optimizer = self._optimizer
         forget_compiled_steps(self.model)
@@ -69,11 +72,12 @@ class Training:
         """Gives the model back what it had."""
         assert self._before is not None
         self._detach()
-        optimizer, values = self._before
+        optimizer, history, values = self._before
         bring_up_to_date(self.model)  # after a training that was cut off
         _assign(_state(self.model), values)
         self.model.optimizer = optimizer
         self.model.stop_training = False
+        self.model.history = history
         forget_compiled_steps(self.model)
 
     def restart(self, weights: Sequence[Any]) -> None:
@@ -118,12 +122,14 @@ class Training:
             validation: Samples to validate on after each epoch, for the callbacks.
         """
         self.proximal.strength_scale = scale
-        if self._has_schedule:
+        if self._first_rate is None:
             self.proximal.iterations.assign(0)
+        else:  # A callback may have changed it.
+            self.proximal.learning_rate = self._first_rate
         data: dict[str, Any] = {"epochs": epochs}
         if self._batch_size is None:
             rounds = -(-epochs // STEPS_PER_ROUND)
-            data = {"x": FullBatch(samples, -(-epochs // rounds)), "epochs": rounds}
+            data = {"x": self._all_at_once(samples, -(-epochs // rounds)), "epochs": rounds}
         else:
             data |= {**vars(samples), "batch_size": self._batch_size}
         if validation is not None:
@@ -133,6 +139,12 @@ class Training:
             }
         self._attach()
         self.model.fit(**data, callbacks=list(callbacks), verbose=0)
+
+    def _all_at_once(self, samples: Samples, steps: int) -> FullBatch:
+        """The samples as one batch; the same for all strengths, as TensorFlow keeps each."""
+        if self._full_batch is None or self._full_batch.samples is not samples:
+            self._full_batch = FullBatch(samples, steps)
+        return self._full_batch
 
     def measure(self, samples: Samples) -> dict[str, float]:
         """The model's metrics on samples, with `data_loss`, its loss without penalties."""

@@ -51,12 +51,16 @@ def test_more_may_be_better():
     rows = [row(i, 10.0**-i, val_accuracy=a) for i, a in enumerate([0.5, 0.9, 0.8])]
     assert path(rows, "accuracy", "max").best.index == 1
     assert path(rows, "accuracy", "min").best.index == 0
+    equal = [row(i, 10.0**-i, val_accuracy=0.9) for i in (3, 1, 2)]
+    assert path(equal, "accuracy", "max").best.index == 1, "the sparsest"
 
 
 def test_validation_data_and_nan():
     losses = [float("nan"), 3.0, 2.0, float("nan")]
     rows = [row(i, 10.0**-i, val_data_loss=loss) for i, loss in enumerate(losses)]
     assert path(rows).best.index == 2
+    with pytest.raises(ValueError, match="no best strength.*not finite"):
+        path(rows[:1]).best  # noqa: B018
 
 
 def test_one_standard_error_stays_with_the_best_penalty():
@@ -89,6 +93,9 @@ def test_restore():
         (keras.Sequential([keras.layers.Dense(1)]), 0, "`model`.*built"),
         (model, 4, "`row`.*4 rows"),
         (model, -5, "`row`"),
+        (model, 1.0, "`row`.*its index"),
+        (model, True, "`row`"),
+        (model, row(1, 3.0), "`row`.*of this path"),
     ):
         with pytest.raises(ValueError, match=message):
             kept.restore(wrong, which)

@@ -50,7 +50,8 @@ def path_of(kernels, linear=True, labels=("L1",), folds=True, validation=False, 
             )
             rows.append(row)
             weights.append(lambda i=i: [*first, kernels[i], np.zeros(kernels.shape[-1])])
-    return Path(tuple(rows), "data_loss", "min", tuple(weights), ())
+    kernel = {"kernel": len(first), "input_axes": (kernels.ndim - 3,)}
+    return Path(tuple(rows), "data_loss", "min", tuple(weights), (), **kernel)
 
 
 def curves(axes, n_points=6):

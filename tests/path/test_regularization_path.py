@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from backends import BACKEND
 from event_files import read
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from path_models import Interrupt, coefficients, diabetes, digits, follow, linear, network, train
+from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LassoCV, LogisticRegression, enet_path, lasso_path
 from sklearn.model_selection import StratifiedKFold
 
@@ -13,22 +14,6 @@ import kerasreg as kr
 
 ORDER = ["bmi", "s5", "bp", "s3", "sex", "s6", "s1", "s4", "s2"]
 LOGISTIC = keras.losses.BinaryCrossentropy(from_logits=True)
-
-
-def diabetes():
-    data = load_diabetes()
-    x = (data.data - data.data.mean(0)) / data.data.std(0)
-    return x, data.target - data.target.mean(), data.feature_names
-
-
-def linear(x, loss="mse", rate=0.1, momentum=0.9, metrics=()):
-    model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(rate, momentum=momentum), loss, metrics=list(metrics))
-    return model
-
-
-def coefficients(path):
-    return np.stack([np.ravel(path.weights_of(row)[0]) for row in path.rows], 1)
 
 
 def test_lasso_path_of_scikit_learn():
@@ -83,10 +68,10 @@ def test_cross_validation_of_logistic_regression():
     losses = []
     for strength in path.strengths:
         values = []
-        for train, test in StratifiedKFold(3).split(x, y):
+        for inside, test in StratifiedKFold(3).split(x, y):
             model = LogisticRegression(
-                C=1 / (len(train) * strength), l1_ratio=1.0, solver="saga", tol=1e-6, max_iter=9999
-            ).fit(x[train], y[train])
+                C=1 / (len(inside) * strength), l1_ratio=1.0, solver="saga", tol=1e-6, max_iter=9999
+            ).fit(x[inside], y[inside])
             chance = model.predict_proba(x[test])[np.arange(len(test)), y[test]]
             values.append(-np.log(chance).mean())
         losses.append(np.average(values, weights=[190, 190, 189]))
@@ -112,16 +97,6 @@ def test_elastic_net_in_two_dimensions():
         np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
 
 
-def digits():
-    x, y = load_digits(return_X_y=True)
-    return (
-        (x[:600] / 16).astype("float32"),
-        y[:600],
-        (x[600:900] / 16).astype("float32"),
-        y[600:900],
-    )
-
-
 class Counting(keras.Model):
     """Counts how often its training step is traced."""
 
@@ -135,24 +110,6 @@ class Counting(keras.Model):
         if training:
             self.traces.append(x.shape)
         return super().call(x, training=training)
-
-
-def network(optimizer=None, jit_compile="auto", model=keras.Model, dropout=0.1):
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((64,))
-    hidden = keras.layers.Dense(32, "relu", name="first")(inputs)
-    hidden = keras.layers.BatchNormalization()(hidden)
-    hidden = kr.Dropout(dropout)(hidden)
-    model = model(inputs, keras.layers.Dense(10, name="last")(hidden))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    optimizer = optimizer or keras.optimizers.Adam(0.01)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit_compile)
-    return model
-
-
-def train(model, x, y):
-    model.fit(x, y, batch_size=100, epochs=10, verbose=0)
-    return model
 
 
 def test_network_from_dense_to_sparse():
@@ -211,37 +168,6 @@ def test_one_compilation():
     assert len(path) == 3
     steps = 3 * 2 * 3
     assert len(model.traces) == (steps if BACKEND == "torch" else 1)
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Ends the program in the middle of the training at one strength."""
-
-    def __init__(self, at):
-        super().__init__()
-        self.left = at
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
-def follow(folder, callbacks=None, **changes):
-    x, y, x_val, y_val = digits()
-    model = network(dropout=0.0)  # with which the order of the samples would matter
-    arguments = {
-        "strengths": [1e-3, 1e-2, 3e-2],
-        "validation_data": (x_val, y_val),
-        "epochs_per_strength": 2,
-        "batch_size": 600,
-        "folds": 2,
-        "log_dir": folder,
-        "verbose": 0,
-    }
-    arguments |= changes
-    return model, lambda: kr.regularization_path(
-        model, kr.L1(), x, y, callbacks=callbacks, **arguments
-    )
 
 
 @pytest.mark.parametrize("at", [4, 9], ids=["in the second strength", "in the first fold"])
@@ -317,7 +243,7 @@ def test_it_ends_when_all_is_zero_or_nothing_is_explained():
 def test_it_ends_where_the_loss_is_not_finite():
     x, y, _ = diabetes()
     model = linear(x, rate=5.0)
-    with pytest.warns(UserWarning, match="ended at strength .*not finite"):
+    with pytest.warns(UserWarning, match="At strength .*not finite"):
         path = kr.regularization_path(
             model, kr.L1(), x, y, strengths=[1.0, 0.1], epochs_per_strength=500, verbose=0
         )
@@ -326,7 +252,7 @@ def test_it_ends_where_the_loss_is_not_finite():
 
 def test_a_strength_that_has_not_converged_is_reported():
     x, y, _ = diabetes()
-    with pytest.warns(UserWarning, match="2 of 2 strengths have not converged.*2 *,"):
+    with pytest.warns(UserWarning, match="2 of 2 trainings have not converged.*than 2 *,"):
         kr.regularization_path(
             linear(x, rate=1e-3),
             kr.L1(),
@@ -344,10 +270,9 @@ def test_a_strength_that_has_not_converged_is_reported():
         (kr.GroupLasso(axis=0), {}),
         (kr.MCP(0.01, gamma=100.0), {}),
         ({".*first/kernel": kr.L1(1.0), ".*last/kernel": kr.ElasticNet(3.0, 1.0, 1.0)}, {}),
-        (kr.L1(), {"direction": "sparse_to_dense"}),
         (kr.L1(), {"keep_weights": False, "callbacks": keras.callbacks.EarlyStopping("loss")}),
     ],
-    ids=["group lasso", "mcp", "dict", "the other direction", "no weights"],
+    ids=["group lasso", "mcp", "dict", "no weights"],
 )
 def test_penalties_and_directions(penalty, kwargs):
     x, y, _, _ = digits()
@@ -363,7 +288,7 @@ def test_penalties_and_directions(penalty, kwargs):
         verbose=0,
         **kwargs,
     )
-    assert np.all(np.diff(path.strengths) * (-1 if "direction" in kwargs else 1) > 0)
+    assert np.all(np.diff(path.strengths) > 0)
     np.testing.assert_allclose(np.ptp(np.log10(path.strengths)), 2, atol=1e-3)
     if "keep_weights" in kwargs:
         with pytest.raises(ValueError, match="not kept"):
@@ -422,6 +347,12 @@ ERRORS = [
     ({"log_dir": "gs://bucket/path"}, "`log_dir`"),
     ({"keep_weights": 1}, "`keep_weights`"),
     ({"verbose": "auto"}, "`verbose`"),
+    ({"verbose": 2}, "`verbose`"),
+    ({"callbacks": 3}, "`callbacks`.*Keras callbacks"),
+    ({"callbacks": [kr.StrengthScheduler(lambda epoch: 1.0)]}, "`callbacks`.*the path does"),
+    ({"validation_data": (np.ones((3, 9)), np.ones(3))}, "`validation_data`.*shapes of `x`"),
+    ({"y": np.full(442, "a")}, "`y`.*numbers"),
+    ({"y": np.ones(442)}, "`strengths`.*targets constant"),
     ({"y": np.ones(4)}, "`y`.*442 samples"),
     ({"penalty": kr.L2()}, "`penalty`.*kink"),
     ({"penalty": kr.TopK(0.5)}, "`penalty`.*have a strength"),
@@ -454,6 +385,15 @@ def test_models_that_cannot_be_trained():
     x, y, _ = diabetes()
     model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="`model`.*compiled"):
+        kr.regularization_path(model, kr.L1(), x, y)
+    model.compile(None, "mse")
+    with pytest.raises(ValueError, match="`model`.*with an optimizer"):
+        kr.regularization_path(model, kr.L1(), x, y)
+    model.compile(keras.optimizers.SGD(lambda: 0.1), "mse")
+    with pytest.raises(ValueError, match="`model`.*from its configuration"):
+        kr.regularization_path(model, kr.L1(), x, y)
+    model.compile(kr.Proximal(keras.optimizers.SGD(), {".*kernel": kr.KeepZeros()}), "mse")
+    with pytest.raises(ValueError, match="`model`.*KeepZeros.*does not keep"):
         kr.regularization_path(model, kr.L1(), x, y)
     model.compile(keras.optimizers.Lion(), "mse")
     with pytest.raises(ValueError, match="`inner_optimizer`.*Lion"):
