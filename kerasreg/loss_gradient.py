@@ -13,7 +13,8 @@ from kerasreg._keras_internals import build_loss
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers import Penalty
 
-BATCH_SIZE = 1024
+# PyTorch adds the samples of a batch up one by one: in float32, over 1000 of them, to 2e-6.
+BATCH_SIZE = 256
 
 
 class LossGradient:
