@@ -47,8 +47,8 @@ def test_starts_from_a_strength_that_is_far_too_large():
 
 
 def test_zeros_that_are_there_at_any_strength():
-    controller = SparsityController(0.5, 10, 0, STEPS, factor=1.0)
-    for step in range(200):
+    controller = SparsityController(0.5, 10, 0, 10 * STEPS, factor=1.0)
+    for step in range(200):  # of the 1500 in which the target rises
         controller.update(step, min(step, 0.3))
     assert math.exp(-2.01) < controller.factor < 1
 
@@ -58,11 +58,30 @@ def test_of_a_training_of_unknown_length():
     assert np.abs(sparsity[-100:] - 0.9).max() < 0.01
 
 
-@pytest.mark.parametrize(("away", "factor"), [(30.0, 0.5 * RANGE), (-30.0, 0.5 / RANGE)])
+@pytest.mark.parametrize(("away", "factor"), [(30.0, RANGE), (-30.0, 0.5 / RANGE)])
 def test_bounds(away, factor):
     _, controller, _ = simulate(0.5, 10.0, 1.0, away=away)
     assert controller.is_at_bound
     np.testing.assert_allclose(controller.factor, factor)
+
+
+def test_a_factor_left_over_from_a_schedule_is_no_bound():
+    controller = SparsityController(0.5, 10, 0, STEPS, factor=1e-8)
+    for step in range(STEPS):
+        controller.update(step, 0.0)
+    np.testing.assert_allclose(controller.factor, RANGE)
+
+
+def test_the_target_rises_as_soon_as_the_end_is_known():
+    factors = []
+    for end in (math.inf, 20 * STEPS):
+        controller = SparsityController(0.9, 10, 0, math.inf, factor=1.0)
+        for step in range(0, 500, 10):
+            if step == 100:
+                controller.end = end
+            controller.update(step, 0.6)
+        factors.append(controller.factor)
+    assert factors[1] < 0.1 * factors[0]
 
 
 def test_zero_fraction():
