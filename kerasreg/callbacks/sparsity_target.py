@@ -89,10 +89,12 @@ class SparsityTarget:
                 f"beginning; give `Proximal` {stronger} penalties, or a {larger} `strength_scale`."
             )
         else:
+            groups = "" if self._penalties.are_separable else "penalises whole groups, "
             reason = (
-                "The training was too short, ended early or where the callback could not know, or "
-                "has too many steps per execution; train for longer, or give `Proximal` penalties "
-                f"nearer to the strength: the factor on it ended at {factor:g}, after {first:g} at the beginning."
+                f"The training {groups}was too short, ended early or where the callback could not "
+                "know, or has too many steps per execution; train for longer, or give `Proximal` "
+                f"penalties nearer to the strength: the factor on it ended at {factor:g}, after "
+                f"{first:g} at the beginning."
             )
         return (
             f"StrengthScheduler ended at a sparsity of {reached:.4f}, not at its "

@@ -79,10 +79,10 @@ class StrengthScheduler(Scheduler):
     Half of the weights zero, whatever strength that takes:
 
     >>> adam = keras.optimizers.Adam(0.01)
-    >>> penalties = kerasreg.detach_regularizers(model)
-    >>> model.compile(kerasreg.Proximal(adam, penalties), model.loss)
+    >>> penalties = kerasreg.detach_regularizers(model)  # of the layers
+    >>> model.compile(kerasreg.Proximal(adam, kerasreg.L1(1e-3)), model.loss)
     >>> half = kerasreg.StrengthScheduler(target_sparsity=0.5)
-    >>> history = model.fit(x, y, epochs=50, verbose=0, callbacks=[half])
+    >>> history = model.fit(x, y, epochs=20, verbose=0, callbacks=[half])
     """
 
     def __init__(
