@@ -297,6 +297,18 @@ def test_choices_that_come_back_compile_nothing_anew():
         assert counts[0] <= 2 and counts[len(CHOICES) - 1] == counts[-1]
 
 
+def test_with_a_new_logger_for_each_training_nothing_is_compiled_anew(tmp_path):
+    model, counts = model_with(kr.L1(0.1), jit_compile=JIT_COMPILE[-1]), []
+    traces = Traces(model)
+    for factor in (1.0, 2.0, 3.0):
+        logger = kr.RegularizationLogger(tmp_path / str(factor), verbose=0)
+        history = fit(model, [scaled([factor]), logger], epochs=1)
+        counts.append(traces.count)
+        assert history["penalty"][0] > 0
+    if BACKEND != "torch":
+        assert counts[0] == counts[-1]
+
+
 def test_regularizers_that_are_attached_again():
     model, sizes = model_with(kr.L1(0.5), inner=keras.optimizers.SGD(0.0)), []
     for factor in (2.0, 3.0, 4.0, 5.0, 6.0):
