@@ -72,7 +72,7 @@ def scale_penalties(model: Any, variables: Iterable[Any]) -> list[LiveScale]:
 
 def _new_scale(model: Any, variables: list[Any]) -> LiveScale:
     """A factor named after the first weight, as no other of the model is."""
-    scales = (live_scale(variable.regularizer) for variable in model.trainable_variables)
+    scales = (live_scale(variable.regularizer) for variable in model.weights)
     taken = {scale.state.path for scale in scales if scale is not None}
     first = f"{variables[0].path}_strength_scale"
     paths = itertools.chain([first], (f"{first}_{i}" for i in itertools.count(2)))
