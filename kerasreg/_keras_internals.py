@@ -66,14 +66,24 @@ def seed_states(model: Any) -> list[Any]:
     return list({id(g.state): g.state for g in generators}.values())
 
 
-def carry_state(layer: Any, holder: Any) -> None:
-    """Adds `holder.state`, a variable, to those that the steps of models with the layer carry.
+def own_variables(layer: Any) -> list[Any]:
+    """The variables that a layer has itself, or shares with another one.
 
-    Reason: on JAX a step reads all other variables once and for all. Weights, which are carried,
-    would be saved, and metrics are not there when it computes the penalties; the states of random
-    generators are neither.
+    Reason: `layer.variables` has those of the layers below it as well.
     """
-    layer._seed_generators.append(holder)
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def carry_states(layer: Any, kind: type, holders: list[Any]) -> None:
+    """Makes these the only ones of their kind whose `state` the steps of models with it carry.
+
+    Reason: on JAX a step reads all other variables once and for all; elsewhere it reads them each
+    time. Weights, which are carried, would be saved, and metrics are not there when it computes
+    the penalties; the states of random generators are neither.
+    """
+    if keras.backend.backend() == "jax":
+        others = [g for g in layer._seed_generators if not isinstance(g, kind)]
+        layer._seed_generators[:] = [*others, *holders]
 
 
 def track_metric(model: Any, metric: keras.metrics.Metric) -> None:

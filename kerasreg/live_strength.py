@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
-from kerasreg._keras_internals import all_layers, carry_state, forget_compiled_steps
+from kerasreg._keras_internals import (
+    all_layers,
+    carry_states,
+    forget_compiled_steps,
+    own_variables,
+)
 from kerasreg.penalty_map import to_penalty
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.live_scale import LiveScale
@@ -22,36 +28,39 @@ def live_scale(regularizer: Any) -> LiveScale | None:
 
 
 def scale_penalties(model: Any, variables: Iterable[Any]) -> list[LiveScale]:
-    """Gives the penalties of weights a factor each, which stays 1 until it is assigned to.
+    """Gives the penalties of weights a factor, which stays 1 until it is assigned to.
 
-    The factor acts on the weight alone: its layer keeps the regularizer as it is, for its
-    configuration and for other weights that share it. Steps that were compiled before are
-    forgotten, but for those of models around this one.
+    One they have is kept, unless it scales others as well: then those that are chosen here part
+    with it, so that every choice has its own. The factor acts on the weight alone: its layer keeps
+    the regularizer as it is, for its configuration and for other weights that share it. Steps that
+    were compiled before are forgotten, but for those of models around this one.
 
     Args:
         model: A built model.
         variables: Those of its weights whose penalties are to be scaled.
 
     Returns:
-        The factor of each.
+        Their factors, each once: one, where they have always been chosen together.
 
     Raises:
         ValueError: If a regularizer cannot be scaled.
     """
     variables = list(variables)
     penalties = [_scalable(variable) for variable in variables]
-    # Parents come first, so that the layer itself has the last word.
-    owners = {id(v): layer for layer in all_layers(model) for v in layer.trainable_variables}
-    scales = []
-    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow only
-    with strategy.scope() if strategy is not None else contextlib.nullcontext():
-        for variable, penalty in zip(variables, penalties, strict=True):
-            scale = live_scale(variable.regularizer)
-            if scale is None:
-                scale = LiveScale()
-                carry_state(owners[id(variable)], scale)
-                variable.regularizer = penalty.scaled_by(scale)
-            scales.append(scale)
+    chosen = set(map(id, variables))
+    new = [
+        (variable, penalty)
+        for variable, penalty in zip(variables, penalties, strict=True)
+        if (scale := live_scale(variable.regularizer)) is None
+        or not chosen.issuperset(map(id, scale.weights))
+    ]
+    if new:
+        scale = _new_scale(model, [variable for variable, _ in new])
+        for variable, penalty in new:
+            variable.regularizer = penalty.scaled_by(scale)
+    _carry_scales(model)
+    found = (live_scale(variable.regularizer) for variable in variables)
+    scales = list({id(scale): scale for scale in found if scale is not None}.values())
     if any(model not in scale.models for scale in scales):
         for layer in all_layers(model):
             if isinstance(layer, keras.Model):
@@ -59,6 +68,39 @@ def scale_penalties(model: Any, variables: Iterable[Any]) -> list[LiveScale]:
     for scale in scales:
         scale.models.add(model)
     return scales
+
+
+def _new_scale(model: Any, variables: list[Any]) -> LiveScale:
+    """A factor named after the first weight, as no other of the model is."""
+    scales = (live_scale(variable.regularizer) for variable in model.weights)
+    taken = {scale.state.path for scale in scales if scale is not None}
+    first = f"{variables[0].path}_strength_scale"
+    paths = itertools.chain([first], (f"{first}_{i}" for i in itertools.count(2)))
+    parent, _, name = next(path for path in paths if path not in taken).rpartition("/")
+    above, _, layer = parent.rpartition("/")
+    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow only
+    with contextlib.ExitStack() as scopes:
+        if strategy is not None:
+            scopes.enter_context(strategy.scope())
+        if layer:
+            scopes.enter_context(keras.name_scope(layer, override_parent=above))
+        return LiveScale(variables, name)
+
+
+def _carry_scales(model: Any) -> None:
+    """Lets each layer carry the factors of its weights, and no others."""
+    layers = all_layers(model)
+    needed = {id(layer): _scales_of(layer) for layer in layers}
+    for layer in layers:
+        # Keras takes the states of a layer below it in, without looking for its own among them.
+        below = {id(scale) for each in all_layers(layer)[1:] for scale in needed[id(each)]}
+        own = [scale for scale in needed[id(layer)] if id(scale) not in below]
+        carry_states(layer, LiveScale, own)
+
+
+def _scales_of(layer: Any) -> list[LiveScale]:
+    scales = (live_scale(variable.regularizer) for variable in own_variables(layer))
+    return list({id(scale): scale for scale in scales if scale is not None}.values())
 
 
 def _scalable(variable: Any) -> Penalty:

@@ -83,10 +83,13 @@ def strength(weight: Weight, scale: float) -> float | None:
 
 def common_scale(weights: Sequence[Weight], scale: float) -> float | None:
     """What scales the penalties of `Proximal`, or else those in the loss if it is one number."""
-    if any(factor is None for weight in weights for _, factor in acting_penalties(weight)):
+    acting = [(w, factor) for w in weights for _, factor in acting_penalties(w)]
+    factors = {factor for _, factor in acting}
+    if None in factors:
         return scale
-    factors = {weight.loss_scale for weight in weights} - {None}
-    return factors.pop() if len(factors) == 1 else None
+    if len(factors) == 1 and any(weight.loss_scale is not None for weight, _ in acting):
+        return factors.pop()
+    return None
 
 
 def _main_strength(penalty: Any) -> float | None:

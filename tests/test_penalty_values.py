@@ -7,7 +7,8 @@ from backends import to_numpy
 
 import kerasreg as kr
 from kerasreg.host_statistics import BlockCounter
-from kerasreg.penalty_values import penalty_value, read_scale, strength
+from kerasreg.live_strength import scale_penalties
+from kerasreg.penalty_values import common_scale, penalty_value, read_scale, strength
 from kerasreg.weights import find_weights
 
 
@@ -91,3 +92,28 @@ def test_both_places_add_up():
     expected = 0.1 * np.sum(w**2) + 0.1 * np.sum(np.abs(w))
     np.testing.assert_allclose(value_of(weight), expected, rtol=1e-5)
     assert strength(weight, 1.0) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("factors", "penalties", "expected"),
+    [
+        ({}, (0.1, 0.1), None),  # Nothing has ever scaled them.
+        ({"a": 0.5, "b": 0.5}, (0.1, 0.1), 0.5),
+        ({"a": 0.5, "b": 0.25}, (0.1, 0.1), None),
+        ({"a": 0.5}, (0.1, 0.1), None),  # The other one's is 1.
+        ({"a": 1.0}, (0.1, 0.1), 1.0),
+        ({"a": 0.5}, (0.1, None), 0.5),
+    ],
+)
+def test_the_factor_that_penalties_have_in_common(factors, penalties, expected):
+    layers = [
+        keras.layers.Dense(2, kernel_regularizer=l1 and kr.L1(l1), name=name)
+        for name, l1 in zip("ab", penalties, strict=True)
+    ]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    for name, factor in factors.items():
+        (scale,) = scale_penalties(model, [model.get_layer(name).kernel])
+        scale.assign(factor)
+    assert common_scale(find_weights(model), scale=7.0) == expected
+    model.compile(kr.Proximal(keras.optimizers.Adam(), {".*a/bias": kr.L1(0.1)}), "mse")
+    assert common_scale(find_weights(model), scale=7.0) == 7.0

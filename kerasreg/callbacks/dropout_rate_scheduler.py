@@ -29,8 +29,9 @@ class DropoutRateScheduler(Scheduler):
     Reduces Underfitting, 2023, for one that ends early.
 
     Args:
-        schedule: Function of the epoch or the step, both counted from 0, that returns the rate;
-            or a `keras.optimizers.schedules.LearningRateSchedule`, a function of the step.
+        schedule: Function of the epoch or the step, both counted from 0 in each `fit`, or from
+            `initial_epoch` on, that returns the rate; or a
+            `keras.optimizers.schedules.LearningRateSchedule`, a function of the step.
         layers: Regular expression, searched for in the layer's path, that chooses the dropouts;
             `None` for all of kerasreg's.
         every: `"epoch"` or `"step"`: when to ask the schedule, and for which of them. By default

@@ -19,7 +19,6 @@ class LossSplit:
 
     def __init__(self) -> None:
         self._steps: SplitSteps | None = None
-        self._own_steps: SplitSteps | None = None
         self._resets = 0
         self._train: Means | None = None
         self._validation: Means | None = None
@@ -32,9 +31,7 @@ class LossSplit:
             self._steps.detach()  # of a training that was cut off
             self._steps = None
         if self._steps is None and SplitSteps.fits(model):
-            if self._own_steps is None or self._own_steps.model is not model:
-                self._own_steps = SplitSteps(model)
-            self._steps = self._own_steps
+            self._steps = SplitSteps.of(model)
             self._steps.attach()
 
     def begin_epoch(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
 from kerasreg._checks import check_built, invalid_value
 from kerasreg.live_strength import scale_penalties
 from kerasreg.optimizers import Proximal
-from kerasreg.regularizers import Penalty
+from kerasreg.penalty_map import is_smooth
+from kerasreg.regularizers import L1, L2, ElasticNet, Penalty
 from kerasreg.weights import find_proximal
 
 
@@ -21,7 +23,7 @@ class ScaledPenalties:
         pattern: Chooses the weights whose penalties in the loss are scaled; `None` for all.
 
     Attributes:
-        proximal_weights: Those that `Proximal` has a penalty with a strength for.
+        sparse_weights: Those on which `Proximal` has a penalty that makes zeros.
         are_separable: Whether those penalties act on every entry of a weight by itself.
 
     Raises:
@@ -32,21 +34,22 @@ class ScaledPenalties:
         check_built(model)
         self._optimizer = None if where == "loss" else find_proximal(model)
         targets = [] if self._optimizer is None else _targets(self._optimizer, model)
-        self.proximal_weights = [variable for variable, _ in targets]
-        self.are_separable = all(penalty.is_separable for _, penalty in targets)
         penalized = {id(v): v for v in model.trainable_variables if v.regularizer is not None}
         in_the_loss = [] if where == "proximal" else list(penalized.values())
+        if not in_the_loss and not targets:
+            places = {"loss": " in the loss", "proximal": " by `Proximal`"}
+            place = places.get(where or "", ", in the loss or by `Proximal`,")
+            expected = f"a model with a penalty on weights{place} that has a strength"
+            raise invalid_value("model", expected, model.name)
         if pattern is not None:
             paths = "\n  ".join(variable.path for variable in in_the_loss)
             in_the_loss = [v for v in in_the_loss if pattern.search(v.path)]
             if not in_the_loss:
                 expected = f"a pattern found in one of the paths with a penalty\n  {paths}\n"
                 raise invalid_value("weights", expected, pattern.pattern)
-        if not in_the_loss and not self.proximal_weights:
-            places = {"loss": "in the loss", "proximal": "by `Proximal`"}
-            place = places.get(where or "", "in the loss, or by `Proximal`,")
-            expected = f"a model with a penalty {place} that has a strength"
-            raise invalid_value("model", expected, model.name)
+        sparse = [(variable, penalty) for variable, penalty in targets if _makes_zeros(penalty)]
+        self.sparse_weights = [variable for variable, _ in sparse]
+        self.are_separable = all(penalty.is_separable for _, penalty in sparse)
         self._scales = scale_penalties(model, in_the_loss)
 
     @property
@@ -77,3 +80,10 @@ def _targets(optimizer: Proximal, model: Any) -> list[tuple[Any, Penalty]]:
         for variable, penalty in zip(trained, penalties, strict=True)
         if penalty is not None and not penalty.is_constraint
     ]
+
+
+def _makes_zeros(penalty: Penalty) -> bool:
+    if isinstance(penalty, (L1, L2, ElasticNet)) and is_smooth(penalty):
+        return False
+    # One's own may have no fields, or none that says that it is off.
+    return not dataclasses.fields(penalty) or penalty.main_strength > 0

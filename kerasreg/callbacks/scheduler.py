@@ -9,7 +9,7 @@ import keras
 
 from kerasreg._checks import check_choice, invalid_value, is_number
 from kerasreg._tensors import to_numpy
-from kerasreg.callbacks.step_counter import StepCounter
+from kerasreg.callbacks.step_counter import FitStepCounter
 
 Schedule: TypeAlias = Callable[[int], Any]
 """A function of the epoch or the step; a `LearningRateSchedule` of Keras is one of the step."""
@@ -18,10 +18,11 @@ Schedule: TypeAlias = Callable[[int], Any]
 class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
     """Asks a schedule for a number at the beginning of each epoch or step; see its subclasses.
 
-    A subclass says what to do with it, in `_set`, and what numbers it takes, in `_expected`.
+    A subclass says what to do with it, in `_set`, and what numbers it takes, in `_expected`. In a
+    training that is resumed, by `initial_epoch` or `BackupAndRestore`, the epochs before it count.
 
     Args:
-        schedule: Function of the epoch or the step, both counted from 0; or a
+        schedule: Function of the epoch or the step, both counted from 0 in each `fit`; or a
             `keras.optimizers.schedules.LearningRateSchedule`, a function of the step.
         every: `"epoch"` or `"step"`; by default the step for a `LearningRateSchedule`, and the
             epoch for a function.
@@ -37,7 +38,7 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
             every = "step" if of_step else "epoch"
         self.schedule = schedule
         self.every = check_choice("every", every, ("epoch", "step"))
-        self._steps = StepCounter()
+        self._steps = FitStepCounter()
 
     @property
     def async_safe(self) -> bool:
@@ -47,7 +48,7 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
     def set_model(self, model: Any) -> None:
         """Counts the steps of another model anew."""
         if model is not self._model:
-            self._steps = StepCounter()
+            self._steps = FitStepCounter()
         super().set_model(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

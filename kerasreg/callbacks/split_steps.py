@@ -30,6 +30,10 @@ _STEPS = (
     "make_train_function",
 )
 
+# The attribute of the model's own training step that keeps what is traced beside it: not the model,
+# which is left as it was, and no longer than until the model is compiled anew.
+_KEPT = "_kerasreg_split_steps"
+
 
 class SplitMean(keras.metrics.Metric):  # type: ignore[misc]
     """Means of data loss and penalty over the same batches, and weights, as Keras's `loss`.
@@ -76,7 +80,7 @@ class SplitMean(keras.metrics.Metric):  # type: ignore[misc]
 class SplitSteps:
     """Puts a `SplitMean` into the steps of a model, and takes it out again.
 
-    The functions that Keras has traced with it are kept for the next time.
+    The functions that Keras has traced with it are kept for the next time: see `of`.
 
     Args:
         model: A compiled model that `fits` accepts.
@@ -98,6 +102,14 @@ class SplitSteps:
         return own and "compute_loss" not in vars(model)
 
     @staticmethod
+    def of(model: Any) -> SplitSteps:
+        """Those that another logger has left with the model's own steps, or new ones."""
+        steps = getattr(model.train_function, _KEPT, None)
+        if isinstance(steps, SplitSteps) and steps.model is model:
+            return steps
+        return SplitSteps(model)
+
+    @staticmethod
     def within(model: Any) -> SplitSteps | None:
         """Those that are in a model now."""
         steps = getattr(getattr(model, "compute_loss", None), "__self__", None)
@@ -113,6 +125,8 @@ class SplitSteps:
         model = self.model
         same = self._own[0] is not None and model.train_function is self._plain[0]
         self._plain = (model.train_function, model.test_function)
+        with contextlib.suppress(AttributeError):  # where it is no function, or there is none
+            setattr(model.train_function, _KEPT, self)
         model.compute_loss = self._compute_loss
         track_metric(model, self.mean)
         if same:

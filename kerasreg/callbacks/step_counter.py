@@ -28,6 +28,7 @@ class StepCounter:
     def begin_fit(self) -> None:
         """Says that the next epoch is the first of a call of `fit`."""
         self._fit_begins = True
+        self.last_epoch_length = None
 
     def begin_epoch(self, model: Any, epoch: int, params: Mapping[str, Any]) -> None:
         """Starts an epoch; the first of a `fit` continues where the model's training stopped."""
@@ -35,10 +36,7 @@ class StepCounter:
         self._batches_before = _batches(model)
         if self._fit_begins:
             self._fit_begins = False
-            by_epochs = epoch * (self._epoch_length or 0)
-            # A loaded optimizer knows its batches, and `initial_epoch` tells where only weights
-            # were loaded. A logger that is used again goes on, even with a new optimizer.
-            self.step = max(self.step, self._batches_before, by_epochs)
+            self.step = self._first_step(epoch)
         self.epoch_start = self.step
 
     def end_batch(self, batch: int) -> None:
@@ -56,6 +54,29 @@ class StepCounter:
             if 0 < excess < model.steps_per_execution:
                 self.step -= excess
         self.last_epoch_length = self.step - self.epoch_start
+
+    @property
+    def batches_ahead(self) -> int:
+        """How many more batches than steps the optimizer had seen when the epoch began."""
+        return self._batches_before - self.epoch_start
+
+    def _first_step(self, epoch: int) -> int:
+        by_epochs = epoch * (self._epoch_length or 0)
+        # A loaded optimizer knows its batches, and `initial_epoch` tells where only weights were
+        # loaded. A logger that is used again goes on, even with a new optimizer.
+        return max(self.step, self._batches_before, by_epochs)
+
+
+class FitStepCounter(StepCounter):
+    """The number of training batches in a call of `fit`, after those of the epochs before it.
+
+    A function of the step has to start anew where one of the epoch does.
+    """
+
+    def _first_step(self, epoch: int) -> int:
+        if epoch and self._epoch_length is None:
+            return self._batches_before
+        return epoch * (self._epoch_length or 0)
 
 
 def _batches(model: Any) -> int:

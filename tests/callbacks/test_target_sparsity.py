@@ -43,6 +43,13 @@ def sparsity_of(model):
     return zero_fraction([layer.kernel for layer in model.layers])
 
 
+SIZE = 64 * 128 + 128 * 64 + 64 * 10
+
+
+def to_the_weight(target):
+    return 1 - (SIZE - round(target * SIZE)) / SIZE
+
+
 # target, a wrong strength to start from, least accuracy: that of a fixed strength is as high
 @pytest.mark.parametrize(
     ("target", "penalty", "accuracy"),
@@ -52,7 +59,7 @@ def sparsity_of(model):
 def test_a_network_of_that_sparsity(target, penalty, accuracy):
     model = mlp(penalty)
     fit(model, target, epochs=20)  # The last batch has five samples.
-    assert abs(sparsity_of(model) - target) < 0.01
+    assert sparsity_of(model) == to_the_weight(target)
     assert model.evaluate(X, Y, verbose=0)[1] > accuracy
 
 
@@ -94,6 +101,7 @@ def test_data_of_unknown_length():
     scheduler = kr.StrengthScheduler(target_sparsity=0.7)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Your input ran out of data")
+        warnings.filterwarnings("ignore", message="StrengthScheduler ended at")
         model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[scheduler])
     assert abs(sparsity_of(model) - 0.7) < 0.05
 
@@ -106,30 +114,98 @@ def test_the_length_of_an_epoch_is_known_when_the_first_has_ended():
     ends = []
     for epoch in range(3):
         scheduler.on_epoch_begin(epoch)
-        ends.append(scheduler._controller.end)
+        ends.append(scheduler._target._controller.end)
         for batch in range(4):
             scheduler.on_train_batch_end(batch)
         scheduler.on_epoch_end(epoch)
     assert ends == [float("inf"), 12, 12]
 
 
-def test_a_target_out_of_reach_is_warned_of():
-    model = mlp({".*last/kernel": kr.L1(1e-12)})
-    with pytest.warns(UserWarning, match=r"target_sparsity=0.9.*bound, 10000; give.*stronger"):
-        fit(model, 0.9, epochs=30, batch_size=8, x=X[:64])
+@pytest.mark.parametrize(
+    ("penalty", "began", "epochs", "target", "message"),
+    [
+        (1e-12, 1.0, 30, 0.9, "bound, 10000, after 1 .*stronger penalties, or a larger"),
+        (1e-8, 1e-4, 30, 0.9, "bound, 1, after 0.0001 .*stronger penalties, or a larger"),
+        (1e-5, 1.0, 1, 0.9, "too short.* train for longer.*ended at .*, after 1 at"),
+    ],
+)
+def test_a_target_that_is_missed_is_warned_of(penalty, began, epochs, target, message):
+    model = mlp({".*last/kernel": kr.L1(penalty)})
+    model.optimizer.strength_scale = began
+    with pytest.warns(UserWarning, match=f"sparsity of 0.*target_sparsity={target}.*{message}"):
+        fit(model, target, epochs=epochs, batch_size=8, x=X[:64])
+
+
+def test_too_many_zeros_at_the_lower_bound():
+    model = mlp({".*last/kernel": kr.L1(1e-3)})
+    last = model.get_layer("last").kernel
+    last.assign(np.zeros(last.shape))
+    model.get_layer("second").kernel.assign(np.zeros((128, 64)))  # so that none comes back
+    with pytest.warns(UserWarning, match="bound, 0.0001, after 1 .*weaker.*a smaller"):
+        fit(model, 0.5, epochs=30, batch_size=8, x=X[:64])
+
+
+def test_an_early_end_is_warned_of():
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    with pytest.warns(UserWarning, match="ended early"):
+        fit(mlp(kr.L1(1e-5)), 0.9, epochs=10, callbacks=[Stop()])
+
+
+def test_a_learning_rate_that_goes_to_zero():
+    model = mlp(kr.L1(1e-4))
+    schedule = keras.optimizers.schedules.CosineDecay(3e-3, 20 * 29)
+    adam = keras.optimizers.Adam(schedule)
+    model.compile(kr.Proximal(adam, kr.L1(1e-4)), model.loss)
+    fit(model, 0.8, epochs=20)
+    assert sparsity_of(model) == to_the_weight(0.8)
+
+
+def test_a_loop_of_ones_own_that_does_not_know_its_end():
+    model = mlp(kr.L1(1e-3))
+    scheduler = kr.StrengthScheduler(target_sparsity=0.7)
+    callbacks = keras.callbacks.CallbackList([scheduler], model=model)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(0)
+    for batch in range(300):
+        callbacks.on_train_batch_begin(batch)
+        model.train_on_batch(X[:64], Y[:64])
+        callbacks.on_train_batch_end(batch)
+    callbacks.on_epoch_end(0)
+    assert abs(sparsity_of(model) - 0.7) < 0.1
+
+
+def test_only_weights_that_a_penalty_makes_zeros_of_are_counted():
+    penalties = {
+        ".*first/kernel": kr.L1(1e-3),
+        ".*second/kernel": kr.L2(1e-3),
+        ".*last/kernel": kr.L1(0.0),
+    }
+    model = mlp(penalties)
+    fit(model, 0.5, epochs=10)
+    assert zero_fraction([model.get_layer("first").kernel]) == 0.5
+    assert zero_fraction([model.get_layer("last").kernel]) == 0
+
+
+@pytest.mark.parametrize("penalty", [kr.L2(0.1), kr.L1(0.0), kr.ElasticNet(1.0, 0.0, 0.1)], ids=str)
+def test_without_a_penalty_that_makes_zeros(penalty):
+    with pytest.raises(ValueError, match="`model`.*by `Proximal` that makes zeros"):
+        fit(mlp(penalty), 0.5, epochs=1)
 
 
 def test_only_proximal_is_scaled():
     model = mlp(kr.L1(1e-3))
     model.get_layer("last").bias.regularizer = regularizer = kr.L2(1e-3)
-    fit(model, 0.5, epochs=1, batch_size=256)
+    fit(model, 0.5, epochs=8)
     assert model.get_layer("last").bias.regularizer is regularizer
     assert float(keras.ops.convert_to_numpy(model.optimizer.strength_scale)) != 1
 
 
 @pytest.mark.parametrize("penalty", [kr.TopK(0.5), kr.KeepZeros()])
 def test_without_a_strength_there_is_nothing_to_control(penalty):
-    with pytest.raises(ValueError, match="`model`.*a penalty by `Proximal` that has a strength"):
+    with pytest.raises(ValueError, match="`model`.*on weights by `Proximal` that has a strength"):
         fit(mlp(penalty), 0.5, epochs=1)
 
 
@@ -147,6 +223,24 @@ def test_the_last_updates_are_undone_as_far_as_they_lead_away(target, expected):
     last = LastUpdates(variables)
     variables[0].assign([0.0, 0.2, 0.3, 0.0, 0.0])
     variables[1].assign([[4.0, 5.0, 6.0]])
-    last.undo_excess(target)
+    last.settle(target)
     values = np.concatenate([keras.ops.convert_to_numpy(v).ravel() for v in variables])
     np.testing.assert_allclose(values, expected)
+
+
+@pytest.mark.parametrize(
+    ("target", "zeros"),
+    [(0.0, 10), (0.10, 10), (0.11, 11), (0.19, 19), (0.20, 10), (0.9, 10)],
+)
+def test_a_tenth_of_the_weights_that_are_left_may_become_zero(target, zeros):
+    values = np.random.default_rng(0).permutation(np.arange(100.0)) - 50
+    values[np.abs(values) < 5] = 0.0
+    values[np.flatnonzero(np.abs(values) == 5)[0]] = 0.0
+    assert (values == 0).sum() == 10
+    variable = keras.Variable(values)
+    LastUpdates([variable]).settle(target)
+    after = keras.ops.convert_to_numpy(variable)
+    assert (after == 0).sum() == zeros
+    kept = after != 0
+    assert (after[kept] == values[kept]).all()
+    assert np.abs(values[~kept]).max() <= np.abs(values[kept]).min()
