@@ -37,8 +37,9 @@ class StrengthScheduler(Scheduler):
     not for penalties in the loss: a loaded or cloned model has their own strengths.
 
     With `target_sparsity` the factor of `Proximal` answers the sparsity that it measures, between
-    a ten-thousandth of its first value and 10,000 times that. The target rises over the first half
-    of the training, and is held in the second. What leads away from it in the last ten updates,
+    a ten-thousandth and 10,000 times the penalties' own strength (or the first factor, where that
+    lies outside). The target rises over the first 15 % of the training, and is held from then on.
+    High targets take some 500 steps to be met without loss. What leads away from it in the last ten updates,
     too late to be answered, is undone; if zeros are missing still, but no more than a tenth of the
     weights that are left, the smallest become zero. So the target is met to the weight, unless the
     penalties are of groups, as `GroupLasso`, or the end is not known, as with one epoch of a
