@@ -55,7 +55,8 @@ def fit_null_model(
 
     Args:
         gradient: The gradient of the model's loss. The model stays as it is.
-        penalised: Which of its variables are to be zero.
+        penalised: Which of its variables are to be zero. The others, among them gains that are no
+            use at zero, begin with their present values.
         samples: The samples.
 
     Returns:
@@ -78,6 +79,7 @@ def fit_null_model(
         gradients = gradient(*data, at=values_at(flat))
         return np.concatenate([to_numpy(gradients[i]).ravel().astype("float64") for i in free])
 
-    flat = minimise(slope, np.zeros(sum(sizes))) if free else np.zeros(0)
+    present = [to_numpy(gradient.variables[i]).ravel().astype("float64") for i in free]
+    flat = minimise(slope, np.concatenate(present)) if free else np.zeros(0)
     values = values_at(flat) if free else zeros
     return NullModel(values, gradient(*data, at=values))

@@ -42,9 +42,9 @@ class StrengthScheduler(Scheduler):
     High targets take some 500 steps to be met without loss. What leads away from it in the last
     ten updates, too late to be answered, is undone; if zeros are missing still, but no more than a
     tenth of the weights that are left, the smallest become zero. So the target is met to the
-    weight, unless the penalties are of groups, as `GroupLasso`, or the end is not known, as with
-    one epoch of a generator; a warning says where it is missed. Where `EarlyStopping` ends the
-    training or restores other weights, the sparsity is another.
+    weight, unless the penalties are of groups, as `GroupLasso`, or mostly L2, or the end is not
+    known, as with one epoch of a generator; a warning says where it is missed. Where
+    `EarlyStopping` ends the training or restores other weights, the sparsity is another.
 
     Sources: Sonderby et al., Ladder Variational Autoencoders, 2016 (warm-up of a penalty);
     Astrom & Hagglund, PID Controllers, 1995 (feedback); Zhu & Gupta, To Prune, or Not to Prune,

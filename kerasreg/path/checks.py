@@ -46,23 +46,15 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     return result
 
 
-def check_validation(data: Any, samples: Samples) -> Samples | None:
-    """Returns the validation data; raises unless it is like the samples, but for their number."""
+def check_validation(data: Any) -> Samples | None:
+    """Returns the validation data; raises unless that is what it is."""
     if data is None:
         return None
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         expected = "a tuple (x, y) or (x, y, sample_weight)"
         raise invalid_value("validation_data", expected, type(data))
     x, y, sample_weight = (*data, None)[:3]
-    validation = Samples.of(x, y, sample_weight, prefix="validation_")
-    theirs, ours = (_shapes(part.x) for part in (validation, samples))
-    if theirs != ours:
-        raise invalid_value("validation_data", f"inputs of the shapes of `x`, {ours}", theirs)
-    return validation
-
-
-def _shapes(data: Any) -> list[tuple[int, ...]]:
-    return [array.shape[1:] for array in keras.tree.flatten(data)]
+    return Samples.of(x, y, sample_weight, prefix="validation_")
 
 
 def is_trained(model: Any) -> bool:

@@ -55,7 +55,7 @@ def fingerprint(data: Any) -> str:
     for part in keras.tree.flatten(vars(data) if isinstance(data, Samples) else data):
         if part is not None:
             digest.update(f"{part.shape} {part.dtype}".encode())
-            digest.update(np.ascontiguousarray(part).data)
+            digest.update(np.ascontiguousarray(part).reshape(-1).view("uint8").data)
     return digest.hexdigest()
 
 
@@ -71,5 +71,9 @@ def _describe(part: Any) -> str:
         return str(part)
     if not hasattr(part, "get_config"):
         return str(getattr(part, "__name__", type(part).__name__))
-    config = {key: value for key, value in part.get_config().items() if key != "name"}
-    return f"{type(part).__name__} {config}"
+    try:
+        config = part.get_config()
+    except Exception:  # Keras allows a loss without one; it is only described.
+        config = {}
+    values = {key: value for key, value in config.items() if key != "name"}
+    return f"{type(part).__name__} {values}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -34,7 +35,7 @@ def make_folds(folds: Any, samples: Samples, loss: Any) -> list[Fold]:
     if is_number(folds):
         if not 2 <= folds <= size or folds != int(folds):
             raise invalid_value("folds", f"an integer from 2 to the {size} samples", folds)
-        classes = _classes(samples.y) if _is_of_classes(loss) else None
+        classes = _classes_for(loss, samples.y)
         return _held_out_in_turn(_fold_numbers(int(folds), size, classes), int(folds))
     expected = f"an integer, or pairs of arrays of indices below {size}, as `KFold().split(x)`"
     if isinstance(folds, (str, bool)) or not isinstance(folds, Iterable):
@@ -65,11 +66,26 @@ def _fold_numbers(n_folds: int, size: int, classes: Indices | None) -> Indices:
     return numbers
 
 
-def _is_of_classes(loss: Any) -> bool:
-    """Whether a loss is one of classes, by its name: `"log_loss"` in another spelling is none."""
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    plain = name.lower().replace("_", "")
-    return "crossentropy" in plain or "hinge" in plain
+def _classes_for(loss: Any, y: Any) -> Indices | None:
+    """The class of each sample, if the loss is one of classes.
+
+    Keras's own losses are known by their names. Of others the targets tell: those that are integers
+    are classes, and so are zeros and ones.
+    """
+    kinds = [_kind(part) for part in keras.tree.flatten(loss)]
+    names = [kind.__name__.lower().replace("_", "") for kind in kinds]
+    if any("crossentropy" in name or "hinge" in name for name in names):
+        return _classes(y)
+    if all(str(kind.__module__).startswith("keras.") for kind in kinds):
+        return None
+    classes = _classes(y)
+    few = classes is not None and (y.dtype.kind in "iub" or set(np.unique(y)) <= {0, 1})
+    return classes if few else None
+
+
+def _kind(loss: Any) -> Any:
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return loss if hasattr(loss, "__name__") else type(loss)
 
 
 def _classes(y: Any) -> Indices | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kerasreg.callbacks import RegularizationLogger
 from kerasreg.max_strength import main_strength
 from kerasreg.optimality import Optimality
@@ -109,6 +111,8 @@ class PenaltyPath:
             training.restart(start.null_weights)
         values = training.measure(plan.samples)
         check_measured(plan.monitor, values)
+        if plan.validation is not None:  # Raises now, if it does not fit the model.
+            training.measure(plan.validation.take(np.arange(1)))
         self.mode = find_mode(plan.model, plan.monitor, plan.mode)
         if start.null_weights is not None:
             self._null_loss = values["data_loss"]
@@ -192,8 +196,8 @@ class PenaltyPath:
                 stacklevel=4,
             )
             return
-        largest = max(row["strength"] for row in trained)
-        # Of the first strength the penalty's gradient is 1, by the same measure as residuals.
+        # Of the largest strength the penalty's gradient is 1, by the same measure as residuals.
+        largest = self._start.largest() if self._plan.is_linear else math.inf
         bounds = [max(10 * TOLERANCE, FAR * row["strength"] / largest) for row in trained]
         pairs = zip(trained, bounds, strict=True)
         far = [row["strength"] for row, bound in pairs if row.get("residual", 0.0) > bound]

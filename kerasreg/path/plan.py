@@ -134,7 +134,7 @@ def make_plan(model: Any, penalty: Any, x: Any, y: Any, **arguments: Any) -> Pla
         model=model,
         penalties=[check_penalty(each) for each in penalties],
         samples=samples,
-        validation=check_validation(arguments["validation_data"], samples),
+        validation=check_validation(arguments["validation_data"]),
         strengths=None if strengths is None else check_strengths(strengths),
         n_strengths=_at_least_1("n_strengths", arguments["n_strengths"]),
         min_ratio=check_min_ratio(arguments["min_ratio"]),

@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from kerasreg.path.training import Training
 Arrays = Sequence[npt.NDArray[Any]]
 
 FILE = "path.json"
+
+# What reading a file that is not whole may raise.
+_DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError)
 
 
 class Record:
@@ -133,7 +137,7 @@ def _readable(file: Path) -> Iterator[None]:
     """Says what to do where a file of the folder is damaged, or gone."""
     try:
         yield
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*_DAMAGES, zipfile.BadZipFile, zlib.error) as error:
         expected = f"the folder of a path as it was left, but {file.name} cannot be read ({error})"
         raise invalid_value(
             "log_dir", f"{expected}; delete the folder to begin anew", str(file.parent)

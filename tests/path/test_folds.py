@@ -19,6 +19,10 @@ def folds_of(folds, y, loss="sparse_categorical_crossentropy"):
     return make_folds(folds, Samples(np.zeros((len(y), 2)), y), loss)
 
 
+class Mine(keras.losses.Loss):
+    """One of which nothing is known."""
+
+
 def same(ours, theirs):
     assert len(ours) == len(theirs)
     for pair, expected in zip(ours, theirs, strict=True):
@@ -54,16 +58,24 @@ def test_several_outputs_are_no_classes():
     same(folds_of(4, y), list(KFold(4).split(y)))
 
 
-@pytest.mark.parametrize("loss", ["mse", "poisson", keras.losses.Huber(), lambda y, p: 0.0, None])
+@pytest.mark.parametrize(
+    "loss", ["mse", ["mae"], "poisson", keras.losses.Huber(), keras.losses.log_cosh]
+)
 def test_numbers_that_happen_to_be_whole(loss):
     same(folds_of(3, CLASSES, loss), list(KFold(3).split(CLASSES)))
 
 
 @pytest.mark.parametrize(
-    "loss", ["hinge", keras.losses.BinaryCrossentropy(), keras.losses.categorical_hinge]
+    "loss",
+    ["hinge", "bce", ["bce"], {"a": "BCE"}, keras.losses.BinaryCrossentropy()]
+    + [keras.losses.categorical_hinge, Mine(), lambda y, p: 0.0],
 )
 def test_losses_of_classes(loss):
     same(folds_of(3, BINARY, loss), list(StratifiedKFold(3).split(BINARY, BINARY)))
+
+
+def test_a_loss_of_ones_own_and_numbers_that_happen_to_be_whole():
+    same(folds_of(3, CLASSES.astype("float32"), Mine()), list(KFold(3).split(CLASSES)))
 
 
 def test_several_targets_of_a_model():

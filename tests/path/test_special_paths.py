@@ -71,6 +71,41 @@ def test_a_weak_strength_that_has_not_converged():
     assert path.rows[-1].residual < 0.01, "little, but not of what that penalty weighs"
 
 
+def test_one_weak_strength_that_has_not_converged():
+    x, y, _ = diabetes()
+    with pytest.warns(UserWarning, match="1 of 1 trainings have not converged"):
+        kr.regularization_path(
+            linear(x, rate=1e-3),
+            kr.L1(),
+            x,
+            y,
+            strengths=[1e-4],
+            epochs_per_strength=300,
+            verbose=0,
+        )
+
+
+def test_a_gain_without_a_penalty_is_no_trap():
+    x, y, _ = diabetes()
+    layers = [keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((10,)), *layers])
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    path = kr.regularization_path(
+        model, kr.L1(), x, y / 77, n_strengths=2, direction="sparse_to_dense", verbose=0
+    )
+    assert path.rows[0].sparsity > path.rows[1].sparsity
+
+
+def test_a_folder_with_a_loss_that_cannot_be_described(tmp_path):
+    class Mine(keras.losses.MeanSquaredError):
+        def get_config(self):
+            raise NotImplementedError
+
+    x, y, _ = diabetes()
+    arguments = {"strengths": [9.0], "log_dir": tmp_path, "verbose": 0}
+    assert len(kr.regularization_path(linear(x, Mine()), kr.L1(), x, y, **arguments)) == 1
+
+
 def test_a_fold_whose_loss_is_not_finite():
     x = np.random.default_rng(0).normal(size=(60, 3))
     x[:20] *= 30.0
@@ -123,6 +158,10 @@ def test_bfloat16(tmp_path):
     path.restore(model, 0)
     loss = model.evaluate(x, y / 77, batch_size=len(x), verbose=0)
     assert loss == pytest.approx(path.rows[0].data_loss, rel=0.02)
+    deep = network()
+    x, y, _, _ = digits()
+    arguments = {"strengths": [1e-3], "epochs_per_strength": 1, "log_dir": tmp_path / "deep"}
+    assert len(kr.regularization_path(deep, kr.L1(), x, y, verbose=0, **arguments)) == 1
 
 
 @pytest.mark.parametrize("damaged", ["path.json", "state-0-3.npz", "weights-0-0.npz"])
