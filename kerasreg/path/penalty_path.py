@@ -197,7 +197,7 @@ class PenaltyPath:
             )
             return
         # Of the largest strength the penalty's gradient is 1, by the same measure as residuals.
-        largest = self._start.largest() if self._plan.is_linear else math.inf
+        largest = (self._plan.is_linear and self._start.largest()) or math.inf
         bounds = [max(10 * TOLERANCE, FAR * row["strength"] / largest) for row in trained]
         pairs = zip(trained, bounds, strict=True)
         far = [row["strength"] for row, bound in pairs if row.get("residual", 0.0) > bound]

@@ -85,6 +85,14 @@ def test_one_weak_strength_that_has_not_converged():
         )
 
 
+def test_targets_that_need_no_inputs():
+    x, _, _ = diabetes()
+    path = kr.regularization_path(
+        linear(x), kr.L1(), x, np.zeros(len(x)), strengths=[0.1], verbose=0
+    )
+    assert path.rows[0].sparsity == 1.0
+
+
 def test_a_gain_without_a_penalty_is_no_trap():
     x, y, _ = diabetes()
     layers = [keras.layers.BatchNormalization(), keras.layers.Dense(1)]
