@@ -83,7 +83,7 @@ class StrengthScheduler(Scheduler):
     >>> penalties = kerasreg.detach_regularizers(model)  # of the layers
     >>> model.compile(kerasreg.Proximal(adam, kerasreg.L1(1e-3)), model.loss)
     >>> half = kerasreg.StrengthScheduler(target_sparsity=0.5)
-    >>> history = model.fit(x, y, epochs=20, verbose=0, callbacks=[half])
+    >>> history = model.fit(x, y, batch_size=8, epochs=30, verbose=0, callbacks=[half])
     """
 
     def __init__(

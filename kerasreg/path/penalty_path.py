@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
+from kerasreg._checks import invalid_value
 from kerasreg.callbacks import RegularizationLogger
 from kerasreg.max_strength import main_strength
 from kerasreg.optimality import Optimality
@@ -111,8 +113,8 @@ class PenaltyPath:
             training.restart(start.null_weights)
         values = training.measure(plan.samples)
         check_measured(plan.monitor, values)
-        if plan.validation is not None:  # Raises now, if it does not fit the model.
-            training.measure(plan.validation.take(np.arange(1)))
+        if plan.validation is not None:
+            _check_validation(training, plan.validation)
         self.mode = find_mode(plan.model, plan.monitor, plan.mode)
         if start.null_weights is not None:
             self._null_loss = values["data_loss"]
@@ -210,6 +212,16 @@ class PenaltyPath:
                 "learning rate.",
                 stacklevel=4,
             )
+
+
+def _check_validation(training: Training, validation: Samples) -> None:
+    """Raises now, and not after the first strength, if the model cannot take the data."""
+    try:
+        training.measure(validation.take(np.arange(1)))
+    except Exception as error:  # Each backend has its own.
+        expected = f"data that the model can be evaluated on ({error})"
+        shapes = keras.tree.map_structure(np.shape, (validation.x, validation.y))
+        raise invalid_value("validation_data", expected, shapes) from error
 
 
 def _value(row: dict[str, Any]) -> float:

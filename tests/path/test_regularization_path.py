@@ -350,7 +350,7 @@ ERRORS = [
     ({"verbose": 2}, "`verbose`"),
     ({"callbacks": 3}, "`callbacks`.*Keras callbacks"),
     ({"callbacks": [kr.StrengthScheduler(lambda epoch: 1.0)]}, "`callbacks`.*the path does"),
-    ({"validation_data": (np.ones((3, 9)), np.ones(3))}, "shape"),
+    ({"validation_data": (np.ones((3, 9)), np.ones(3))}, "`validation_data`.*evaluated on"),
     ({"y": np.full(442, "a")}, "`y`.*numbers"),
     ({"y": np.ones(442)}, "`strengths`.*targets constant"),
     ({"y": np.ones(4)}, "`y`.*442 samples"),
