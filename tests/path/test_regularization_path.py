@@ -19,13 +19,19 @@ LOGISTIC = keras.losses.BinaryCrossentropy(from_logits=True)
 def test_lasso_path_of_scikit_learn():
     x, y, names = diabetes()
     lasso = kr.ElasticNet.from_sklearn(1.0, 1.0)
-    path = kr.regularization_path(linear(x), lasso, x, y, n_strengths=100, verbose=0)
+    model = linear(x, rate=0.3)
+    # A call of fit or evaluate takes .05 s on TensorFlow.
+    grid = (
+        {"n_strengths": 100} if BACKEND != "tensorflow" else {"n_strengths": 30, "min_ratio": 0.02}
+    )
+    path = kr.regularization_path(model, lasso, x, y, **grid, verbose=0)
     _, expected, _ = lasso_path(x, y, alphas=path.strengths, tol=1e-12, max_iter=100_000)
     found = coefficients(path)
     np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
     np.testing.assert_array_equal(found == 0, expected == 0)
-    first = (found != 0).argmax(1)
-    assert [names[i] for i in np.argsort(first, kind="stable")][:9] == ORDER
+    first = np.where(np.any(found, 1), (found != 0).argmax(1), 100)
+    entered = [names[i] for i in np.argsort(first, kind="stable") if first[i] < 100]
+    assert entered[:9] == ORDER[: len(entered)] and len(entered) >= 8
     assert [row.used_inputs for row in path.rows] == np.count_nonzero(expected, 0).tolist()
     np.testing.assert_allclose([row.sparsity for row in path.rows], (expected == 0).mean(0))
     losses = [np.mean((y - x @ w) ** 2) for w in expected.T]
@@ -50,7 +56,9 @@ def test_other_optimizers(optimizer):
 def test_cross_validation_chooses_as_scikit_learn():
     x, y, _ = diabetes()
     lasso = kr.ElasticNet.from_sklearn(1.0, 1.0)
-    path = kr.regularization_path(linear(x), lasso, x, y, n_strengths=12, folds=5, verbose=0)
+    model = linear(x, rate=0.3)
+    size = 12 if BACKEND != "tensorflow" else 6
+    path = kr.regularization_path(model, lasso, x, y, n_strengths=size, folds=5, verbose=0)
     theirs = LassoCV(alphas=path.strengths, cv=5, tol=1e-10, max_iter=100_000).fit(x, y)
     assert abs(path.best.index - path.strengths.index(theirs.alpha_)) <= 1
     losses = theirs.mse_path_.T
