@@ -22,9 +22,9 @@ import keras
 import numpy as np
 
 import kerasreg as kr
-from kerasreg.device_statistics import DeviceStatistics
-from kerasreg.measurement import HostStatistics, statistics_of
-from kerasreg.weights import find_weights
+from kerasreg.statistics.device import DeviceStatistics
+from kerasreg.statistics.measurement import HostStatistics, statistics_of
+from kerasreg.statistics.weights import find_weights
 
 KINDS = ("none", "kerasreg", "keras")
 

@@ -28,8 +28,8 @@ from keras import ops
 from scipy import fft, stats
 
 import kerasreg as kr
-from kerasreg import masks
-from kerasreg.masks import counter_hash
+from kerasreg.layers import masks
+from kerasreg.layers.masks import counter_hash
 
 SIZE, MASKS = 1 << 22, 24
 RATES = (0.3, 0.5)

@@ -1,6 +1,5 @@
 """kerasreg: regularisation for Keras 3."""
 
-from kerasreg.attachment import attach_regularizers, detach_regularizers
 from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger, StrengthScheduler
 from kerasreg.layers import (
     AlphaDropout,
@@ -13,12 +12,13 @@ from kerasreg.layers import (
     SpatialDropout2D,
     SpatialDropout3D,
 )
-from kerasreg.max_strength import max_strength
 from kerasreg.monte_carlo import mc_predict
 from kerasreg.optimizers import Proximal
-from kerasreg.path import regularization_path
 from kerasreg.regularizers import L1, L2, MCP, ElasticNet, GroupLasso, KeepZeros, Penalty, TopK
-from kerasreg.sparsity_report import sparsity_report
+from kerasreg.regularizers.attachment import attach_regularizers, detach_regularizers
+from kerasreg.statistics.sparsity_report import sparsity_report
+from kerasreg.strength import regularization_path
+from kerasreg.strength.max_strength import max_strength
 
 __all__ = [
     "AlphaDropout",

@@ -6,7 +6,6 @@ import math
 from typing import Any, TypeAlias
 
 import keras
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 from keras import ops
@@ -16,8 +15,6 @@ Tensor: TypeAlias = Any
 
 
 LONG_AXIS = 1024
-
-_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def to_accumulator(x: Tensor) -> Tensor:
@@ -38,47 +35,6 @@ def to_numpy(x: Tensor) -> npt.NDArray[Any]:
         x = x.detach().cpu()
         return np.asarray((x.float() if "bfloat16" in str(x.dtype) else x).numpy())
     return np.asarray(ops.convert_to_numpy(x))
-
-
-def host_view(x: Tensor) -> npt.NDArray[Any]:
-    """The present value of a tensor or variable; in the memory of a CPU, that memory itself.
-
-    It is to be read at once: the next training step may write there.
-    """
-    x = ops.convert_to_tensor(x)
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
-
-        x = x.detach().cpu()
-        if x.dtype == torch.bfloat16:  # which NumPy knows by way of ml_dtypes only
-            return np.asarray(x.view(torch.int16).numpy()).view(_BFLOAT16)
-        return np.asarray(x.numpy())
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        x = tf.convert_to_tensor(x)
-        if "CPU" not in x.device:
-            with tf.device("CPU"):
-                x = tf.identity(x)
-        if x.dtype == tf.bfloat16:
-            return np.from_dlpack(tf.bitcast(x, tf.uint16)).view(_BFLOAT16)
-        return np.from_dlpack(x)
-    return np.asarray(x)
-
-
-def is_on_host(variable: Any) -> bool:
-    """Whether the memory of one CPU holds the whole value; that of this process's own replica."""
-    value = variable.value
-    backend = keras.backend.backend()
-    if backend == "torch":
-        on_cpu: bool = value.device.type == "cpu"
-        return on_cpu
-    if backend == "tensorflow":
-        return "CPU" in value.device
-    devices = value.sharding.device_set
-    on_cpus = all(device.platform == "cpu" for device in devices)
-    return on_cpus and bool(len(devices) == 1 or value.sharding.is_fully_replicated)
 
 
 def to_float(x: Tensor) -> float:

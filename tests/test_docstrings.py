@@ -7,7 +7,7 @@ import pkgutil
 import keras
 import numpy as np
 import pytest
-from models import classifier, data
+from helpers.models import classifier, data
 
 import kerasreg
 

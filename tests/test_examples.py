@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from backends import BACKEND
-from event_files import read
+from helpers.backends import BACKEND
+from helpers.event_files import read
 
 ROOT = Path(__file__).parent.parent
 

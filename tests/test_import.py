@@ -1,7 +1,7 @@
 """`import kerasreg` brings little beside Keras itself."""
 
 import pytest
-from processes import in_process
+from helpers.processes import in_process
 
 IMPORT = """
     import sys

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from backends import JIT_COMPILE
-from models import classifier, data
+from helpers.backends import JIT_COMPILE
+from helpers.models import classifier, data
 
 import kerasreg as kr
 from kerasreg import _keras_internals as internals
-from kerasreg.regularizers.live_scale import LiveScale
+from kerasreg.regularizers.live_strength import LiveScale
 
 
 def test_strings_are_looked_up_in_the_table():

@@ -14,7 +14,7 @@ import pytest
     reason="this version of Keras does not ship its tests",
 )
 def test_keras_own_tests_hold():
-    script = Path(__file__).with_name("keras_own_tests.py")
+    script = Path(__file__).with_name("helpers") / "keras_own_tests.py"
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     counts = re.search(r"(\d+) passed, (\d+) failed", run.stdout)
     assert counts and int(counts[1]) >= 42 and int(counts[2]) == 0, run.stdout + run.stderr

@@ -4,8 +4,8 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
-from event_files import read
-from models import data
+from helpers.event_files import read
+from helpers.models import data
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 

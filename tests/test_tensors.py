@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND
-from processes import in_process
+from helpers.backends import BACKEND
+from helpers.processes import in_process
 
-from kerasreg._tensors import is_on_host
+from kerasreg._backends import is_on_host
 
 
 def test_a_variable_of_one_cpu():
@@ -26,7 +26,7 @@ MIRRORED = """
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
     import keras
-    from kerasreg._tensors import is_on_host
+    from kerasreg._backends import is_on_host
 
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         variable = keras.Variable([1.0, 2.0])
@@ -38,7 +38,7 @@ SHARDED = """
     from keras.distribution import (
         DeviceMesh, LayoutMap, ModelParallel, TensorLayout, list_devices, set_distribution
     )
-    from kerasreg._tensors import is_on_host
+    from kerasreg._backends import is_on_host
 
     mesh = DeviceMesh((4,), ("model",), devices=list_devices())
     layouts = LayoutMap(mesh)

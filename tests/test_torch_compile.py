@@ -5,9 +5,9 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND
-from event_files import steps
-from models import data
+from helpers.backends import BACKEND
+from helpers.event_files import steps
+from helpers.models import data
 
 import kerasreg as kr
 

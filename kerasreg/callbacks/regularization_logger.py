@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import warnings
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +14,43 @@ import keras
 
 from kerasreg._checks import check_integer, check_pattern, invalid_value
 from kerasreg._tensors import to_numpy
-from kerasreg.callbacks.guard import Guard
-from kerasreg.callbacks.keras_logs import KerasLogs
-from kerasreg.callbacks.loss_split import LossSplit
-from kerasreg.callbacks.recorder import Recorder
 from kerasreg.callbacks.step_counter import StepCounter
+from kerasreg.statistics.loss_split import LossSplit
+from kerasreg.tensorboard.dashboards import invitation
 from kerasreg.tensorboard.event_file import check_log_dir
-from kerasreg.tensorboard.invitation import invitation
-from kerasreg.tensorboard.options import Options
+from kerasreg.tensorboard.run import Options, Recorder
+from kerasreg.tensorboard.worker import Guard
+
+# What the loggers of a model's training have added. Keras may hand on the dict of a batch, with
+# all that is in it, at the epoch's end, and there may be several loggers.
+_ADDED: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
+
+
+class KerasLogs:
+    """Adds to the logs of one training, and never takes the place of what Keras has put there.
+
+    Args:
+        model: The model that begins to train.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._added = _ADDED[model] = set()
+        self._model = weakref.ref(model)
+        self._taken: set[str] = set()
+
+    def add(self, logs: dict[str, Any], values: Mapping[str, float]) -> None:
+        """Adds numbers, but for names that are a metric's of the model."""
+        added = _ADDED.get(self._model(), self._added)
+        taken = values.keys() & (logs.keys() - added)
+        if taken - self._taken:
+            self._taken |= taken
+            warnings.warn(
+                f"The model has metrics called {sorted(taken)}. `logs` keep them; what "
+                "RegularizationLogger calls so is in TensorBoard only.",
+                stacklevel=2,
+            )
+        added |= values.keys() - taken
+        logs.update({name: values[name] for name in values.keys() - taken})
 
 
 class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]

@@ -7,11 +7,11 @@ import re
 from typing import Any
 
 from kerasreg._checks import check_built, invalid_value
-from kerasreg.live_strength import scale_penalties
 from kerasreg.optimizers import Proximal
-from kerasreg.penalty_map import is_smooth
+from kerasreg.optimizers.proximal import find_proximal
 from kerasreg.regularizers import L1, L2, ElasticNet, Penalty
-from kerasreg.weights import find_proximal
+from kerasreg.regularizers.live_strength import scale_penalties
+from kerasreg.regularizers.penalty_map import is_smooth
 
 
 class ScaledPenalties:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from kerasreg._tensors import host_view, is_on_host
+from kerasreg._backends import host_view, is_on_host
 
 # The factor stays within this range of where a training began, and of one.
 RANGE = 1e4

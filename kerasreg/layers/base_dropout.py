@@ -8,7 +8,7 @@ import keras
 
 from kerasreg._checks import check_integer, invalid_value, is_number
 from kerasreg._tensors import Tensor
-from kerasreg.masks import MaskSeed
+from kerasreg.layers.masks import MaskSeed
 
 
 class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
@@ -112,3 +112,12 @@ def invalid_argument(argument: str, expected: str, received: str) -> ValueError:
         f"Invalid value received for argument `{argument}`. "
         f"Expected {expected}. Received: {received}"
     )
+
+
+# Keras's spatial dropouts are `Dropout`s.
+DROPOUT_LAYERS = (
+    BaseDropout,
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.AlphaDropout,
+)

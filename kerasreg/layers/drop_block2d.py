@@ -8,11 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg import masks
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import Tensor, to_accumulator
+from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout
-from kerasreg.layers.base_spatial_dropout import check_data_format
+from kerasreg.layers.spatial_dropout import check_data_format
 
 NEWTON_STEPS = 24
 

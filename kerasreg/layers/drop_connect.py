@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg import masks
 from kerasreg._checks import check_bool, check_choice, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import Tensor
+from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.layers.dropout import SCALINGS
 

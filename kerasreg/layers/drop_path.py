@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from kerasreg import masks
 from kerasreg._checks import check_bool
 from kerasreg._tensors import Tensor
+from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._keras_internals import all_layers, seed_states
+from kerasreg._backends import compile_as
+from kerasreg._keras_internals import seed_states
 from kerasreg._tensors import Tensor, to_accumulator, to_numpy
 from kerasreg.monte_carlo.switches import dropping_layers, switched_on
 
@@ -47,7 +47,7 @@ class Passes:
         seeds = {id(variable) for variable in self._seeds}
         self._others = [v for v in model.variables if id(v) not in seeds]
         self._values = [ops.convert_to_tensor(v) for v in self._others]
-        self._run = _compiled(model, self._run_all)
+        self._run = compile_as(model, self._run_all)
 
     def __call__(self, x: Any) -> tuple[Any, ...]:
         """The mean and the standard deviation over the passes, and maybe the passes.
@@ -156,24 +156,3 @@ def _mean_and_deviation(
     start = [means, [ops.zeros_like(mean) for mean in means]]
     means, squares = ops.fori_loop(1, n_samples, add, start)
     return [means, [ops.sqrt(s / n_samples) for s in squares]]
-
-
-def _compiled(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function in the way in which the model is."""
-    backend = keras.backend.backend()
-    if backend == "torch" or model.run_eagerly:
-        return function
-    # An uncompiled model would remember that it was asked.
-    jit_compile = model.jit_compile if model.compiled else backend == "jax"
-    jit_compile = jit_compile and all(layer.supports_jit for layer in all_layers(model))
-    if backend == "jax":
-        import jax
-
-        # A function of its own, for JAX does not trace one again that equals another.
-        compiled: Callable[..., Any] = jax.jit(lambda *args: function(*args))
-        return compiled if jit_compile else function
-    import tensorflow as tf
-
-    # A partial one, for TensorFlow warns of the number of traces of all that share their code.
-    options = {"jit_compile": jit_compile, "autograph": False, "reduce_retracing": True}
-    return tf.function(functools.partial(function), **options)  # type: ignore[no-any-return]

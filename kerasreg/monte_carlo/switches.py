@@ -13,7 +13,7 @@ from keras import ops
 from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import Tensor
-from kerasreg.dropout_rates import DROPOUT_LAYERS
+from kerasreg.layers.base_dropout import DROPOUT_LAYERS
 from kerasreg.layers.drop_connect import DropConnect
 
 Call = Callable[..., Any]

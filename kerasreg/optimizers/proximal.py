@@ -8,15 +8,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._checks import check_non_negative, is_number
+from kerasreg._checks import (
+    check_non_negative,
+    is_number,
+)
 from kerasreg._tensors import Tensor, to_accumulator
-from kerasreg.optimizers.application import Pending, apply_penalty
-from kerasreg.optimizers.checks import check_inner_optimizer, check_penalty
-from kerasreg.optimizers.steps import StepRule
-from kerasreg.optimizers.targets import Target, Targets
-from kerasreg.optimizers.update_steps import steps_of
-from kerasreg.penalty_map import match_penalties
+from kerasreg.optimizers.apply_penalty import Pending, apply_penalty
+from kerasreg.optimizers.steps import StepRule, check_inner_optimizer, steps_of
+from kerasreg.optimizers.targets import Target, Targets, check_penalty
 from kerasreg.regularizers import Penalty
+from kerasreg.regularizers.penalty_map import match_penalties
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -198,3 +199,11 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             deserialize(penalty) if one else {k: deserialize(v) for k, v in penalty.items()},
             name=config["name"],
         )
+
+
+def find_proximal(model: Any) -> Proximal | None:
+    """The model's `Proximal`, also where a `LossScaleOptimizer` is around it."""
+    optimizer = getattr(model, "optimizer", None)
+    while optimizer is not None and not isinstance(optimizer, Proximal):
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return optimizer

@@ -8,16 +8,20 @@ diabetes data after Adam: error 0.36 instead of 4e-8).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
+from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import optimizer_slot
-from kerasreg._tensors import Tensor, to_accumulator
+from kerasreg._tensors import Tensor, cast_like, to_accumulator
+from kerasreg.optimizers.targets import Target
 
 ElementStep = Callable[..., Tensor]
 """The step of a weight from its moments, entry by entry."""
+
+
 Rule = Callable[[Any, Tensor, Tensor], ElementStep]
 """`(optimizer, learning rate, updates) -> step`; all that is no matter of entries comes first."""
 
@@ -135,3 +139,95 @@ def _find_rule(optimizer: Any) -> tuple[Rule, Callable[[Any], Sequence[str]]] | 
 def _defined_in(optimizer: Any, method: str) -> str:
     """The module of the class that a method of an optimizer comes from."""
     return next(cls.__module__ for cls in type(optimizer).__mro__ if method in vars(cls))
+
+
+Step: TypeAlias = tuple[list[Tensor], Callable[..., Tensor]]
+"""Tensors, and a function of a scalar and these that is the step times the scalar."""
+
+
+def steps_of(
+    rule: StepRule, targets: Sequence[Target], rate: Tensor, count: Tensor, happened: Tensor
+) -> list[Step]:
+    """For each weight what its step is computed from, and how.
+
+    With momentum the sums of the steps are brought up to date.
+
+    Args:
+        rule: The optimizer's.
+        targets: The weights.
+        rate: The learning rate before the update.
+        count: Number of updates so far, this one included.
+        happened: Whether there was an update; gradients may only have accumulated.
+
+    Returns:
+        A `Step` for each weight; 0 where there was no update, which leaves all as it is.
+    """
+    happened = cast_like(happened, rate)
+
+    def scaled(scale: Tensor, total: Tensor) -> Tensor:
+        return total * cast_like(cast_like(scale, happened) * happened, total)
+
+    if rule.momentum:
+        totals: dict[int, Tensor] = {}
+        return [([_add_up(rule, t, rate, count, happened, totals)], scaled) for t in targets]
+
+    return [_step_of(rule, target, rate * happened, count) for target in targets]
+
+
+def _step_of(rule: StepRule, target: Target, rate: Tensor, count: Tensor) -> Step:
+    moments = rule.moments(target.variable)
+    dtype = _dtype((moments or [rate])[0])
+    prepared: dict[int, ElementStep] = {}  # Once for a scale, however many pieces a weight is in.
+
+    def step(scale: Tensor, *parts: Tensor) -> Tensor:
+        if id(scale) not in prepared:
+            prepared[id(scale)] = rule.step(rate * cast_like(scale, rate), count, dtype)
+        return prepared[id(scale)](*parts)
+
+    return moments, step
+
+
+def _dtype(x: Tensor) -> str:
+    name: str = keras.backend.standardize_dtype(x.dtype)
+    return name
+
+
+def _add_up(
+    rule: StepRule,
+    target: Target,
+    rate: Tensor,
+    count: Tensor,
+    happened: Tensor,
+    totals: dict[int, Tensor],
+) -> Tensor:
+    """The step of an optimizer with momentum, by the recursion of its own buffer."""
+    moments = rule.moments(target.variable)
+    step = rule.step(rate, count, _dtype((moments or [rate])[0]))(*moments)
+    key = id(target.total_step)
+    if key not in totals:  # SGD's is the same number for all weights.
+        before = cast_like(target.total_step.value, step)
+        totals[key] = ops.where(happened > 0, rule.momentum * before + step, before)
+        target.total_step.assign(totals[key])
+    return rule.momentum * totals[key] + step if rule.nesterov else totals[key]
+
+
+def check_inner_optimizer(optimizer: Any) -> None:
+    """Raises unless the optimizer is supported, bare and fresh."""
+    supported = f"one of {', '.join(SUPPORTED)}"
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise invalid_value("inner_optimizer", f"a Keras optimizer, {supported}", optimizer)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        expected = "the optimizer itself; put `LossScaleOptimizer` around `Proximal`"
+        raise invalid_value("inner_optimizer", expected, optimizer)
+    if hasattr(optimizer, "inner_optimizer"):
+        expected = "the optimizer itself; give one `Proximal` a dict of all penalties"
+        raise invalid_value("inner_optimizer", expected, optimizer)
+    if not is_supported(optimizer):
+        name = type(optimizer).__name__
+        raise invalid_value("inner_optimizer", f"{supported}, not {name}", optimizer)
+    if optimizer.use_ema:
+        expected = "an optimizer with use_ema=False: averages of the weights have no zeros"
+        raise invalid_value("inner_optimizer", expected, optimizer)
+    if optimizer.built:
+        expected = "an optimizer that is not yet built on variables"
+        raise invalid_value("inner_optimizer", expected, optimizer)

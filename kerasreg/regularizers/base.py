@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import numbers
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import keras
 from keras import ops
@@ -14,7 +14,6 @@ from keras import ops
 from kerasreg._checks import check_non_negative
 from kerasreg._keras_internals import register_regularizer_string
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
-from kerasreg.regularizers.live_scale import LiveScale
 
 PACKAGE = "kerasreg"
 
@@ -26,6 +25,13 @@ def register_penalty(cls: P) -> P:
     keras.saving.register_keras_serializable(PACKAGE)(cls)
     register_regularizer_string(f"{PACKAGE}>{cls.__name__}", cls)
     return cls
+
+
+class Scale(Protocol):
+    """What multiplies the value of a penalty in the loss while a model trains."""
+
+    def factor_like(self, x: Tensor) -> Tensor:
+        """The factor as a tensor of the dtype of `x`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     is_constraint: ClassVar[bool] = False
     """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
 
-    live_scale: ClassVar[LiveScale | None] = None
+    live_scale: ClassVar[Scale | None] = None
     """What multiplies its value while a model trains: of the copy that `scaled_by` returns."""
 
     def __call__(self, w: Tensor) -> Tensor:
@@ -193,7 +199,7 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """The first hyper-parameter, as `l1` or `alpha`: what a path of strengths varies."""
         return float(getattr(self, dataclasses.fields(self)[0].name))
 
-    def scaled_by(self, scale: LiveScale) -> Penalty:
+    def scaled_by(self, scale: Scale) -> Penalty:
         """A copy for the one weight on which `scale` multiplies its value in the loss."""
         scaled = copy.copy(self)
         object.__setattr__(scaled, "live_scale", scale)

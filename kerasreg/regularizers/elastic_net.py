@@ -7,15 +7,10 @@ from typing import ClassVar
 
 from keras import ops
 
-from kerasreg._checks import (
-    check_fraction,
-    check_integer,
-    check_non_negative,
-    check_positive,
-)
+from kerasreg._checks import check_fraction, check_integer, check_non_negative, check_positive
 from kerasreg._tensors import Tensor, magnitude
-from kerasreg.prox import soft_threshold
 from kerasreg.regularizers.base import Penalty, register_penalty
+from kerasreg.regularizers.prox import soft_threshold
 
 
 @register_penalty

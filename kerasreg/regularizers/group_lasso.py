@@ -9,8 +9,8 @@ from keras import ops
 
 from kerasreg._checks import check_axis, check_bool, check_integer
 from kerasreg._tensors import Tensor, accurate_sum, slice_axes, slice_norms, to_accumulator
-from kerasreg.prox import group_soft_threshold, soft_threshold
 from kerasreg.regularizers.base import Penalty, register_penalty
+from kerasreg.regularizers.prox import group_soft_threshold, soft_threshold
 
 
 @register_penalty

@@ -10,7 +10,7 @@ from keras import ops
 
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
-from kerasreg.selection import keep
+from kerasreg.regularizers.selection import keep
 
 
 @register_penalty

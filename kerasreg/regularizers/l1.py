@@ -9,8 +9,8 @@ from typing import ClassVar
 from keras import ops
 
 from kerasreg._tensors import Tensor, cast_like, magnitude, to_accumulator
-from kerasreg.prox import soft_threshold
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
+from kerasreg.regularizers.prox import soft_threshold
 
 
 @register_penalty

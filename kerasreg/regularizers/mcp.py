@@ -9,8 +9,8 @@ from keras import ops
 
 from kerasreg._checks import check_positive
 from kerasreg._tensors import Tensor, accurate_sum, magnitude
-from kerasreg.prox import firm_threshold, soft_threshold
 from kerasreg.regularizers.base import Penalty, register_penalty
+from kerasreg.regularizers.prox import firm_threshold, soft_threshold
 
 
 @register_penalty

@@ -18,7 +18,7 @@ from kerasreg._checks import (
 )
 from kerasreg._tensors import Tensor, cast_like
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
-from kerasreg.selection import keep, largest
+from kerasreg.regularizers.selection import keep, largest
 
 
 @register_penalty

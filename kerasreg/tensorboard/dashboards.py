@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
 
 from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar_metadata
+from tensorboard.util.tensor_util import make_tensor_proto
 
+from kerasreg.statistics.weights import Weight
 from kerasreg.tensorboard.hparams import (
     Metric,
     Value,
@@ -14,9 +24,136 @@ from kerasreg.tensorboard.hparams import (
     add_session_end,
     add_session_start,
 )
-from kerasreg.tensorboard.layout import add_layout, validation_metrics
-from kerasreg.weights import Weight
 from kerasreg_tensorboard.names import TOTALS
+
+# More lines cannot be told apart; the page draws every chart of an open category at once.
+LINES_PER_CHART = 6
+CHARTS_PER_CATEGORY = 6
+_LOSSES = ("data_loss", "penalty", "regularization_loss", "val_data_loss", "val_penalty")
+_NOT_METRICS = ("val_loss", "val_data_loss", "val_penalty", "val_total_loss")
+
+
+def add_layout(
+    summary: summary_pb2.Summary, weights: Sequence[Weight], metrics: Sequence[str] = ()
+) -> None:
+    """Adds the layout: an overview, and closed below it what each weight does.
+
+    Charts of weights show those with output units, or all where none has any; the penalty's show
+    those with a penalty. A category is bounded: 36 weights, in three charts or six of at most
+    six lines for each run, and six weights with a band. They are the largest, in the model's order.
+
+    Args:
+        summary: The summary to add to.
+        weights: The weights that are logged.
+        metrics: Names of Keras's metrics; those of the validation get a chart each.
+    """
+    with_units = [weight for weight in weights if weight.unit_axes is not None]
+    penalized = [weight for weight in weights if weight.penalties]
+    charted = with_units or weights
+    categories = [
+        layout_pb2.Category(title="Overview", chart=_overview(metrics)),
+        _category("Sparsity by layer", _lines("sparsity", charted)),
+        _category("Share of the penalty by layer", _lines("penalty_share", penalized)),
+        _category("Dead units by layer", _lines("dead_units", with_units)),
+        _category("Weight magnitudes: mean, root mean square, maximum", _bands(charted)),
+    ]
+    layout = layout_pb2.Layout(category=[c for c in categories if c.chart])
+    summary.value.add(
+        tag=custom_scalar_metadata.CONFIG_SUMMARY_TAG,
+        metadata=custom_scalar_metadata.create_summary_metadata(),
+        tensor=make_tensor_proto(layout.SerializeToString()),
+    )
+
+
+def validation_metrics(names: Iterable[str]) -> list[str]:
+    """The metrics of the validation, without the parts of its loss."""
+    return [name for name in names if name.startswith("val_") and name not in _NOT_METRICS]
+
+
+def _overview(metrics: Sequence[str]) -> list[layout_pb2.Chart]:
+    chosen = validation_metrics(metrics)[: CHARTS_PER_CATEGORY - 2]
+    return [
+        _line_chart("Sparsity", TOTALS, ("sparsity", "near_zero")),
+        _line_chart("Data loss and penalty", TOTALS, _LOSSES),
+        *(
+            _line_chart(f"Validation {name.removeprefix('val_')}", TOTALS, [name])
+            for name in chosen
+        ),
+    ]
+
+
+def _category(title: str, charts: Sequence[layout_pb2.Chart]) -> layout_pb2.Category:
+    return layout_pb2.Category(title=title, chart=charts, closed=True)
+
+
+def _lines(metric: str, weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
+    """Charts with a line for each weight, neighbours together."""
+    names = [w.name for w in _largest(weights, LINES_PER_CHART * CHARTS_PER_CATEGORY)]
+    row = CHARTS_PER_CATEGORY // 2
+    count = min(len(names), row if len(names) <= row * LINES_PER_CHART else CHARTS_PER_CATEGORY)
+    edges = [len(names) * index // count for index in range(count + 1)] if count else []
+    return [_weights_chart(metric, names[start:end]) for start, end in itertools.pairwise(edges)]
+
+
+def _weights_chart(metric: str, names: Sequence[str]) -> layout_pb2.Chart:
+    title = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+    return _line_chart(title, metric, names)
+
+
+def _line_chart(title: str, group: str, names: Iterable[str]) -> layout_pb2.Chart:
+    # The tab looks for a regular expression at the beginning of a tag only.
+    tags = [f"{re.escape(f'{group}/{name}')}$" for name in names]
+    return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
+
+
+def _bands(weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
+    """Charts of the non-zero weights: mean <= root mean square <= maximum of the magnitude."""
+    charts = [
+        layout_pb2.Chart(
+            title=weight.name, margin=layout_pb2.MarginChartContent(series=[_band(weight.name)])
+        )
+        for weight in _largest(weights, CHARTS_PER_CATEGORY)
+    ]
+    return charts[::-1]  # The tab shows charts of this kind from the last to the first.
+
+
+def _band(name: str) -> layout_pb2.MarginChartContent.Series:
+    return layout_pb2.MarginChartContent.Series(
+        value=f"nonzero_rms/{name}", lower=f"nonzero_mean/{name}", upper=f"max_abs/{name}"
+    )
+
+
+def _largest(weights: Sequence[Weight], count: int) -> list[Weight]:
+    """So many of the largest weights, in the model's order."""
+    sizes = [math.prod(weight.variable.shape) for weight in weights]
+    by_size = sorted(range(len(weights)), key=lambda index: -sizes[index])
+    return [weights[index] for index in sorted(by_size[:count])]
+
+
+MAIN_CHARTS = ("sparsity", "near_zero", "data_loss", "val_data_loss", "penalty", "dead_units")
+
+
+def invitation(log_dir: str) -> str:
+    """The command that starts TensorBoard, and the address of the main charts.
+
+    TensorBoard smooths charts unless it is told not to, which hides when zeros come and go.
+
+    Args:
+        log_dir: Folder of the run.
+
+    Returns:
+        Three lines to print.
+    """
+    parent = os.path.dirname(log_dir.rstrip("/"))
+    # Runs are folders side by side; the folder around them shows them all.
+    shown = parent if parent and not parent.endswith((":/", "/")) else log_dir
+    pins = json.dumps([{"plugin": "scalars", "tag": f"{TOTALS}/{name}"} for name in MAIN_CHARTS])
+    return (
+        f"kerasreg logs to {log_dir}. To look at it:\n"
+        f"    tensorboard --logdir {shlex.quote(shown)}\n"
+        f"    http://localhost:6006/?smoothing=0&pinnedCards={quote(pins)}#timeseries"
+    )
+
 
 # Where `keras.callbacks.TensorBoard` writes the metrics of the validation, and under which name.
 _KERAS_GROUP = "validation"

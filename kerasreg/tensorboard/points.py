@@ -7,15 +7,51 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-from tensorboard.compat.proto import summary_pb2
+import numpy as np
+import numpy.typing as npt
+from tensorboard.compat.proto import summary_pb2, types_pb2
+from tensorboard.plugins.histogram import metadata as histogram_metadata
+from tensorboard.plugins.scalar import metadata as scalar_metadata
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasreg._tensors import to_float
-from kerasreg.dropout_rates import dropout_rates
-from kerasreg.penalty_values import common_scale, read_scale, strength
-from kerasreg.statistics import Measured, Statistics, total_statistics
-from kerasreg.tensorboard.summaries import add_histogram, add_scalar
-from kerasreg.weights import Weight
+from kerasreg.statistics.names import dropout_rates
+from kerasreg.statistics.numbers import Measured, Statistics, total_statistics
+from kerasreg.statistics.penalty_values import common_scale, read_scale, strength
+from kerasreg.statistics.weights import Weight
 from kerasreg_tensorboard.names import TOTALS
+
+_SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None)
+
+
+def add_scalar(summary: summary_pb2.Summary, tag: str, value: float) -> None:
+    """Adds a point to the chart `tag`; NaN and infinity are written as they are."""
+    point = summary.value.add(tag=tag, metadata=_SCALAR)
+    point.tensor.dtype = types_pb2.DT_FLOAT
+    point.tensor.tensor_shape.SetInParent()
+    point.tensor.float_val.append(value)
+
+
+def add_text(summary: summary_pb2.Summary, tag: str, markdown: str) -> None:
+    """Adds a page of Markdown."""
+    summary.MergeFrom(text_pb(tag, markdown))
+
+
+def add_histogram(summary: summary_pb2.Summary, tag: str, buckets: npt.NDArray[np.float64]) -> None:
+    """Adds a histogram that is already counted.
+
+    Args:
+        summary: The summary to add to.
+        tag: Name of the histogram.
+        buckets: Array of shape `(n, 3)` with rows `[left, right, count]`.
+    """
+    summary.value.add(
+        tag=tag,
+        metadata=histogram_metadata.create_summary_metadata(display_name=None, description=None),
+        tensor=make_tensor_proto(np.asarray(buckets, dtype=np.float64)),
+    )
+
 
 MEASURES = ("sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs")
 _OF_NONZERO = ("nonzero_mean", "nonzero_rms")

@@ -3,29 +3,67 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tensorboard.compat.proto import summary_pb2
 
-from kerasreg._checks import is_number
-from kerasreg.measurement import statistics_of
-from kerasreg.optimality import Optimality, total_residual
-from kerasreg.sparsity_report import report_of
-from kerasreg.statistics import Measured
-from kerasreg.tensorboard.chief import is_chief
-from kerasreg.tensorboard.configuration import configuration_page
+from kerasreg._backends import is_chief
+from kerasreg._checks import check_bool, check_non_negative, is_number
+from kerasreg.statistics.measurement import statistics_of
+from kerasreg.statistics.numbers import Measured
+from kerasreg.statistics.optimality import Optimality, check_data, total_residual
+from kerasreg.statistics.sparsity_report import report_of
+from kerasreg.statistics.weights import Weight, find_weights
 from kerasreg.tensorboard.dashboards import Dashboards
-from kerasreg.tensorboard.marker import add_marker
-from kerasreg.tensorboard.options import Options
-from kerasreg.tensorboard.points import add_totals, add_weights, live_values, totals_of, with_sums
-from kerasreg.tensorboard.report_page import report_page
-from kerasreg.tensorboard.summaries import add_scalar, add_text
+from kerasreg.tensorboard.hparams import check_hparams
+from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
+from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape
+from kerasreg.tensorboard.points import (
+    add_scalar,
+    add_text,
+    add_totals,
+    add_weights,
+    live_values,
+    totals_of,
+    with_sums,
+)
 from kerasreg.tensorboard.worker import Worker
 from kerasreg.tensorboard.writer import EventWriter, NoWriter
-from kerasreg.tensorboard.zero_pattern import ZeroPatterns
-from kerasreg.weights import Weight
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `RegularizationLogger` that say what is logged; raises if one is invalid.
+
+    Args:
+        threshold: Magnitude below which a weight counts as near zero.
+        histograms: Whether to log histograms.
+        optimality_data: Data to log the optimality residual on, or `None`.
+        input_shape: Shape of an image, to draw which pixels are used, or `None`.
+        hparams: Hyper-parameters of the run for the HPARAMS tab, or `None`.
+    """
+
+    threshold: float
+    histograms: bool
+    optimality_data: tuple[Any, ...] | None = None
+    input_shape: tuple[int, ...] | None = None
+    hparams: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Validates the arguments."""
+        checked = {
+            "threshold": check_non_negative("threshold", self.threshold),
+            "histograms": check_bool("histograms", self.histograms),
+            "optimality_data": check_data("optimality_data", self.optimality_data),
+            "hparams": check_hparams("hparams", self.hparams),
+            "input_shape": check_input_shape("input_shape", self.input_shape),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 class Run:
@@ -167,3 +205,81 @@ class Run:
     def _write(self, step: int, summary: summary_pb2.Summary) -> None:
         if summary.value:
             self._worker.put(partial(self._writer.write, step, summary))
+
+
+# How long to wait for a slow disk.
+FLUSH_SECONDS = 2.0
+
+
+class Recorder:
+    """Opens a run, says what belongs to a point of it, and closes it.
+
+    Args:
+        log_dir: Folder of the run.
+        pattern: Chooses the weights to log.
+        options: What to log.
+    """
+
+    def __init__(self, log_dir: str, pattern: str | re.Pattern[str] | None, options: Options):
+        self._log_dir = log_dir
+        self._pattern = pattern
+        self._options = options
+        self._run: Run | None = None
+        self.totals: dict[str, float] = {}
+        self.logged_step = -1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a run to write to."""
+        return self._run is not None
+
+    def find_weights(self, model: Any) -> list[Weight]:
+        """The weights to log; raises if there are none, or none that `input_shape` fits."""
+        weights = find_weights(model, self._pattern)
+        ZeroPatterns(weights, self._options.input_shape)
+        return weights
+
+    def open(self, model: Any, weights: Sequence[Weight], first_step: int) -> None:
+        """Begins a run, or goes on with what is in the folder."""
+        self._run = Run(self._log_dir, model, weights, first_step, self._options)
+
+    def log(self, model: Any, step: int, losses: Mapping[str, float]) -> None:
+        """Writes a point of everything that is known at any step."""
+        assert self._run is not None
+        training = {name: loss for name, loss in losses.items() if not _is_validation(name)}
+        self._run.log(model, step, training)
+        self.totals = self._run.totals
+        self.logged_step = step
+
+    def end_epoch(self, step: int, losses: Mapping[str, float], logs: Mapping[str, Any]) -> None:
+        """Adds to the point at `step` what is known at the end of an epoch only."""
+        assert self._run is not None
+        self._run.settle()
+        self.totals = self._run.totals
+        validation = {name: loss for name, loss in losses.items() if _is_validation(name)}
+        # Keras's loss is there as the sum of its parts.
+        split = {name.replace("data_loss", "loss") for name in losses}
+        known = {*self.totals, *with_sums(losses), *split, "learning_rate"}
+        metrics = {name: value for name, value in logs.items() if str(name) not in known}
+        self._run.end_epoch(step, validation, metrics)
+
+    def flush(self, timeout: float = FLUSH_SECONDS) -> None:
+        """Waits until all is written, for `timeout` seconds at most."""
+        if self._run is not None:
+            self._run.flush(timeout)
+
+    def finish(self, step: int) -> None:
+        """Adds what is said once, of the trained model."""
+        if self._run is not None:
+            self._run.finish(step)
+
+    def close(self) -> None:
+        """Closes the run."""
+        run, self._run = self._run, None
+        self.totals = {}
+        if run is not None:
+            run.close()
+
+
+def _is_validation(name: str) -> bool:
+    return name.startswith("val_")

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND, JIT_COMPILE
-from event_files import read
+from helpers.backends import BACKEND, JIT_COMPILE
+from helpers.event_files import read
 
 import kerasreg as kr
 

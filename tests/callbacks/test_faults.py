@@ -15,9 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from event_files import read, steps
-from models import classifier, data
-from processes import in_process
+from helpers.event_files import read, steps
+from helpers.models import classifier, data
+from helpers.processes import in_process
 
 import kerasreg as kr
 
@@ -90,7 +90,7 @@ ENDS = {
 ENDING = """
     import sys
     import keras, kerasreg as kr
-    from models import classifier, data
+    from helpers.models import classifier, data
 
     class End(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -127,7 +127,7 @@ KILLED = """
     import sys, time
     import numpy as np
     import keras, kerasreg as kr
-    from models import classifier, data
+    from helpers.models import classifier, data
 
     log_dir, resume = sys.argv[1], len(sys.argv) > 2
     checkpoint = f"{log_dir}/model.keras"

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import references
-from backends import JIT_COMPILE, to_numpy
-from event_files import read
-from models import classifier, data
+from helpers import references
+from helpers.backends import JIT_COMPILE, to_numpy
+from helpers.event_files import read
+from helpers.models import classifier, data
 
 import kerasreg as kr
 

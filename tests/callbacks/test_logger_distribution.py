@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from backends import BACKEND
-from event_files import read
-from processes import in_process
+from helpers.backends import BACKEND
+from helpers.event_files import read
+from helpers.processes import in_process
 
 COMMON = """
     import sys
     import keras, kerasreg as kr
-    from models import data
+    from helpers.models import data
 
     def fit(name):
         keras.utils.set_random_seed(0)

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from event_files import read, steps
-from models import classifier, data
+from helpers.event_files import read, steps
+from helpers.models import classifier, data
 
 import kerasreg as kr
 

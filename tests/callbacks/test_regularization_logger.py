@@ -7,10 +7,10 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND, JIT_COMPILE, to_numpy
-from event_files import read, steps
-from models import Subclassed, classifier, data
-from processes import in_process
+from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
+from helpers.event_files import read, steps
+from helpers.models import Subclassed, classifier, data
+from helpers.processes import in_process
 
 import kerasreg as kr
 
@@ -249,7 +249,7 @@ def test_unwritable_folder(tmp_path, plain):
 FULL_DISK = """
     import resource, sys, warnings
     import numpy as np
-    from models import classifier, data
+    from helpers.models import classifier, data
     import keras, kerasreg as kr
 
     def train(limit):
@@ -304,7 +304,7 @@ TWO_REPLICAS = """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     import keras, kerasreg as kr
-    from models import classifier, data
+    from helpers.models import classifier, data
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = classifier()
     x, y = data()

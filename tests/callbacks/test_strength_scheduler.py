@@ -5,9 +5,9 @@ import re
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND, JIT_COMPILE, to_numpy
-from event_files import read
-from processes import in_process
+from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
+from helpers.event_files import read
+from helpers.processes import in_process
 
 import kerasreg as kr
 from kerasreg._keras_internals import forget_compiled_steps

@@ -5,12 +5,12 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND
+from helpers.backends import BACKEND
 from sklearn.datasets import load_digits
 
 import kerasreg as kr
-from kerasreg.callbacks.last_updates import LastUpdates
 from kerasreg.callbacks.sparsity_controller import SparsityController, zero_fraction
+from kerasreg.callbacks.sparsity_target import LastUpdates
 
 DIGITS = load_digits()
 X, Y = (DIGITS.data / 16).astype("float32"), DIGITS.target

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND, JIT_COMPILE, in_mode, to_numpy
+from helpers.backends import BACKEND, JIT_COMPILE, in_mode, to_numpy
+from helpers.mask_words import numpy_mask
 from keras import layers
-from mask_words import numpy_mask
 
 import kerasreg as kr
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends import JIT_COMPILE, gradient, to_numpy
+from helpers.backends import JIT_COMPILE, gradient, to_numpy
 
 import kerasreg as kr
 

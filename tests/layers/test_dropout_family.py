@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND, JIT_COMPILE, gradient, in_mode, to_numpy
+from helpers.backends import BACKEND, JIT_COMPILE, gradient, in_mode, to_numpy
 
 import kerasreg as kr
 

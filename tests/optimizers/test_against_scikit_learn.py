@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND
+from helpers.backends import BACKEND
 from keras import optimizers
 from sklearn.datasets import load_breast_cancer, load_diabetes, make_regression
 from sklearn.linear_model import ElasticNet, LogisticRegression, MultiTaskLasso

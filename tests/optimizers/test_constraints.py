@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends import JIT_COMPILE, to_numpy
+from helpers.backends import JIT_COMPILE, to_numpy
 from keras import optimizers
 
 import kerasreg as kr

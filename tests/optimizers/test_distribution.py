@@ -1,9 +1,9 @@
 """Proximal on several devices: the weights of one device, and the same on each replica."""
 
 import pytest
-from backends import BACKEND
-from event_files import steps
-from processes import in_process
+from helpers.backends import BACKEND
+from helpers.event_files import steps
+from helpers.processes import in_process
 
 COMMON = """
     import sys

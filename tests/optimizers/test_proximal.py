@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from backends import BACKEND, JIT_COMPILE, to_numpy
-from event_files import read
+from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
+from helpers.event_files import read
+from helpers.models import classifier, data
 from keras import optimizers
-from models import classifier, data
 
 import kerasreg as kr
 

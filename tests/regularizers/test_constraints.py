@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from backends import to_numpy
+from helpers.backends import to_numpy
 
 import kerasreg as kr
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from backends import to_numpy
+from helpers.backends import to_numpy
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ElasticNet, MultiTaskElasticNet
 

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-import references
-from backends import JIT_COMPILE, to_numpy
+from helpers import references
+from helpers.backends import JIT_COMPILE, to_numpy
 
 import kerasreg as kr
 

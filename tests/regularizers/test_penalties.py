@@ -10,8 +10,8 @@ import hypothesis.extra.numpy as arrays
 import keras
 import numpy as np
 import pytest
-import references
-from backends import MODES, gradient, in_mode, to_numpy
+from helpers import references
+from helpers.backends import MODES, gradient, in_mode, to_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,8 +37,6 @@ SHAPES = [(7,), (6, 5), (1, 4), (5, 1), (3, 3, 4, 6), (2, 2, 2, 2, 3)]
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
 COMPILED_SHAPES = [(7,), (3, 3, 4, 6)]  # compiling each takes a second
-
-
 FLOATS = functools.partial(st.floats, width=32, allow_subnormal=False)
 
 

@@ -1,12 +1,7 @@
 """What the tests of TensorBoard's tabs share."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import dashboard
+from helpers import dashboard
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
 """The Custom Scalars tab: the layout that the logger writes, with its lines drawn."""
 
-import dashboard
 import keras
 import pytest
-from dashboard import colourful_pixels, find_all, wait_for
-from models import data
+from helpers import dashboard
+from helpers.dashboard import colourful_pixels, find_all, wait_for
+from helpers.models import data
 
 import kerasreg as kr
 

@@ -1,13 +1,13 @@
 """What a person sees: a real training run in a real TensorBoard in a real browser."""
 
-import dashboard
 import keras
 import pytest
-from dashboard import PAGE_TEXT, colourful_pixels, find_all, wait_for
-from models import classifier, data
+from helpers import dashboard
+from helpers.dashboard import PAGE_TEXT, colourful_pixels, find_all, wait_for
+from helpers.models import classifier, data
 
 import kerasreg as kr
-from kerasreg.sparsity_report import COLUMNS
+from kerasreg.statistics.sparsity_report import COLUMNS
 
 pytestmark = dashboard.MARKS
 

@@ -1,14 +1,111 @@
 """When what the tabs need is written."""
 
+import dataclasses
+import re
+
+import keras
 import pytest
-from models import classifier
+from helpers.models import classifier, kitchen_sink
+from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util.tensor_util import make_ndarray
 
-from kerasreg.tensorboard.dashboards import Dashboards
-from kerasreg.weights import find_weights
+from kerasreg.statistics.weights import find_weights
+from kerasreg.tensorboard.dashboards import Dashboards, add_layout
+
+BY_LAYER = ("Sparsity by layer", "Share of the penalty by layer", "Dead units by layer")
+
+
+def layout(weights, metrics=()):
+    """The layout as `{category: {chart: content}}`."""
+    summary = summary_pb2.Summary()
+    add_layout(summary, weights, metrics)
+    (value,) = summary.value
+    proto = layout_pb2.Layout.FromString(make_ndarray(value.tensor).item())
+    assert [category.closed for category in proto.category[:2]] == [False, True]
+    return {c.title: {chart.title: chart for chart in c.chart} for c in proto.category}
+
+
+def mlp(layers):
+    return keras.Sequential(
+        [keras.Input((2,)), *(keras.layers.Dense(2, name=f"d{i}") for i in range(layers))]
+    )
+
+
+@pytest.mark.parametrize(
+    "count, charts, lines",
+    [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 3, 2), (18, 3, 6), (19, 6, 4), (36, 6, 6), (90, 6, 6)],
+)
+def test_categories_are_bounded(count, charts, lines):
+    shown = layout(find_weights(mlp(count)))
+    sparsity = shown["Sparsity by layer"].values()
+    assert len(sparsity) == charts
+    tags = [list(chart.multiline.tag) for chart in sparsity]
+    assert max(map(len, tags)) == lines
+    flat = [tag for chart in tags for tag in chart]
+    assert flat == [rf"sparsity/d{i}/kernel$" for i in range(min(count, 36))]
+    (*_, (title, bands)) = shown.items()
+    assert title.startswith("Weight magnitudes") and len(bands) == min(count, 6)
+    assert list(bands) == [f"d{i}/kernel" for i in reversed(range(min(count, 6)))]
+
+
+def test_the_largest_weights_have_charts():
+    units = [2, 9, 3, 8, 1, 2, 7, 5]  # so that the kernels have 2, 18, 27, 24, 8, 2, 14 and 35
+    dense = [keras.layers.Dense(n, name=f"d{i}") for i, n in enumerate(units)]
+    weights = find_weights(keras.Sequential([keras.Input((1,)), *dense]))
+    (*_, bands) = layout(weights).values()
+    assert list(bands)[::-1] == [f"d{i}/kernel" for i in (1, 2, 3, 4, 6, 7)]
+
+
+@pytest.mark.parametrize("name", ["a", "größe (1)+", "<b>[x]</b>", "a.b|c", "two words", "k#2"])
+def test_a_chart_shows_its_weight_and_no_other(name):
+    weight = dataclasses.replace(find_weights(classifier(), "first/kernel")[0], name=name)
+    shown = layout([weight])
+    for category in BY_LAYER:
+        (chart,) = shown[category].values()
+        (regex,) = chart.multiline.tag
+        metric = regex.partition("/")[0].replace("\\", "")
+        others = [f"{metric}/{name}{end}" for end in ("#2", "2", "/bias")]
+        tags = [f"{metric}/{name}", *others, f"{metric}/xyz", f"all/{metric}", f"{metric}/abbc"]
+        assert [tag for tag in tags if re.match(regex, tag)] == [f"{metric}/{name}"]
+    (*_, bands) = shown.values()
+    (series,) = bands[name].margin.series
+    found = (series.lower, series.value, series.upper)
+    assert found == (f"nonzero_mean/{name}", f"nonzero_rms/{name}", f"max_abs/{name}")
+
+
+def test_charts_are_those_of_weights_that_have_what_they_show():
+    def tags(weights, category):
+        charts = layout(weights).get(category, {}).values()
+        return [tag.removesuffix("$") for chart in charts for tag in chart.multiline.tag]
+
+    weights = find_weights(classifier())
+    kernels = [f"{name}/kernel" for name in ("first", "second", "last")]
+    assert tags(weights, "Sparsity by layer") == [f"sparsity/{name}" for name in kernels]
+    assert tags(weights, "Dead units by layer") == [f"dead_units/{name}" for name in kernels]
+    penalized = [f"penalty_share/{re.escape(w.name)}" for w in weights if w.penalties]
+    assert len(penalized) == 5
+    assert tags(weights, "Share of the penalty by layer") == penalized
+    biases = find_weights(classifier(penalties=False), "bias")
+    assert tags(biases, "Sparsity by layer") == [f"sparsity/{w.name}" for w in biases]
+    assert not tags(biases, "Dead units by layer")
+    assert not tags(biases, "Share of the penalty by layer")
+
+
+def test_overview():
+    metrics = ["accuracy", "loss", "val_accuracy", "val_loss", "val_f1", "val_data_loss"]
+    overview = layout(find_weights(classifier()), metrics)["Overview"]
+    assert list(overview)[2:] == ["Validation accuracy", "Validation f1"]
+    assert list(overview["Validation f1"].multiline.tag) == ["all/val_f1$"]
+    many = [f"val_{i}" for i in range(20)]
+    assert len(layout(find_weights(classifier()), many)["Overview"]) == 6
+
+
+def test_two_builds_of_a_model_have_one_layout():
+    assert layout(find_weights(kitchen_sink())) == layout(find_weights(kitchen_sink()))
+
 
 LAYOUT = "custom_scalars__config__"
 ROW = ["_hparams_/session_start_info", "_hparams_/experiment"]

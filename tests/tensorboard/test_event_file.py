@@ -9,14 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from backends import BACKEND
-from event_files import read
+from helpers.backends import BACKEND
+from helpers.event_files import read
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.compat.tensorflow_stub.io import gfile
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
 from kerasreg.tensorboard import event_file
-from kerasreg.tensorboard.summaries import add_scalar
+from kerasreg.tensorboard.points import add_scalar
 from kerasreg.tensorboard.writer import EventWriter
 
 fsspec = pytest.importorskip("fsspec")

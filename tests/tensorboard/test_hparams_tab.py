@@ -3,12 +3,12 @@
 import json
 import urllib.request
 
-import dashboard
 import keras
 import pytest
-from dashboard import find_all, wait_for
-from event_files import read
-from models import classifier, data
+from helpers import dashboard
+from helpers.dashboard import find_all, wait_for
+from helpers.event_files import read
+from helpers.models import classifier, data
 
 import kerasreg as kr
 

@@ -6,19 +6,19 @@ import urllib.parse
 import urllib.request
 from dataclasses import replace
 
-import dashboard
 import keras
 import numpy as np
 import pytest
-from dashboard import PAGE_TEXT, find_all, wait_for
+from helpers import dashboard
+from helpers.dashboard import PAGE_TEXT, find_all, wait_for
 from PIL import Image
 from sklearn.datasets import load_digits
 from tensorboard.compat.proto import summary_pb2
 
 import kerasreg as kr
+from kerasreg.statistics.weights import find_weights
+from kerasreg.tensorboard.pictures import ZeroPatterns
 from kerasreg.tensorboard.writer import EventWriter
-from kerasreg.tensorboard.zero_pattern import ZeroPatterns
-from kerasreg.weights import find_weights
 
 pytestmark = dashboard.MARKS
 

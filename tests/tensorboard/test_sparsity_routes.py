@@ -6,11 +6,11 @@ import time
 import urllib.parse
 import urllib.request
 
-import dashboard
 import numpy as np
 import pytest
-from backends import BACKEND
-from sparsity_logs import HTML, Log, model, values, write_runs
+from helpers import dashboard
+from helpers.backends import BACKEND
+from helpers.sparsity_logs import HTML, Log, model, values, write_runs
 
 pytestmark = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="the files do not depend on the backend"

@@ -1,9 +1,9 @@
 """The Sparsity tab as a person sees it, in a real browser."""
 
-import dashboard
 import pytest
-from dashboard import wait_for
-from sparsity_logs import HTML, Log, model, write_runs
+from helpers import dashboard
+from helpers.dashboard import wait_for
+from helpers.sparsity_logs import HTML, Log, model, write_runs
 
 pytestmark = dashboard.MARKS
 
@@ -29,7 +29,6 @@ CONTRASTS = """
       Math.min(...[...lines].map((node) => ratio(getComputedStyle(node).stroke))),
     ];"""
 REQUESTS = "return performance.getEntriesByType('resource').map((entry) => entry.name);"
-
 
 # In the tab's frame what waits for seconds waits for a fiftieth of them.
 HURRY = """if (window !== window.top)

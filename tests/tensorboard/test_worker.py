@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import in_process
+from helpers.processes import in_process
 
 from kerasreg.tensorboard import worker as module
 from kerasreg.tensorboard.worker import LIMIT, Worker

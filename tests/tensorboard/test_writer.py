@@ -3,18 +3,49 @@
 import errno
 import os
 import shutil
+import struct
 
 import numpy as np
 import pytest
-from event_files import read
+from helpers.event_files import read
 from tensorboard.compat.proto import summary_pb2
+from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
-from kerasreg.tensorboard import summaries, writer
+from kerasreg.tensorboard import points, writer
+from kerasreg.tensorboard.writer import crc32c, masked_crc32c, record
+
+# RFC 3720, B.4, and the check value of the catalogue of CRC algorithms.
+PUBLISHED = [
+    (b"123456789", 0xE3069283),
+    (bytes(32), 0x8A9136AA),
+    (b"\xff" * 32, 0x62A8AB43),
+    (bytes(range(32)), 0x46DD794E),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), PUBLISHED)
+def test_published(data, expected):
+    assert crc32c(data) == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 127, 128, 129, 1000, 4095, 4096, 5000, 100_001])
+def test_of_any_length(size):
+    data = np.random.default_rng(size).bytes(size)
+    expected = pywrap_tensorflow.crc32c(data)
+    assert crc32c(data) == expected & 0xFFFFFFFF
+    assert masked_crc32c(data) == pywrap_tensorflow.masked_crc32c(data)
+
+
+def test_record():
+    data = b"x" * 10_000
+    head, rest = record(data)[:12], record(data)[12:]
+    assert head == struct.pack("<QI", 10_000, pywrap_tensorflow.masked_crc32c(head[:8]))
+    assert rest == data + struct.pack("<I", pywrap_tensorflow.masked_crc32c(data))
 
 
 def scalar(tag, value):
     summary = summary_pb2.Summary()
-    summaries.add_scalar(summary, tag, value)
+    points.add_scalar(summary, tag, value)
     return summary
 
 
@@ -49,14 +80,14 @@ def test_a_later_file_takes_over_from_its_first_step(tmp_path):
 def test_histogram_and_text(tmp_path):
     summary = summary_pb2.Summary()
     buckets = np.array([[0.0, 1.0, 3.0], [1.0, 2.0, 4.0]])
-    summaries.add_histogram(summary, "h", buckets)
-    summaries.add_text(summary, "t", "**bold**")
+    points.add_histogram(summary, "h", buckets)
+    points.add_text(summary, "t", "**bold**")
     events = writer.EventWriter(tmp_path, first_step=0)
     events.write(0, summary)
     events.close()
-    points = read(tmp_path)
-    np.testing.assert_array_equal(points["h"][0][1], buckets)
-    assert points["t"] == [(0, b"**bold**")]
+    written = read(tmp_path)
+    np.testing.assert_array_equal(written["h"][0][1], buckets)
+    assert written["t"] == [(0, b"**bold**")]
 
 
 def test_failures_warn_once(tmp_path, monkeypatch):

@@ -1,10 +1,10 @@
 """The tab reads what the logger writes: one fit, and every metric of the tab is in its log."""
 
-from event_files import read
-from models import classifier, data
+from helpers.event_files import read
+from helpers.models import classifier, data
 
 import kerasreg as kr
-from kerasreg.weights import find_weights
+from kerasreg.statistics.weights import find_weights
 from kerasreg_tensorboard.names import METRICS, TOTAL_METRICS, TOTALS, WEIGHTS_TAG
 
 

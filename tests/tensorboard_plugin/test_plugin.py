@@ -1,6 +1,6 @@
 """What TensorBoard's server loads: the entry point, and no framework with it."""
 
-from processes import in_process
+from helpers.processes import in_process
 
 FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "kerasreg", "sklearn", "matplotlib")
 

@@ -1,5 +1,0 @@
-"""Statistics of weights on an accelerator: only a few numbers for each weight leave it."""
-
-from kerasreg.device_statistics.device_statistics import DeviceStatistics
-
-__all__ = ["DeviceStatistics"]

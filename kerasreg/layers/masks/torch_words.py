@@ -1,0 +1,223 @@
+"""The hash on PyTorch, which runs every operation by itself.
+
+On a CPU a tensor is taken in pieces that stay in the cache, by operations in place. They are all
+on integers, the mask too: PyTorch's comparisons to booleans, and what it does with booleans, take
+four times as long.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasreg._tensors import Tensor
+from kerasreg.layers.masks.counter_hash import (
+    FACTORS,
+    ROW_SALT,
+    SHIFTS,
+    SIGN,
+    hashed_words,
+    keys_int,
+    leading_axes,
+    to_signed,
+)
+
+PIECE_SIZE = 1 << 18
+SMALL_SIZE = 1 << 14
+# Distance, the bits that a logical shift leaves, and factor.
+_FACTOR, *_FACTORS = map(to_signed, FACTORS)
+_STEPS = [(d, (1 << (32 - d)) - 1, f) for d, f in zip(SHIFTS[1:3], _FACTORS, strict=True)]
+_LAST_STEP = SHIFTS[3], (1 << (32 - SHIFTS[3])) - 1
+_INTEGERS = {2: "int16", 4: "int32", 8: "int64"}
+_scratch = threading.local()
+
+
+def random_words(state: Tensor, shape: Sequence[Any]) -> Tensor:
+    """Independent uniform int32 words; on a GPU those of PyTorch's own generator.
+
+    There the hash would take a pass over the memory for each of its operations.
+    """
+    import torch
+
+    if torch.compiler.is_compiling() or state.device.type == "meta":
+        return hashed_words(state, shape)
+    if state.device.type != "cpu":
+        generator = torch.Generator(state.device).manual_seed(_seed_of_generator(state))
+        words = torch.empty(tuple(shape), dtype=torch.int32, device=state.device)
+        return words.random_(-SIGN, SIGN, generator=generator)
+    if 0 < math.prod(shape) <= SMALL_SIZE:
+        ((_, piece),) = _pieces(state.tolist(), shape)
+        return piece.view(tuple(shape))
+    words = torch.empty(tuple(shape), dtype=torch.int32)
+    flat = words.view(-1)
+    for start, piece in _pieces(state.tolist(), words.shape):
+        flat[start : start + len(piece)].copy_(piece)
+    return words
+
+
+def divides(x: Tensor) -> bool:
+    """Whether `drop` can take a tensor in pieces."""
+    import torch
+
+    plain = isinstance(x, torch.Tensor) and not torch.compiler.is_compiling()
+    return plain and x.device.type == "cpu" and x.is_floating_point() and x.itemsize in _INTEGERS
+
+
+def drop(x: Tensor, state: Tensor, rescale: bool) -> Tensor:
+    """Sets elements to zero, by a mask of the shape of `x` that is kept as bytes."""
+    import torch
+
+    words = state.tolist()
+    # Of the 2^32 words the state's last one counts those that drop an element.
+    keep = 1.0 - (words[2] & 0xFFFFFFFF) / 2**32
+    scale = (0.0 if keep <= 2.0**-32 else 1.0 / keep) if rescale else 1.0
+    if x.numel() <= SMALL_SIZE:
+        mask = random_words(state, x.shape) >= to_signed(words[2] ^ SIGN)
+        return torch.where(mask, x * scale, 0.0)
+    if x.requires_grad and torch.is_grad_enabled():
+        return _drop_function()(x, words, scale)[0]
+    return _apply(x, scale, _masks(words, x.shape))
+
+
+def _pieces(state: Sequence[int], shape: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+    """The words of a tensor one piece after the other, each with the index where it starts."""
+    key0, key1 = keys_int(*(word & 0xFFFFFFFF for word in state[:2]))
+    rows = leading_axes(shape)
+    length = math.prod(shape[rows:])
+    for row in range(math.prod(shape[:rows])):
+        key = key1 + row * ROW_SALT & 0xFFFFFFFF
+        for start in range(0, length, PIECE_SIZE):
+            size = min(PIECE_SIZE, length - start)
+            yield row * length + start, _hash_piece(start ^ key0, key, size)
+
+
+def _hash_piece(key0: int, key1: int, size: int) -> Tensor:
+    """The hash of `key0` and an index below `PIECE_SIZE`, in memory that the next piece reuses."""
+    import torch
+
+    # The first step is linear in the bits: that of the index is looked up.
+    first = key0 ^ key0 >> SHIFTS[0]
+    if size <= SMALL_SIZE:
+        return torch.from_numpy(_hash_array(np.uint32(first), np.uint32(key1), size))
+    table, words, shifted = (x[:size] for x in _buffers())
+    torch.bitwise_xor(table, to_signed(first), out=words)
+    torch.add(torch.tensor(to_signed(key1), dtype=torch.int32), words, alpha=_FACTOR, out=words)
+    for distance, ones, factor in _STEPS:
+        torch.bitwise_right_shift(words, distance, out=shifted)
+        words.bitwise_xor_(shifted.bitwise_and_(ones)).mul_(factor)
+    distance, ones = _LAST_STEP
+    torch.bitwise_right_shift(words, distance, out=shifted)
+    return words.bitwise_xor_(shifted.bitwise_and_(ones))
+
+
+def _hash_array(first: np.uint32, key1: np.uint32, size: int) -> Any:
+    """The same by NumPy, whose operations begin sooner."""
+    words = _first_step()[:size] ^ first
+    words *= np.uint32(FACTORS[0])
+    words += key1
+    for distance, factor in zip(SHIFTS[1:], (*FACTORS[1:], None), strict=True):
+        words ^= words >> np.uint32(distance)
+        if factor is not None:
+            words *= np.uint32(factor)
+    return words.view("int32")
+
+
+@functools.cache
+def _first_step() -> Any:
+    """The first step of the hash of every index in a piece."""
+    index = np.arange(PIECE_SIZE, dtype="uint32")
+    return index ^ index >> np.uint32(SHIFTS[0])
+
+
+def _buffers() -> tuple[Tensor, Tensor, Tensor]:
+    """The table of the first step and memory of the calling thread."""
+    if not hasattr(_scratch, "buffers"):
+        import torch
+
+        # Tensors made in inference mode could not be written to outside of it.
+        with torch.inference_mode(False):
+            # A copy, for PyTorch aligns its memory better than NumPy does.
+            table = torch.from_numpy(_first_step().view("int32")).clone()
+            _scratch.buffers = table, table.clone(), table.clone()
+    buffers: tuple[Tensor, Tensor, Tensor] = _scratch.buffers
+    return buffers
+
+
+def _masks(
+    state: Sequence[int], shape: Sequence[int], stored: Tensor = None
+) -> Iterator[tuple[int, Tensor]]:
+    """The pieces of a mask as 0 and 1, which are also written into a flat tensor, if given."""
+    threshold = to_signed(state[2] ^ SIGN)
+    for start, words in _pieces(state, shape):
+        words.ge_(threshold)
+        if stored is not None:
+            stored[start : start + len(words)].copy_(words)
+        yield start, words
+
+
+def _apply(x: Tensor, scale: float, masks: Iterable[tuple[int, Tensor]]) -> Tensor:
+    """`x * mask * scale`, with zeros also where `x` is not finite."""
+    import torch
+
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    integers = getattr(torch, _INTEGERS[x.itemsize])
+    scaled = y.view(-1)
+    source, target = x.view(-1).view(integers), scaled.view(integers)
+    for start, mask in masks:
+        part = slice(start, start + len(mask))
+        torch.mul(source[part], mask.to(integers), out=target[part])
+        if scale != 1.0:
+            scaled[part].mul_(scale)
+    return y
+
+
+@functools.cache
+def _drop_function() -> Any:
+    import torch
+
+    class Drop(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Tensor, state: Sequence[int], scale: float) -> Any:
+            mask = torch.empty(x.shape, dtype=torch.int8)
+            return _apply(x, scale, _masks(state, x.shape, mask.view(-1))), mask
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.scale = inputs[2]
+            ctx.mark_non_differentiable(output[1])
+            ctx.save_for_backward(output[1])
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
+            return again(dy, ctx.saved_tensors[0], ctx.scale), None, None
+
+    class DropAgain(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Tensor, mask: Tensor, scale: float) -> Any:
+            flat = mask.view(-1).split(PIECE_SIZE)
+            return _apply(x, scale, ((i * PIECE_SIZE, piece) for i, piece in enumerate(flat)))
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.scale = inputs[2]
+            ctx.save_for_backward(inputs[1])
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:
+            return again(dy, ctx.saved_tensors[0], ctx.scale), None, None
+
+    again: Any = DropAgain.apply
+    return Drop.apply
+
+
+def _seed_of_generator(state: Tensor) -> int:
+    seed, count, _ = map(int, state.tolist())
+    # Hashed, for some generators take only the last 32 bits.
+    key0, key1 = keys_int(seed & 0xFFFFFFFF, count & 0xFFFFFFFF)
+    return (key0 & 0x7FFFFFFF) << 32 | key1

@@ -1,0 +1,163 @@
+"""What the layers that drop whole feature maps share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kerasreg._checks import check_choice
+from kerasreg._tensors import Tensor
+from kerasreg.layers import masks
+from kerasreg.layers.base_dropout import BaseDropout
+
+DATA_FORMATS = ("channels_last", "channels_first")
+
+
+def check_data_format(data_format: str | None) -> str:
+    """Returns `data_format`, or Keras's default for `None`, or raises."""
+    if data_format is None:
+        return str(keras.config.image_data_format())
+    return check_choice("data_format", data_format, DATA_FORMATS)
+
+
+class BaseSpatialDropout(BaseDropout):
+    """Drops whole feature maps, the same ones at every position; see its subclasses.
+
+    Args:
+        rate: Fraction of the feature maps to drop, in [0, 1].
+        rank: Number of spatial axes.
+        data_format: `"channels_last"` or `"channels_first"`.
+        seed: Integer seed.
+        **kwargs: `name`, `dtype` and the other arguments of every Keras layer.
+    """
+
+    def __init__(
+        self, rate: float, rank: int, data_format: str, seed: int | None, **kwargs: Any
+    ) -> None:
+        super().__init__(rate, seed=seed, **kwargs)
+        self.data_format = data_format
+        self.input_spec = keras.layers.InputSpec(ndim=rank + 2)
+
+    def _drop(self, inputs: Tensor) -> Tensor:
+        ones = (1,) * (len(inputs.shape) - 2)
+        last = self.data_format == "channels_last"
+        noise_shape = (None, *ones, None) if last else (None, None, *ones)
+        return masks.drop(inputs, self.seed_generator.next(), noise_shape)
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class SpatialDropout1D(BaseSpatialDropout):
+    """Drops whole 1D feature maps in training: drop-in for `keras.layers.SpatialDropout1D`.
+
+    `y = x * m / p` with one 0/1 mask `m` for each sample and channel, kept with probability
+    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that
+    dropping them one by one would hardly take away any information.
+
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+
+    Args:
+        rate: Fraction of the feature maps to drop, in [0, 1].
+        seed: Integer seed.
+        **kwargs: `name`, `dtype` and the other arguments of every Keras layer.
+
+    Call arguments:
+        inputs: Tensor of shape `(samples, steps, channels)`.
+        training: Whether to drop.
+
+    Returns:
+        A tensor of the shape and dtype of `inputs`.
+
+    Raises:
+        ValueError: If an argument is invalid.
+
+    Example:
+    >>> y = kerasreg.SpatialDropout1D(0.5)(np.ones((2, 3, 4)), training=True)
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(rate, 1, "channels_last", seed, **kwargs)
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class SpatialDropout2D(BaseSpatialDropout):
+    """Drops whole 2D feature maps in training: drop-in for `keras.layers.SpatialDropout2D`.
+
+    `y = x * m / p` with one 0/1 mask `m` for each sample and channel, kept with probability
+    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that
+    dropping them one by one would hardly take away any information.
+
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+
+    Args:
+        rate: Fraction of the feature maps to drop, in [0, 1].
+        data_format: `"channels_last"` or `"channels_first"`; by default that of Keras's
+            configuration.
+        seed: Integer seed.
+        **kwargs: `name`, `dtype` and the other arguments of every Keras layer.
+
+    Call arguments:
+        inputs: Tensor of shape `(samples, rows, columns, channels)` or, with channels first,
+            `(samples, channels, rows, columns)`.
+        training: Whether to drop.
+
+    Returns:
+        A tensor of the shape and dtype of `inputs`.
+
+    Raises:
+        ValueError: If an argument is invalid.
+
+    Example:
+    >>> y = kerasreg.SpatialDropout2D(0.5)(np.ones((2, 3, 3, 4)), training=True)
+    """
+
+    def __init__(
+        self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(rate, 2, check_data_format(data_format), seed, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+@keras.saving.register_keras_serializable("kerasreg")
+class SpatialDropout3D(BaseSpatialDropout):
+    """Drops whole 3D feature maps in training: drop-in for `keras.layers.SpatialDropout3D`.
+
+    `y = x * m / p` with one 0/1 mask `m` for each sample and channel, kept with probability
+    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that
+    dropping them one by one would hardly take away any information.
+
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
+
+    Args:
+        rate: Fraction of the feature maps to drop, in [0, 1].
+        data_format: `"channels_last"` or `"channels_first"`; by default that of Keras's
+            configuration.
+        seed: Integer seed.
+        **kwargs: `name`, `dtype` and the other arguments of every Keras layer.
+
+    Call arguments:
+        inputs: Tensor of shape `(samples, depth, rows, columns, channels)`,
+            or with the channels after the samples.
+        training: Whether to drop.
+
+    Returns:
+        A tensor of the shape and dtype of `inputs`.
+
+    Raises:
+        ValueError: If an argument is invalid.
+
+    Example:
+    >>> y = kerasreg.SpatialDropout3D(0.5)(np.ones((2, 3, 3, 3, 4)), training=True)
+    """
+
+    def __init__(
+        self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(rate, 3, check_data_format(data_format), seed, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "data_format": self.data_format}

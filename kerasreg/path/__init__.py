@@ -1,5 +1,0 @@
-"""Paths of strengths: warm-started fits along a grid, and the choice among them."""
-
-from kerasreg.path.regularization_path import regularization_path
-
-__all__ = ["regularization_path"]

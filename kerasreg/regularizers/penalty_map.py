@@ -1,0 +1,131 @@
+"""Which penalty acts on which weight: regular expressions on the path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import keras
+
+from kerasreg._checks import invalid_value
+from kerasreg._keras_internals import all_layers
+from kerasreg.regularizers.base import Penalty
+from kerasreg.regularizers.elastic_net import ElasticNet
+from kerasreg.regularizers.group_lasso import GroupLasso
+from kerasreg.regularizers.l1 import L1
+from kerasreg.regularizers.l2 import L2
+from kerasreg.regularizers.mcp import MCP
+
+P = TypeVar("P", bound=Callable[..., Any])  # A regularizer; Keras is not typed.
+
+# They make a cell of their own, which is numbered afresh in a loaded model.
+_WITH_OWN_CELL = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+
+ADVICE = (
+    "A pattern must match the whole path; start it with `.*` to leave the model's name open, "
+    "which changes from one model to the next, and which a loaded model's paths do not have"
+)
+
+
+def to_penalty(argument: str, regularizer: Any) -> Penalty:
+    """The penalty that a Keras regularizer stands for; raises if it has no proximal operator."""
+    if isinstance(regularizer, Penalty):
+        return regularizer.unscaled
+    if isinstance(regularizer, keras.regularizers.L1):
+        return L1(float(regularizer.l1))
+    if isinstance(regularizer, keras.regularizers.L2):
+        return L2(float(regularizer.l2))
+    if isinstance(regularizer, keras.regularizers.L1L2):
+        return ElasticNet(1.0, float(regularizer.l1), float(regularizer.l2))
+    raise invalid_value(
+        argument, "a kerasreg penalty, or L1, L2 or L1L2 of keras.regularizers", regularizer
+    )
+
+
+def is_smooth(regularizer: Any) -> bool:
+    """Whether a layer's regularizer has a gradient everywhere, so that no zeros are its aim."""
+    if isinstance(regularizer, ElasticNet):
+        return regularizer.alpha * regularizer.l1 == 0
+    if isinstance(regularizer, (L1, keras.regularizers.L1, keras.regularizers.L1L2)):
+        return float(regularizer.l1) == 0
+    return not isinstance(regularizer, (GroupLasso, MCP))
+
+
+def is_kernel(variable: Any) -> bool:
+    """Whether a variable is a weight that a bare penalty acts on: no bias, no gain."""
+    others = variable.name in ("gamma", "beta", "alpha")  # of normalisations and PReLU
+    return len(variable.shape) >= 2 and not others and "bias" not in variable.name
+
+
+def match_penalties(
+    penalty: P | Mapping[str, P], variables: Sequence[Any], argument: str = "penalty"
+) -> list[P | None]:
+    """The penalty of each variable.
+
+    Args:
+        penalty: One penalty for all kernels, or a map from patterns on `variable.path`.
+        variables: Variables with a path.
+        argument: Name of the argument that an error is about.
+
+    Returns:
+        A list as long as `variables`, `None` where no penalty acts.
+
+    Raises:
+        ValueError: If a pattern matches no path, or two match the same.
+    """
+    if not isinstance(penalty, Mapping):
+        return [penalty if is_kernel(variable) else None for variable in variables]
+    paths = [variable.path for variable in variables]
+    listing = "\n  ".join(paths)
+    chosen: dict[str, str] = {}
+    for pattern in penalty:
+        matches = [path for path in paths if re.fullmatch(pattern, path)]
+        if not matches:
+            raise invalid_value(
+                argument, f"patterns that match one of the paths\n  {listing}\n{ADVICE}", pattern
+            )
+        for path in matches:  # Weights of the same path come twice.
+            first = chosen.setdefault(path, pattern)
+            if first != pattern:
+                expected = f"one pattern for the weight `{path}`; narrow one of the two"
+                raise invalid_value(argument, expected, (first, pattern))
+    return [penalty[chosen[path]] if path in chosen else None for path in paths]
+
+
+def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) -> str:
+    """The shortest pattern for a weight that matches none of another penalty."""
+    layers = all_layers(model)
+    cells = {layer.cell.path for layer in layers if isinstance(layer, _WITH_OWN_CELL)}
+
+    def kind(v: Any) -> tuple[Penalty | None, bool]:
+        return penalties.get(id(v)), v.path.rpartition("/")[0] in cells
+
+    _, in_cell = kind(variable)
+    for pattern in _candidates(model.name, variable.path, in_cell):
+        regex = re.compile(pattern)
+        matched = [v for v in model.weights if regex.fullmatch(v.path)]
+        if all(kind(v) == kind(variable) for v in matched):
+            return pattern
+    raise ValueError(
+        f"Invalid regularizer on weight `{variable.path}`. Expected the same on all weights of "
+        "this path, as no pattern can tell them apart; give their layers different names. "
+        f"Received: regularizer={variable.regularizer!r}"
+    )
+
+
+def _candidates(model_name: str, path: str, in_cell: bool) -> Iterator[str]:
+    """Patterns for a path, from those that last to those that match little else.
+
+    A loaded model's paths have lost their beginning: the model's name, and also the names of
+    models and wrappers in it. A layer's own name and what it builds itself stay.
+    """
+    own = path.removeprefix(f"{model_name}/")
+    *layers, name = map(re.escape, own.split("/"))
+    if in_cell:
+        cell = re.sub(r"_\d+$", "", layers.pop())
+        name = rf"{cell}(_\d+)?/{name}"
+    for start in reversed(range(len(layers))):
+        yield "/".join(["(.*/)?" + layers[start], *layers[start + 1 :], name])
+    yield f"({re.escape(model_name)}/)?" + "/".join([*layers, name])
+    yield re.escape(path)

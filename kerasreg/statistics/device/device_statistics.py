@@ -1,0 +1,156 @@
+"""Measures weights where they lie, on an accelerator or spread over several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kerasreg._tensors import Tensor
+from kerasreg.statistics.device.columns import WIDTH, WIDTH_WITH_BUCKETS, histogram_of_row
+from kerasreg.statistics.numbers import Measured, Statistics
+from kerasreg.statistics.penalty_values import FROM_NORMS, acting_penalties
+from kerasreg.statistics.weights import Weight
+
+
+class DeviceStatistics:
+    """Measures weights on their device, all of them in one program where there is a compiler.
+
+    Sums are taken in float32, in stages, and in float64 of weights that are float64; the square of
+    a magnitude outside 1e-19 to 1e19 leaves float32. Histograms take a second look at the weights.
+
+    Args:
+        weights: The weights.
+        threshold: Magnitude below which a weight counts as near zero.
+        histograms: Whether to count histograms as well.
+    """
+
+    immediate = False
+    """Whether nobody has to wait for what is measured."""
+
+    def __init__(self, weights: Sequence[Weight], threshold: float, histograms: bool) -> None:
+        self._weights = weights
+        self._width = WIDTH_WITH_BUCKETS if histograms else WIDTH
+        self._histograms = histograms
+        arguments = (self._values(), [w.unit_axes for w in weights], threshold, histograms)
+        self._reduction: Any
+        if keras.backend.backend() == "torch":
+            from kerasreg.statistics.device.torch_reduction import TorchReduction
+
+            self._reduction = TorchReduction(*arguments)
+        else:
+            from kerasreg.statistics.device.compiled import CompiledReduction
+
+            self._reduction = CompiledReduction(*arguments)
+
+    def __call__(self) -> Callable[[], Measured]:
+        """Starts to measure the weights as they are now.
+
+        Returns:
+            A function that waits for the `Measured` and hands it over, in any thread; the weights
+            may have changed by then.
+        """
+        acting = [acting_penalties(weight) for weight in self._weights]
+        computed = [
+            (number, penalty)
+            for number, penalties in enumerate(acting)
+            for penalty, _ in penalties
+            if type(penalty) not in FROM_NORMS
+        ]
+        scales = [w.strength_scale for w in self._weights if w.strength_scale is not None][:1]
+        vector = self._reduction(self._values(), computed, list(map(_value_now, scales)))
+        fetch = _fetch_later(vector)
+        return lambda: self._measured(fetch(), acting, len(computed))
+
+    def _measured(
+        self,
+        vector: npt.NDArray[np.float64],
+        acting: list[list[tuple[Any, float | None]]],
+        computed: int,
+    ) -> Measured:
+        rows = len(self._reduction.rows)
+        table, rest = np.split(vector, [rows * self._width])
+        statistics = [_of_no_elements(weight) for weight in self._weights]
+        histograms = [np.zeros((0, 3))] * len(self._weights) if self._histograms else []
+        for row, columns in zip(
+            self._reduction.rows, table.reshape(rows, self._width), strict=True
+        ):
+            weight = self._weights[row.number]
+            size = math.prod(weight.variable.shape)
+            statistics[row.number] = row.statistics(columns, size, _number_of_units(weight))
+            if self._histograms:
+                histograms[row.number] = histogram_of_row(columns)
+        values, scale = rest[:computed].tolist(), float(rest[-1]) if len(rest) > computed else 1.0
+        return Measured(statistics, histograms, _penalties(acting, statistics, values, scale))
+
+    def _values(self) -> list[Tensor]:
+        return [_value_now(weight.variable) for weight in self._weights]
+
+
+def _value_now(variable: Any) -> Tensor:
+    """The value as a tensor, where it lies; of a mirrored variable this process's replica."""
+    if keras.backend.backend() == "torch":  # Keras would move it to its default device.
+        return variable.value.detach()
+    if keras.backend.backend() == "tensorflow":  # Keras would hand over the variable itself.
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(variable.value)
+    return variable.value
+
+
+def _number_of_units(weight: Weight) -> int:
+    if weight.unit_axes is None:
+        return 0
+    return math.prod(weight.variable.shape[axis] for axis in weight.unit_axes)
+
+
+def _of_no_elements(weight: Weight) -> Statistics:
+    units = _number_of_units(weight)
+    return Statistics(0, 0, 0, 0.0, 0.0, 0.0, units, dead_units=units)
+
+
+def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[np.float64]]:
+    """A function that waits for a tensor and fetches it, in any thread."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return lambda: np.asarray(jax.device_get(vector), dtype=np.float64)
+    if keras.backend.backend() == "torch" and vector.device.type != "cpu":
+        import torch
+
+        # Another thread has a stream of its own, which would not wait for this one.
+        event = torch.Event(vector.device)
+        event.record()
+
+        def fetch() -> npt.NDArray[np.float64]:
+            event.synchronize()
+            return np.asarray(vector.cpu().numpy(), dtype=np.float64)
+
+        return fetch
+    return lambda: np.asarray(vector.numpy(), dtype=np.float64)
+
+
+def _penalties(
+    acting: list[list[tuple[Any, float | None]]],
+    statistics: list[Statistics],
+    computed: list[float],
+    scale: float,
+) -> list[float]:
+    """The penalty of each weight, from its norms or from what was computed for it, in order."""
+    remaining = iter(computed)
+    totals = []
+    for penalties, of_weight in zip(acting, statistics, strict=True):
+        total = 0.0
+        for penalty, factor in penalties:
+            from_norms = FROM_NORMS.get(type(penalty))
+            if from_norms is None:
+                value = next(remaining)
+            else:
+                value = from_norms(penalty, of_weight.l1_norm, of_weight.l2_norm)
+            total += value * (scale if factor is None else factor)
+        totals.append(total)
+    return totals

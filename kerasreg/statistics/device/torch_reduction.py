@@ -1,0 +1,191 @@
+"""The statistics on PyTorch, which runs each operation by itself and none waits for the host.
+
+Norms of order 0, 1, 2 and infinity read a piece once each and write next to nothing. Each partial
+result is of a unit, and is added to those of that unit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from keras import ops
+
+from kerasreg.statistics.device.columns import DIGIT_BITS, NO_EXPONENT, Row
+from kerasreg.statistics.device.pieces import pieces_of
+from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, limit_of
+
+_HALF = BUCKETS // 2
+# Sixteenths cut off away from zero, -17 to 17: 0 is zero itself, 17 the outer edge.
+_OUTER = _HALF + 1
+_NUMBERS = 2 * _OUTER + 1
+
+Values = Sequence[torch.Tensor]
+
+
+class TorchReduction:
+    """Reduces weights to a vector of rows, followed by values of penalties and scales.
+
+    Args:
+        values: The weights.
+        unit_axes: The axes that number the output units of each, or `None`.
+        threshold: Magnitude below which a weight counts as near zero.
+        histograms: Whether to count histograms.
+    """
+
+    def __init__(
+        self,
+        values: Values,
+        unit_axes: Sequence[tuple[int, ...] | None],
+        threshold: float,
+        histograms: bool,
+    ) -> None:
+        shapes = [tuple(value.shape) for value in values]
+        dtypes = [keras.backend.standardize_dtype(value.dtype) for value in values]
+        lengths = [
+            math.prod(shape[axis] for axis in axes or ())
+            for shape, axes in zip(shapes, unit_axes, strict=True)
+        ]
+        first_units = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+        self.rows = [Row(number) for number in range(len(values))]
+        self._pieces = pieces_of(shapes, dtypes, unit_axes)
+        self._threshold = threshold
+        self._histograms = histograms
+        device = values[0].device if values else torch.device("cpu")
+        # Apple's GPUs have no float64.
+        self._wide = torch.float32 if device.type == "mps" else torch.float64
+
+        def constant(array: Any) -> torch.Tensor:
+            return torch.tensor(array, device=device)
+
+        units = (piece.units(shapes, unit_axes, first_units) for piece in self._pieces)
+        self._units = [constant(numbers) for numbers in units]
+        self._weights = constant(np.repeat(np.arange(len(values)), lengths))
+        self._sizes = constant(np.array([math.prod(s) for s in shapes], "float32")).to(self._wide)
+        self._exponents = constant(np.full(len(values), NO_EXPONENT, dtype=np.int32))
+
+    @torch.no_grad()
+    def __call__(
+        self, values: Values, penalties: list[tuple[int, Any]], scales: Values
+    ) -> torch.Tensor:
+        """Starts the reduction.
+
+        Args:
+            values: The weights.
+            penalties: Penalties to compute, each with the number of the weight it acts on.
+            scales: Scalars that are handed over as they are.
+
+        Returns:
+            The vector.
+        """
+        sums, largest = self._reduce(values)
+        nonzeros, not_near, dead, *norms = sums
+        counts = [self._sizes - nonzeros, self._sizes - not_near, dead]
+        digits = [_digits(count) for count in counts]
+        tail = []
+        if self._histograms:
+            self._exponents = torch.maximum(self._exponents, _exponents(largest[1]))
+            tail.append(_digits(self._count_buckets(values)).flatten(1))
+        numbers = torch.stack([*norms, largest[0], self._exponents.to(self._wide)], dim=1)
+        rows = torch.cat([*digits, numbers, *tail], dim=1)
+        extra = [ops.sum(penalty(values[number])) for number, penalty in penalties]
+        extra += scales
+        return torch.cat([rows.flatten(), *(e.reshape(1).to(self._wide) for e in extra)])
+
+    def _reduce(self, values: Values) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each weight five sums, and the largest magnitude of all and of the finite ones."""
+        device, units = self._exponents.device, len(self._weights)
+        sums = torch.zeros((4, units), dtype=self._wide, device=device)
+        largest = torch.zeros((2, units), dtype=self._wide, device=device)
+        for piece, numbers in zip(self._pieces, self._units, strict=True):
+            x = piece.take(values)
+            added, compared = self._partial_results(x, piece.axis + 1)
+            sums.index_add_(1, numbers, added.to(self._wide))
+            index = numbers.expand(2, -1)
+            largest.scatter_reduce_(1, index, compared.to(self._wide), "amax")
+        nonzeros, not_near, l1_norm, squares = sums
+        of_units = torch.stack(
+            [nonzeros, not_near, (nonzeros == 0).to(self._wide), l1_norm, squares]
+        )
+        shape = (len(values),)
+        totals = torch.zeros((5, *shape), dtype=self._wide, device=device)
+        totals.index_add_(1, self._weights, of_units)
+        most = torch.zeros((2, *shape), dtype=self._wide, device=device)
+        most.scatter_reduce_(1, self._weights.expand(2, -1), largest, "amax")
+        return totals, most
+
+    def _partial_results(self, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+        norm = torch.linalg.vector_norm
+        limit = limit_of(self._threshold, str(x.dtype).removeprefix("torch."))
+        below = math.nextafter(limit, 0.0) if x.dtype == torch.float64 else _below(limit)
+        # Zero up to that number, and unchanged above it.
+        not_near = norm(torch.nn.functional.hardshrink(x, below), 0, axis)
+        squares = norm(x, 2, axis).square()
+        sums = [norm(x, 0, axis), not_near, norm(x, 1, axis), squares]
+        most = [norm(x, math.inf, axis)]
+        finite = torch.nan_to_num(x, 0.0, 0.0, 0.0) if self._histograms else x
+        most.append(norm(finite, math.inf, axis) if self._histograms else most[0])
+        return _rows(sums), _rows(most)
+
+    def _count_buckets(self, values: Values) -> torch.Tensor:
+        """Counts of the buckets of each weight."""
+        counts = torch.zeros((len(values), _NUMBERS), dtype=self._wide, device=self._sizes.device)
+        scales = torch.exp2((math.log2(_HALF) - self._exponents).to(self._wide))
+        for piece, units in zip(self._pieces, self._units, strict=True):
+            x = piece.take(values)
+            if piece.place is None:
+                weights = self._weights[units]
+                numbers = _numbers(x[:, 0], scales[weights].to(x.dtype))
+                numbers = torch.nan_to_num(numbers, 0.0, 0.0, 0.0).long() + _OUTER
+                ones = torch.ones_like(numbers, dtype=self._wide)
+                counts.view(-1).index_add_(0, weights * _NUMBERS + numbers, ones)
+            else:
+                numbers = _numbers(x, scales[piece.members[0]].to(x.dtype))
+                edge = _OUTER + 0.5  # What is not finite lies beyond it.
+                with _deterministic_in_fact():
+                    counts[piece.members[0]] += torch.histc(numbers, _NUMBERS, -edge, edge)
+        counts[:, 1] += counts[:, 0]
+        counts[:, -2] += counts[:, -1]
+        return torch.cat([counts[:, 1:_OUTER], counts[:, _OUTER + 1 : -1]], dim=1)
+
+
+def _rows(results: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([result.flatten() for result in results])
+
+
+def _below(limit: float) -> float:
+    """The float32 next to a limit, towards zero."""
+    return float(np.nextafter(np.float32(limit), np.float32(0)))
+
+
+def _digits(counts: torch.Tensor) -> torch.Tensor:
+    base = 2.0**DIGIT_BITS
+    return torch.stack([torch.floor(counts / base), torch.remainder(counts, base)], dim=-1)
+
+
+def _exponents(largest: torch.Tensor) -> torch.Tensor:
+    """Exponents of the smallest powers of two that are not below the largest magnitudes."""
+    mantissa, exponents = torch.frexp(largest)
+    exponents = (exponents - (mantissa == 0.5).int()).clamp_min(LEAST_EXPONENT)
+    return torch.where(largest > 0, exponents, NO_EXPONENT)
+
+
+def _numbers(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return (x * scale).trunc_().add_(torch.sign(x))
+
+
+@contextlib.contextmanager
+def _deterministic_in_fact() -> Iterator[None]:
+    """Lets `histc` run where only deterministic operations may: it counts whole numbers."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)

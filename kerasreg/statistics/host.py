@@ -1,0 +1,219 @@
+"""Statistics of weights in the memory of a CPU, at the price of reading them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kerasreg.statistics.numbers import BUCKETS, NonZeroHistogram, Statistics, limit_of
+
+Array = npt.NDArray[Any]
+
+# A block and its temporaries stay in the cache; those of a whole weight would cost page faults.
+BLOCK_SIZE = 1 << 17
+# Rows of a block are summed in float32, the sums in float64.
+_ROW = 2048
+# Counted at once: pieces whose temporaries stay in the cache with the block.
+PIECE = 1 << 16
+# Magnitudes whose squares neither overflow float32 nor lose a digit that is seen in the sum.
+_SAFE = (1e-15, 1e15)
+
+_HALF = BUCKETS // 2
+_ONES = {np.dtype(dtype): np.ones(_ROW, dtype) for dtype in (np.float32, np.float64)}
+
+# Two neighbours' bucket numbers make one number, so that there is half as much to count.
+_PAIRS = 256 * (BUCKETS + 1)
+
+
+class BlockCounter:
+    """Adds up the statistics of an array, block by block, in one pass over its memory.
+
+    Args:
+        threshold: Magnitude below which a weight counts as near zero.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._scratch: dict[Any, Array] = {}
+
+    def count(
+        self,
+        values: Array,
+        unit_axes: tuple[int, ...] | None,
+        histogram: NonZeroHistogram | None = None,
+    ) -> Statistics:
+        """The statistics of an array.
+
+        Args:
+            values: Array of any shape and real dtype.
+            unit_axes: The axes that number output units, or `None`.
+            histogram: Is cleared, and counts the values as well.
+
+        Returns:
+            The `Statistics`.
+        """
+        array = by_unit(values, unit_axes)
+        alive = np.full(array.shape[1], unit_axes is None)
+        zeros = near_zeros = 0
+        largest = total = squares = 0.0
+        values_counter = None if histogram is None else _ValueCounter(histogram, self._buffer)
+        with np.errstate(all="ignore"):  # An infinite weight is reported, not warned of.
+            for first, block in _blocks(array):
+                wide, magnitude = self._widened(block)
+                top = magnitude.max()
+                part = alive[first : first + block.shape[1]]
+                zeros_here, near_here = self._count_zeros(magnitude, block.shape, part)
+                zeros, near_zeros = zeros + zeros_here, near_zeros + near_here
+                total_here, squares_here = _sums(magnitude, top)
+                total, squares = total + total_here, squares + squares_here
+                if values_counter is not None and zeros_here < magnitude.size:
+                    values_counter.add(wide, top, zeros_here)
+                largest = float(np.maximum(largest, top))  # keeps a NaN, as `max` does not
+            if values_counter is not None:
+                values_counter.flush()
+        units = alive.size if unit_axes is not None else 0
+        return Statistics(
+            size=array.size,
+            zeros=zeros,
+            near_zeros=near_zeros,
+            l1_norm=total,
+            l2_norm=math.sqrt(squares),
+            max_abs=largest,
+            units=units,
+            dead_units=units - int(np.count_nonzero(alive)) if units else 0,
+        )
+
+    def _widened(self, block: Array) -> tuple[Array, Array]:
+        """The values of a block, flat, in float32 or float64, and their magnitudes."""
+        flat = block.reshape(-1)
+        wide_dtype = np.float32 if flat.dtype == np.float32 or flat.itemsize < 4 else np.float64
+        if flat.dtype != wide_dtype:
+            wide = self._buffer("wide", wide_dtype, flat.size)
+            np.copyto(wide, flat, casting="unsafe")
+            flat = wide
+        return flat, np.abs(flat, out=self._buffer("magnitude", wide_dtype, flat.size))
+
+    def _count_zeros(
+        self, magnitude: Array, shape: tuple[int, ...], alive: Array
+    ) -> tuple[int, int]:
+        """Numbers of zeros and of near zeros; takes note of the units that are alive."""
+        flags = self._buffer("flags", np.bool_, magnitude.size)
+        limit = magnitude.dtype.type(limit_of(self._threshold, magnitude.dtype))
+        below = np.less(magnitude, limit, out=flags)
+        near_zeros = int(np.count_nonzero(below))
+        if not near_zeros:
+            alive[:] = True
+            return 0, 0
+        non_zero = np.not_equal(magnitude, 0, out=flags)
+        zeros = magnitude.size - int(np.count_nonzero(non_zero))
+        if not alive.all():
+            alive |= np.logical_or.reduce(non_zero.reshape(shape), axis=(0, 2))
+        return zeros, near_zeros
+
+    def _buffer(self, name: str, dtype: Any, size: int) -> Array:
+        key = (name, dtype)
+        if key not in self._scratch or self._scratch[key].size < size:
+            self._scratch[key] = np.empty(max(size, BLOCK_SIZE), dtype=dtype)
+        return self._scratch[key][:size]
+
+
+class _ValueCounter:
+    """Counts values in the buckets of a histogram, block by block."""
+
+    def __init__(self, histogram: NonZeroHistogram, buffer: Callable[..., Array]) -> None:
+        self._histogram = histogram
+        self._buffer = buffer
+        self._pairs = np.zeros(_PAIRS, dtype=np.int64)
+        self._negative = self._positive = 0
+        histogram.clear()
+
+    def add(self, wide: Array, top: Any, zeros: int) -> None:
+        """Counts a block; its largest magnitude and its number of zeros are known."""
+        if not np.isfinite(top):
+            wide = wide[np.isfinite(wide)]
+            top = np.abs(wide).max(initial=0)
+            if not wide.size:
+                return
+        if top > self._histogram.radius:
+            self.flush()
+            self._histogram.widen(float(top))
+        flags = self._buffer("flags", np.bool_, wide.size)
+        negative = int(np.count_nonzero(np.less(wide, 0, out=flags)))
+        self._negative += negative
+        self._positive += wide.size - negative - zeros
+        if wide.dtype == np.float64:  # whose largest values no power of two holds
+            wide = np.clip(wide, -self._histogram.radius, self._histogram.radius)
+        scale = wide.dtype.type(_HALF / (self._histogram.radius or 1.0))
+        for start in range(0, wide.size, PIECE):
+            piece = wide[start : start + PIECE]
+            numbers = self._buffer("numbers", np.int8, -(-piece.size // 2) * 2)
+            numbers[-1] = 0
+            # The cast cuts off towards zero.
+            np.multiply(piece, scale, out=numbers[: piece.size], casting="unsafe")
+            np.add(numbers, _HALF, out=numbers)
+            self._pairs += np.bincount(numbers.view(np.uint16), minlength=_PAIRS)
+
+    def flush(self) -> None:
+        """Hands the histogram what was counted in the buckets of its present range."""
+        pairs = self._pairs.reshape(-1, 256)
+        numbers = pairs.sum(axis=1) + pairs.sum(axis=0)[: BUCKETS + 1]
+        counts = _both_sides(numbers, self._negative, self._positive)
+        self._histogram.add(counts, at_edges=(numbers[0], numbers[-1]))
+        self._pairs[:] = self._negative = self._positive = 0
+
+
+def by_unit(array: Array, unit_axes: tuple[int, ...] | None) -> Array:
+    """The array as `(before, units, after)`; a view wherever the units are neighbouring axes."""
+    if unit_axes is None:
+        return array.reshape(-1, 1, 1)
+    first, count = unit_axes[0], len(unit_axes)
+    if unit_axes != tuple(range(first, first + count)):
+        array, first = np.moveaxis(array, unit_axes, tuple(range(-count, 0))), array.ndim - count
+    shape = array.shape
+    before, units = math.prod(shape[:first]), math.prod(shape[first : first + count])
+    return array.reshape(before, units, math.prod(shape[first + count :]))
+
+
+def _blocks(array: Array) -> Iterator[tuple[int, Array]]:
+    """Pieces of neighbouring memory, each with the number of its first unit."""
+    before, units, after = array.shape
+    if array.size == 0:
+        return
+    rows = max(1, BLOCK_SIZE // (units * after))
+    width = units if rows > 1 else min(units, max(1, BLOCK_SIZE // after))
+    for row in range(0, before, rows):
+        for unit in range(0, units, width):
+            yield unit, array[row : row + rows, unit : unit + width]
+
+
+def _sums(magnitude: Array, top: Any) -> tuple[float, float]:
+    """The sum of a block's magnitudes, and of their squares."""
+    whole = magnitude.size // _ROW * _ROW if _SAFE[0] < top < _SAFE[1] else 0
+    total = squares = 0.0
+    if whole:
+        rows = magnitude[:whole].reshape(-1, _ROW)
+        total += float(np.add.reduce(rows @ _ONES[rows.dtype], dtype=np.float64))
+        products = np.matmul(rows[:, None, :], rows[:, :, None])
+        squares += float(np.add.reduce(products, axis=None, dtype=np.float64))
+    if whole < magnitude.size:
+        rest = magnitude[whole:].astype(np.float64)
+        total, squares = total + float(rest.sum()), squares + float(rest @ rest)
+    return total, squares
+
+
+def _both_sides(numbers: Array, negative: int, positive: int) -> Array:
+    """Counts of the buckets from counts of the numbers -16 to 16, cut off towards zero.
+
+    Number 0 is all that lies next to zero, on both sides and in the middle: how many values are
+    negative and positive tells them apart. The two ends are in no bucket.
+    """
+    left, right = numbers[:_HALF], numbers[_HALF + 1 :]
+    counts = np.zeros(BUCKETS, dtype=np.int64)
+    counts[: _HALF - 1], counts[_HALF + 1 :] = left[1:], right[:-1]
+    counts[_HALF - 1] = negative - left.sum()
+    counts[_HALF] = positive - right.sum()
+    return counts

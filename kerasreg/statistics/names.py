@@ -1,0 +1,89 @@
+"""Names of layers and weights that are the same each time a model is built."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from kerasreg._keras_internals import all_layers, automatic_name
+from kerasreg.layers.base_dropout import DROPOUT_LAYERS
+
+
+class LayerNames:
+    """Names the parts of a model by their paths, without the model's own name.
+
+    Keras numbers the layers of a process, so that a model that is built anew has other names. Here
+    each kind of layer is numbered from the start within its model, in the model's order:
+    `dense_7`, `dense_9` become `dense`, `dense_1`, as in a process of its own. A name of that form
+    that somebody chose cannot be told from Keras's own, and is numbered with them.
+
+    Args:
+        model: A Keras model or layer.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._prefix = f"{model.name}/"
+        places: dict[str, dict[int, int]] = defaultdict(dict)
+        for layer in all_layers(model):
+            match = self._match(layer)
+            if match is not None and layer is not model:
+                kind, number = match
+                places[kind].setdefault(number, len(places[kind]))
+        self._renamed = {
+            _numbered(kind, number): _numbered(kind, place)
+            for kind, of_kind in places.items()
+            for number, place in of_kind.items()
+        }
+
+    def of_layer(self, layer: Any) -> str:
+        """The name of a layer of the model."""
+        return self._of_path(layer.path or layer.name)
+
+    def of_variable(self, variable: Any) -> str:
+        """The name of a weight of the model."""
+        layers, _, name = variable.path.rpartition("/")
+        return "/".join(filter(None, (self._of_path(layers), name)))
+
+    def _of_path(self, path: str) -> str:
+        parts = f"{path}/".removeprefix(self._prefix).rstrip("/").split("/")
+        return "/".join(self._renamed.get(part, part) for part in parts)
+
+    @staticmethod
+    def _match(layer: Any) -> tuple[str, int] | None:
+        """Kind and number, if the layer's name is one that Keras gives by itself."""
+        kind = re.escape(automatic_name(layer))
+        match = re.fullmatch(rf"((?:forward_|backward_)?{kind})(?:_(\d+))?", layer.name)
+        return None if match is None else (match[1], int(match[2] or 0))
+
+
+def _numbered(kind: str, number: int) -> str:
+    return f"{kind}_{number}" if number else kind
+
+
+def dropout_rates(model: Any) -> dict[str, float]:
+    """The present rate of each dropout, by the layer's path; recurrent layers have two."""
+    name_of = LayerNames(model).of_layer
+    found: list[tuple[str, float]] = []
+    for layer in all_layers(model):
+        if isinstance(layer, DROPOUT_LAYERS):
+            found.append((name_of(layer), layer.rate))
+        elif isinstance(layer, keras.layers.RNN):
+            for kind in ("dropout", "recurrent_dropout"):
+                if getattr(layer, kind, 0):
+                    found.append((f"{name_of(layer)}/{kind}", getattr(layer, kind)))
+    names = unique_names(name for name, _ in found)
+    return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names in order, a repeated one with `#2`, `#3`, … behind it."""
+    seen: Counter[str] = Counter()
+    result = []
+    for name in names:
+        seen[name] += 1
+        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return result

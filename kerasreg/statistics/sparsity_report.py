@@ -1,0 +1,159 @@
+"""A table of every weight and how sparse it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kerasreg.statistics.measurement import statistics_of
+from kerasreg.statistics.numbers import Statistics, total_statistics
+from kerasreg.statistics.penalty_values import describe_regularizer
+from kerasreg.statistics.weights import IN_THE_LOSS, Weight, find_weights
+
+COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "penalty")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One weight of a report, or all of them.
+
+    Args:
+        path: `variable.path`, or `"total"`.
+        shape: Shape of the weight; empty in the total.
+        parameters: Number of weights.
+        zeros: Number of weights that are exactly zero.
+        sparsity: `zeros / parameters`.
+        dead_units: Number of output units all of whose weights are zero.
+        units: Number of output units; 0 where there are none, as in a bias.
+        penalty: The regularizer in words, empty where there is none.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    parameters: int
+    zeros: int
+    sparsity: float
+    dead_units: int
+    units: int
+    penalty: str
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as strings, in the order of the columns."""
+        return (
+            self.path,
+            " × ".join(map(str, self.shape)),
+            f"{self.parameters:,}",
+            f"{self.zeros:,}",
+            f"{self.sparsity:.2%}",
+            f"{self.dead_units:,} of {self.units:,}" if self.units else "",
+            self.penalty,
+        )
+
+
+@dataclass(frozen=True)
+class SparsityReport:
+    """What `sparsity_report` returns: prints as a table, and is one in a notebook.
+
+    Args:
+        rows: One `Row` for each weight.
+        total: The `Row` of all weights together.
+    """
+
+    rows: tuple[Row, ...]
+    total: Row
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data: `{"rows": [{...}, ...], "total": {...}}`."""
+        return dataclasses.asdict(self) | {"rows": [dataclasses.asdict(row) for row in self.rows]}
+
+    def __str__(self) -> str:
+        table = [COLUMNS, *(row.cells() for row in (*self.rows, self.total))]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(_align(*cell) for cell in zip(row, widths, range(7), strict=True)).rstrip()
+            for row in table
+        ]
+        rule = "─" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _repr_html_(self) -> str:
+        def line(cells: tuple[str, ...], tag: str) -> str:
+            inner = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+            return f"<tr>{inner}</tr>"
+
+        body = "".join(line(row.cells(), "td") for row in self.rows)
+        return (
+            f"<table><thead>{line(COLUMNS, 'th')}</thead><tbody>{body}</tbody>"
+            f"<tfoot>{line(self.total.cells(), 'th')}</tfoot></table>"
+        )
+
+
+def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) -> SparsityReport:
+    """Reports how sparse each weight of a model is.
+
+    A weight counts as zero if it is exactly zero, and a unit as dead if all weights that lead to
+    it are: a column of a `Dense` kernel, a filter of a convolution.
+
+    Args:
+        model: A built Keras model or layer.
+        weights: Regular expression, searched for in `variable.path`, that chooses the weights;
+            `None` for all of them.
+
+    Returns:
+        A `SparsityReport` with `.rows`, `.total` and `.to_dict()`.
+
+    Raises:
+        ValueError: If the model is not built, or no path matches.
+
+    Example:
+    >>> layer = keras.layers.Dense(4, kernel_initializer="zeros")
+    >>> report = kerasreg.sparsity_report(keras.Sequential([keras.Input((3,)), layer]))
+    >>> print(report)
+    path ... penalty
+    ...
+    total ... 16 ... 16 ... 100.00% ... 4 of 4
+    >>> report.total.sparsity
+    1.0
+    """
+    found = find_weights(model, weights)
+    return report_of(found, statistics_of(found, threshold=0.0)()().statistics)
+
+
+def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> SparsityReport:
+    """The report of weights that have been measured."""
+
+    def row(path: str, shape: tuple[int, ...], numbers: Any, penalty: str) -> Row:
+        return Row(
+            path,
+            shape,
+            numbers.size,
+            numbers.zeros,
+            numbers.sparsity,
+            numbers.dead_units,
+            numbers.units,
+            penalty,
+        )
+
+    rows = tuple(
+        row(weight.variable.path, tuple(weight.variable.shape), numbers, describe_penalties(weight))
+        for weight, numbers in zip(weights, statistics, strict=True)
+    )
+    return SparsityReport(rows, row("total", (), total_statistics(statistics), ""))
+
+
+def describe_penalties(weight: Weight) -> str:
+    """Each penalty of a weight in words, with its place unless that is the loss."""
+    words = []
+    for penalty, place in weight.penalties:
+        name, strengths = describe_regularizer(penalty)
+        words.append(f"{name}({strengths})" + ("" if place == IN_THE_LOSS else f", {place}"))
+    return "; ".join(words)
+
+
+def _align(cell: str, width: int, column: int) -> str:
+    numeric = 2 <= column <= 5
+    return cell.rjust(width) if numeric else cell.ljust(width)

@@ -1,0 +1,149 @@
+"""The strength at which a penalty leaves no weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kerasreg._checks import check_built, invalid_value
+from kerasreg._tensors import Tensor, to_float
+from kerasreg.optimizers.targets import Targets, check_penalty
+from kerasreg.regularizers import Penalty
+from kerasreg.regularizers.penalty_map import is_smooth
+from kerasreg.statistics.loss_gradient import LossGradient
+from kerasreg.statistics.names import unique_names
+from kerasreg.strength.null_model import NullModel, fit_null_model, is_single_layer
+from kerasreg.strength.samples import Samples
+
+
+class CurrentStrengths(dict[str, float]):
+    """What `max_strength` returns for a deep model: by weight, at its present values.
+
+    Each is the smallest strength that outweighs the present gradient of that weight. It is not
+    the smallest at which the trained model is zero: there is none, as zero is a stationary point
+    of a deep model at every strength.
+    """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({super().__repr__()})"
+
+
+def max_strength(
+    model: Any,
+    x: Any,
+    y: Any,
+    penalty: Penalty | Mapping[str, Penalty],
+    sample_weight: Any = None,
+) -> float | CurrentStrengths:
+    """The smallest strength at which all penalised weights of a linear model are zero.
+
+    `max_j |dloss/dw_j| / l1` times the strength of the penalty, with the weights at zero and the
+    biases at their best; `2 max |x_c^T y_c| / n` for the mean squared error and the lasso. It is
+    where a path of strengths begins, `alpha_max` of scikit-learn and the first `lambda` of glmnet.
+
+    Source: Friedman, Hastie & Tibshirani, Regularization Paths for Generalized Linear Models via
+    Coordinate Descent, 2010.
+
+    Args:
+        model: A built and compiled model; it stays as it is. If all its trainable weights are
+            those of one layer, which is linear up to its activation, the strength is that of the
+            trained model, for every loss that is convex and has a gradient. (At the kinks of
+            others, as the hinge loss, Keras takes one subgradient, not that of the smallest norm.)
+        x: Array of inputs of shape `(samples, ...)`, or a structure of arrays.
+        y: Array of targets of shape `(samples, ...)`, or a structure of arrays.
+        penalty: A `Penalty` for all kernels, or a dict from patterns on `variable.path` to
+            penalties, as for `Proximal`. Its strength is its first hyper-parameter: `l1`, or
+            `alpha` of `ElasticNet`. Of several, the result is that of the first, and the others
+            are in proportion to it.
+        sample_weight: Array of weights of the samples, of shape `(samples,)`.
+
+    Returns:
+        A number; for a deep model a dict from the paths of the penalised weights to the same
+        number at the present weights: the smallest strength that outweighs its gradient.
+
+    Raises:
+        ValueError: If the model is not compiled, the arrays do not fit each other, or the penalty
+            has no strength that gives zeros.
+
+    Example:
+    >>> linear = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> linear.compile("sgd", "mse")
+    >>> one, two = np.array([[-1.0], [1.0]]), np.array([3.0, 5.0])
+    >>> round(kerasreg.max_strength(linear, one, two, kerasreg.L1()), 5)
+    2.0
+    """
+    check_compiled(model)
+    samples = Samples.of(x, y, sample_weight)
+    strength = main_strength(penalty)
+    norms = DualNorms(model, penalty, samples)
+    if not is_single_layer(model):
+        return CurrentStrengths({k: strength * v for k, v in norms.at_present().items()})
+    return strength * max(norms.of(norms.null_model().gradients).values())
+
+
+class DualNorms:
+    """How many times as strong each penalty has to be to outweigh the gradient of its weight.
+
+    Args:
+        model: A built and compiled model.
+        penalty: A penalty, or a dict of penalties, as for `Proximal`.
+        samples: The samples to take the gradient on.
+    """
+
+    def __init__(self, model: Any, penalty: Any, samples: Samples) -> None:
+        targets = Targets(check_penalty(penalty), model.trainable_variables)
+        self._penalties = {id(t.variable): t.penalty for t in targets.all}
+        self._gradient = LossGradient(model, keep_penalties_on=model.trainable_variables)
+        self._samples = samples
+
+    @property
+    def variables(self) -> list[Any]:
+        """The model's trainable variables, which gradients are listed by."""
+        return self._gradient.variables
+
+    @property
+    def other_parameters(self) -> int:
+        """Number of trainable parameters without a penalty."""
+        sizes = [(id(v), math.prod(v.shape)) for v in self.variables]
+        return sum(size for key, size in sizes if key not in self._penalties)
+
+    def null_model(self) -> NullModel:
+        """The model without its penalised weights."""
+        penalised = [id(v) in self._penalties for v in self.variables]
+        return fit_null_model(self._gradient, penalised, self._samples)
+
+    def at_present(self) -> dict[str, float]:
+        """By the path of the weight, at the values that the weights have."""
+        samples = self._samples
+        return self.of(self._gradient(samples.x, samples.y, samples.sample_weight))
+
+    def of(self, gradients: Sequence[Tensor]) -> dict[str, float]:
+        """By the path of the weight, for a gradient of each of `variables`."""
+        pairs = zip(self.variables, gradients, strict=True)
+        acting = [(v.path, self._penalties[id(v)], g) for v, g in pairs if id(v) in self._penalties]
+        names = unique_names(path for path, _, _ in acting)
+        values = [to_float(penalty.dual_norm(gradient)) for _, penalty, gradient in acting]
+        return dict(zip(names, values, strict=True))
+
+
+def main_strength(penalty: Any) -> float:
+    """The strength of a penalty, or of the first of several; raises if it cannot be scaled."""
+    checked = check_penalty(penalty)
+    penalties = list(checked.values()) if isinstance(checked, dict) else [checked]
+    for each in penalties:
+        if getattr(each, "is_constraint", False):
+            raise invalid_value("penalty", "penalties that have a strength", each)
+        if each.main_strength <= 0:
+            raise invalid_value("penalty", "penalties of a positive strength", each)
+        if is_smooth(each):
+            raise invalid_value("penalty", "penalties with a kink at zero, which give zeros", each)
+    return penalties[0].main_strength
+
+
+def check_compiled(model: Any) -> None:
+    """Raises unless the model has its weights and a loss."""
+    check_built(model)
+    if not getattr(model, "compiled", False) or getattr(model, "loss", None) is None:
+        expected = "a model that is compiled with a loss; call `model.compile(...)` first"
+        raise invalid_value("model", expected, model)

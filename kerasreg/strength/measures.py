@@ -1,0 +1,94 @@
+"""How sparse a model is that a path has trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg._checks import invalid_value
+from kerasreg._tensors import to_numpy
+from kerasreg.statistics.measurement import statistics_of
+from kerasreg.statistics.numbers import total_statistics
+from kerasreg.statistics.weights import find_weights
+
+
+def find_mode(model: Any, monitor: str, mode: str) -> str:
+    """Whether less of what is monitored is better, `"min"`, or more, `"max"`.
+
+    Args:
+        model: A compiled model that has been evaluated.
+        monitor: The name of a loss, or a metric of the model.
+        mode: The answer, or `"auto"` to ask Keras.
+
+    Raises:
+        ValueError: If Keras does not know.
+    """
+    if mode != "auto":
+        return mode
+    if monitor.endswith("loss"):
+        return "min"
+    # It answers by what it takes for an improvement.
+    keras_knows = keras.callbacks.EarlyStopping(monitor, mode="auto", patience=2)
+    keras_knows.set_model(model)
+    try:
+        keras_knows.on_train_begin()
+        for epoch in (0, 1):
+            keras_knows.on_epoch_end(epoch, {monitor: float(epoch)})
+    except ValueError:
+        expected = f"'min' or 'max', as Keras does not know which is better for {monitor!r}"
+        raise invalid_value("mode", expected, mode) from None
+    return "max" if keras_knows.best == 1.0 else "min"
+
+
+def check_monitor(monitor: Any) -> str:
+    """Returns the name of what is monitored, or raises if it is none, or that of Keras's logs."""
+    if not isinstance(monitor, str) or monitor.startswith("val_"):
+        raise invalid_value("monitor", "the name of a metric, without `val_`", monitor)
+    return monitor
+
+
+def check_measured(monitor: str, names: Iterable[str]) -> None:
+    """Raises unless what is monitored is among what is measured."""
+    if monitor not in names:
+        raise invalid_value("monitor", f"one of {sorted(names)}", monitor)
+
+
+class Measures:
+    """Counts zeros among the penalised weights of a model with `Proximal`.
+
+    Args:
+        model: The model.
+
+    Attributes:
+        kernel: The place of the first penalised kernel in `model.weights`.
+        input_axes: Its axes that number its inputs.
+    """
+
+    def __init__(self, model: Any) -> None:
+        weights = find_weights(model)
+        penalised = [weight for weight in weights if weight.proximal_penalty is not None]
+        self._statistics = statistics_of(penalised, threshold=0.0)
+        self._kernel = next((w for w in penalised if w.input_axes is not None), None)
+        ids = [id(variable) for variable in model.weights]
+        self.kernel = 0 if self._kernel is None else ids.index(id(self._kernel.variable))
+        self.input_axes = () if self._kernel is None else self._kernel.input_axes or ()
+
+    def __call__(self) -> dict[str, Any]:
+        """Sparsity, dead units and used inputs of the weights as they are."""
+        total = total_statistics(self._statistics()().statistics)
+        return {
+            "sparsity": total.sparsity,
+            "dead_units": total.dead_units,
+            "used_inputs": self._used_inputs(),
+        }
+
+    def _used_inputs(self) -> int:
+        """Features, or channels, whose weights in the first penalised kernel are not all zero."""
+        if self._kernel is None:
+            return 0
+        kernel = to_numpy(self._kernel.variable)
+        others = tuple(axis for axis in range(kernel.ndim) if axis not in self.input_axes)
+        return int(np.count_nonzero(np.any(kernel != 0, axis=others)))

@@ -1,0 +1,165 @@
+"""The model without its penalised weights: they are zero, and the rest is at its best."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from kerasreg._keras_internals import all_layers
+from kerasreg._tensors import Tensor, to_numpy
+from kerasreg.statistics.loss_gradient import LossGradient
+from kerasreg.strength.samples import Samples
+
+Vector = npt.NDArray[np.float64]
+Slope = Callable[[Vector], Vector]
+MEMORY = 10
+MAX_ITERATIONS = 200
+MAX_TRIALS = 30
+
+# So many iterations without a smaller gradient, which need not shrink each time, are enough.
+PATIENCE = 20
+
+
+def minimise(slope: Slope, start: Vector, tolerance: float = 1e-8) -> Vector:
+    """The minimum of a convex function, as precise as its gradient.
+
+    Source: Liu & Nocedal, On the Limited Memory BFGS Method for Large Scale Optimization, 1989.
+
+    Args:
+        slope: The gradient of the function.
+        start: Where to start; of shape `(n,)`.
+        tolerance: Norm of the gradient, relative to that at the start, that is small enough.
+
+    Returns:
+        The point with the smallest gradient that was found.
+    """
+    point, gradient = start, slope(start)
+    best, smallest = point, np.linalg.norm(gradient)
+    enough, idle = tolerance * smallest, 0
+    pairs: deque[tuple[Vector, Vector]] = deque(maxlen=MEMORY)
+    for _ in range(MAX_ITERATIONS):
+        if smallest <= enough or idle == PATIENCE:
+            break
+        direction = _direction(gradient, pairs)
+        if direction @ gradient >= 0:  # Rounding has spoilt the memory.
+            pairs.clear()
+            direction = _direction(gradient, pairs)
+        change, following, found = _search(slope, point, gradient, direction)
+        if change @ (following - gradient) > 0:
+            pairs.append((change, following - gradient))
+        point, gradient = point + change, following
+        idle += 1
+        if np.linalg.norm(gradient) < smallest:
+            best, smallest, idle = point, np.linalg.norm(gradient), 0
+        if not found:  # The slope jumps at a kink, or what is left of it is noise.
+            return point
+    return best
+
+
+def _direction(gradient: Vector, pairs: deque[tuple[Vector, Vector]]) -> Vector:
+    """Minus the gradient times the inverse curvature that the last steps have shown."""
+    if not pairs:  # A step of 1 at most: a loss may be flat far away.
+        return -gradient / max(1.0, float(np.linalg.norm(gradient)))
+    result = gradient.copy()
+    shares = []
+    for change, difference in reversed(pairs):
+        share = (change @ result) / (change @ difference)
+        shares.append(share)
+        result -= share * difference
+    change, difference = pairs[-1]
+    result *= (change @ difference) / (difference @ difference)
+    for (change, difference), share in zip(pairs, reversed(shares), strict=True):
+        result += (share - (difference @ result) / (change @ difference)) * change
+    return -result
+
+
+def _search(
+    slope: Slope, point: Vector, gradient: Vector, direction: Vector
+) -> tuple[Vector, Vector, bool]:
+    """A step to where the slope along it is half as steep, or less, and whether there is one."""
+    steepness = abs(direction @ gradient)
+    low, high, length = 0.0, np.inf, 1.0
+    for _ in range(MAX_TRIALS):
+        change = length * direction
+        following = slope(point + change)
+        along = direction @ following
+        if abs(along) <= 0.5 * steepness:
+            return change, following, True
+        low, high = (low, length) if along > 0 else (length, high)
+        length = 2.0 * length if high == np.inf else (low + high) / 2.0
+    return change, following, False
+
+
+# Layers whose output is affine in their weights.
+_AFFINE = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+)
+
+
+@dataclass(frozen=True)
+class NullModel:
+    """Where all penalised weights are zero.
+
+    Args:
+        values: A tensor for each trainable variable of the model.
+        gradients: The gradient of the loss there, for each.
+    """
+
+    values: list[Tensor]
+    gradients: list[Tensor]
+
+
+def is_single_layer(model: Any) -> bool:
+    """Whether all trainable weights are those of one affine layer, as in a linear model."""
+    owners = {id(v): layer for layer in all_layers(model) for v in layer.trainable_variables}
+    layers = {id(layer): layer for layer in owners.values()}
+    return len(layers) == 1 and isinstance(next(iter(layers.values())), _AFFINE)
+
+
+def fit_null_model(
+    gradient: LossGradient, penalised: Sequence[bool], samples: Samples
+) -> NullModel:
+    """Sets the penalised weights to zero and fits the others, which are biases as a rule.
+
+    Args:
+        gradient: The gradient of the model's loss. The model stays as it is.
+        penalised: Which of its variables are to be zero. The others, among them gains that are no
+            use at zero, begin with their present values.
+        samples: The samples.
+
+    Returns:
+        The weights and the gradient there.
+    """
+    zeros = [ops.zeros(v.shape, v.dtype) for v in gradient.variables]
+    free = [i for i, is_zero in enumerate(penalised) if not is_zero]
+    sizes = [int(np.prod(gradient.variables[i].shape)) for i in free]
+    edges = np.cumsum(sizes)[:-1]
+    data = (samples.x, samples.y, samples.sample_weight)
+
+    def values_at(flat: npt.NDArray[np.float64]) -> list[Tensor]:
+        values = list(zeros)
+        for i, part in zip(free, np.split(flat, edges), strict=True):
+            v = gradient.variables[i]
+            values[i] = ops.reshape(ops.convert_to_tensor(part, dtype=v.dtype), v.shape)
+        return values
+
+    def slope(flat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        gradients = gradient(*data, at=values_at(flat))
+        return np.concatenate([to_numpy(gradients[i]).ravel().astype("float64") for i in free])
+
+    present = [to_numpy(gradient.variables[i]).ravel().astype("float64") for i in free]
+    flat = minimise(slope, np.concatenate(present)) if free else np.zeros(0)
+    values = values_at(flat) if free else zeros
+    return NullModel(values, gradient(*data, at=values))

@@ -1,0 +1,218 @@
+"""What is known of a path so far: in memory, or in a folder from which it can go on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kerasreg._checks import invalid_value
+from kerasreg._keras_internals import innermost_optimizer
+from kerasreg._tensors import to_numpy
+from kerasreg.statistics.penalty_values import describe_regularizer
+from kerasreg.strength.plan import Plan
+from kerasreg.strength.samples import Samples
+from kerasreg.strength.training import Training
+
+# A model that a program has built and trained once more differs in it by rounding alone.
+FIRST_WEIGHTS = "first weights"
+_PLAIN = (
+    "strengths",
+    "n_strengths",
+    "min_ratio",
+    "direction",
+    "epochs",
+    "batch_size",
+    "monitor",
+    "mode",
+    "keep_weights",
+)
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """What a path depends on, but for its callbacks, whose state cannot be told."""
+    model = plan.model
+    # A linear model comes to the same wherever it starts.
+    first = [] if plan.is_linear else [to_numpy(weight) for weight in model.weights]
+    return {
+        **{name: getattr(plan, name) for name in _PLAIN},
+        "penalty": [_describe_penalty(penalty) for penalty in plan.penalties],
+        "x and y": fingerprint(plan.samples),
+        "validation_data": fingerprint(plan.validation),
+        "folds": fingerprint([list(fold) for fold in plan.folds]),
+        "model": [list(weight.shape) for weight in model.weights],
+        "optimizer": _describe(innermost_optimizer(model.optimizer)),
+        FIRST_WEIGHTS: fingerprint(first),
+        "loss": keras.tree.map_structure(_describe, model.loss),
+    }
+
+
+def fingerprint(data: Any) -> str:
+    """A short string that changes with arrays, or samples."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in keras.tree.flatten(vars(data) if isinstance(data, Samples) else data):
+        if part is not None:
+            digest.update(f"{part.shape} {part.dtype}".encode())
+            digest.update(np.ascontiguousarray(part).reshape(-1).view("uint8").data)
+    return digest.hexdigest()
+
+
+def _describe_penalty(penalty: Any) -> Any:
+    if isinstance(penalty, Mapping):
+        return {pattern: _describe_penalty(part) for pattern, part in penalty.items()}
+    return " ".join(describe_regularizer(penalty))
+
+
+def _describe(part: Any) -> str:
+    """The class and the configuration of an optimizer or a loss, or what a function is called."""
+    if part is None or isinstance(part, str):
+        return str(part)
+    if not hasattr(part, "get_config"):
+        return str(getattr(part, "__name__", type(part).__name__))
+    try:
+        config = part.get_config()
+    except Exception:  # Keras allows a loss without one; it is only described.
+        config = {}
+    values = {key: value for key, value in config.items() if key != "name"}
+    return f"{type(part).__name__} {values}"
+
+
+Arrays = Sequence[npt.NDArray[Any]]
+FILE = "path.json"
+
+# What reading a file that is not whole may raise.
+_DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError)
+
+
+class Record:
+    """Rows, weights and the state to go on from, of each part of a path.
+
+    A part is a penalty's path on all samples or on those of a fold. A row is in the folder at
+    once, or not at all: `path.json` is replaced when everything else of the row is there.
+
+    Args:
+        folder: A local folder; `None` to keep all in memory.
+        plan: Says what the path depends on, as plain data; a folder remembers it.
+        keep_weights: Whether to keep the weights of each row.
+
+    Raises:
+        ValueError: If the folder holds a path of another plan.
+    """
+
+    def __init__(self, folder: str | None, plan: Callable[[], Any], keep_weights: bool) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self._plan: dict[str, Any] = {}
+        self._keep_weights = keep_weights
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._weights: dict[str, list[Arrays]] = {}
+        if self._folder is not None:
+            self._plan = json.loads(json.dumps(plan()))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._load(self._folder / FILE)
+
+    def _load(self, file: Path) -> None:
+        if not file.exists():
+            return
+        with _readable(file):
+            content = json.loads(file.read_text())
+            plan, self._rows = content["plan"], content["rows"]
+        names = {*plan, *self._plan}
+        changed = sorted(name for name in names if plan.get(name) != self._plan.get(name))
+        if changed == [FIRST_WEIGHTS]:
+            warnings.warn(
+                f"The path in {str(file.parent)!r} has begun with other weights than the model has "
+                "now. It goes on from those; give another `log_dir` for a new path.",
+                stacklevel=4,
+            )
+        elif changed:
+            expected = f"another folder: this one has a path with other {', '.join(changed)}"
+            raise invalid_value("log_dir", expected, str(file.parent))
+
+    def rows(self, part: str) -> list[dict[str, Any]]:
+        """The rows of a part, in the order of training."""
+        return list(self._rows.get(part, []))
+
+    def state(self, part: str) -> list[npt.NDArray[Any]]:
+        """The state after the last row of a part that a folder holds."""
+        assert self._folder is not None
+        return _read(self._state_file(part, len(self._rows[part])))
+
+    def add(self, part: str, row: Mapping[str, Any], training: Training, is_main: bool) -> None:
+        """Keeps a row.
+
+        Args:
+            part: The part that it belongs to.
+            row: Plain data.
+            training: Has the model's weights, and what the next row begins with.
+            is_main: Whether somebody may ask for the weights later.
+        """
+        rows = self._rows.setdefault(part, [])
+        rows.append(dict(row))
+        keeps = is_main and self._keep_weights
+        if self._folder is None:
+            if keeps:
+                self._weights.setdefault(part, []).append(training.weights)
+            return
+        if keeps:
+            _write(self._weights_file(part, len(rows) - 1), training.weights, np.savez_compressed)
+        _write(self._state_file(part, len(rows)), training.state, np.savez)
+        content = json.dumps({"plan": self._plan, "rows": self._rows}, indent=1)
+        _replace(self._folder / FILE, content.encode())
+        self._state_file(part, len(rows) - 1).unlink(missing_ok=True)
+
+    def weights(self, part: str, row: int) -> Arrays:
+        """The weights of a row of a part."""
+        if self._folder is None:
+            return self._weights[part][row]
+        return _read(self._weights_file(part, row))
+
+    def _weights_file(self, part: str, row: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"weights-{part}-{row}.npz"
+
+    def _state_file(self, part: str, rows: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"state-{part}-{rows}.npz"
+
+
+def _write(file: Path, arrays: Arrays, save: Callable[..., None]) -> None:
+    # NumPy reads bfloat16, of which it is told by another package, as bytes without a meaning.
+    known = [array.astype("float32") if array.dtype.kind == "V" else array for array in arrays]
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        save(stream, *known)
+    os.replace(partial, file)
+
+
+def _read(file: Path) -> list[npt.NDArray[Any]]:
+    with _readable(file), file.open("rb") as stream, np.load(stream) as archive:
+        return [archive[f"arr_{i}"] for i in range(len(archive.files))]
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Says what to do where a file of the folder is damaged, or gone."""
+    try:
+        yield
+    except (*_DAMAGES, zipfile.BadZipFile, zlib.error) as error:
+        expected = f"the folder of a path as it was left, but {file.name} cannot be read ({error})"
+        raise invalid_value(
+            "log_dir", f"{expected}; delete the folder to begin anew", str(file.parent)
+        ) from error
+
+
+def _replace(file: Path, content: bytes) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(content)
+    os.replace(partial, file)

@@ -1,0 +1,48 @@
+"""The proximal operators where a metric is badly scaled."""
+
+import hypothesis.extra.numpy as arrays
+import numpy as np
+import pytest
+from helpers import references
+from helpers.backends import to_numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kerasreg as kr
+from kerasreg.regularizers.prox import group_soft_threshold, soft_threshold
+
+
+def test_soft_threshold():
+    w = np.array([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0], "float32")
+    z = to_numpy(soft_threshold(w, 1.0))
+    np.testing.assert_array_equal(z, [-2, 0, 0, 0, 0, 0, 2])
+    assert not np.any(np.signbit(z[1:]))
+
+
+def test_group_soft_threshold_shortens_by_the_threshold():
+    w = np.array([[3.0, 0.3], [4.0, 0.4]], "float32")
+    z = to_numpy(group_soft_threshold(w, 1.0, axis=1))
+    np.testing.assert_allclose(z, [[2.4, 0], [3.2, 0]], rtol=1e-6)
+    same = to_numpy(group_soft_threshold(w, np.ones((2, 2), "float32"), axis=1))
+    np.testing.assert_allclose(same, z, rtol=1e-6, atol=1e-7)
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(
+    w=arrays.arrays("float32", (8, 2), elements=st.floats(-10, 10, width=32)),
+    exponents=arrays.arrays("float32", (8, 2), elements=st.floats(-8, 4, width=32)),
+)
+def test_group_prox_in_a_metric_of_twelve_orders_of_magnitude(w, exponents):
+    step = np.float32(10.0) ** exponents
+    penalty = kr.GroupLasso(1.0, size_scaling=False)
+    z, expected = to_numpy(penalty.prox(w, step)), references.prox(penalty, w, step)
+    np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5 * np.abs(w).max())
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_zero_groups_stay_zero_and_finite(axis):
+    w = np.zeros((3, 4), "float32")
+    w[1, 1] = 1
+    for threshold in (0.5, np.full((3, 4), 0.5, "float32")):
+        z = to_numpy(group_soft_threshold(w, threshold, axis))
+        assert np.all(np.isfinite(z)) and np.count_nonzero(z) == 1

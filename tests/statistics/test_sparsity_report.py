@@ -1,0 +1,73 @@
+"""The report against what Keras says of the same model."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from helpers.models import classifier, kitchen_sink
+
+import kerasreg as kr
+
+
+def pruned_classifier():
+    model = classifier()
+    kernel = model.get_layer("second").kernel
+    value = np.array(keras.ops.convert_to_numpy(kernel.value))
+    value[:, 3] = 0
+    value[0, 0] = 0
+    kernel.assign(value)
+    return model
+
+
+def test_rows():
+    model = pruned_classifier()
+    report = kr.sparsity_report(model)
+    assert [row.path for row in report.rows] == [v.path for v in model.weights]
+    assert [row.shape for row in report.rows] == [tuple(v.shape) for v in model.weights]
+    rows = {row.path.removeprefix("classifier/"): row for row in report.rows}
+    second = rows["second/kernel"]
+    assert (second.parameters, second.zeros, second.units, second.dead_units) == (128, 17, 8, 1)
+    assert second.sparsity == 17 / 128
+    assert second.penalty == "GroupLasso(strength=0.01, axis=-1, size_scaling=True)"
+    assert rows["last/kernel"].penalty == "keras.L1L2(l1=0.01, l2=0.01)"
+    assert rows["last/bias"].penalty == "" and rows["last/bias"].units == 0
+    assert report.total.parameters == model.count_params()
+    assert report.total.zeros == sum(row.zeros for row in report.rows)
+    assert report.total.units == 16 + 8 + 3
+
+
+def test_forms():
+    report = kr.sparsity_report(pruned_classifier())
+    lines = str(report).splitlines()
+    assert len(lines) == len(report.rows) + 4
+    assert lines[0].split() == "path shape parameters zeros sparsity dead units penalty".split()
+    (line,) = [line for line in lines if "second/kernel" in line]
+    assert "16 × 8" in line and "13.28%" in line and "1 of 8" in line and "GroupLasso" in line
+    as_data = json.loads(json.dumps(report.to_dict()))
+    assert as_data["rows"][0]["path"] == report.rows[0].path
+    assert as_data["total"]["parameters"] == report.total.parameters
+    page = report._repr_html_()
+    assert page.count("<tr>") == len(report.rows) + 2 and "second/kernel" in page
+
+
+def test_html_in_a_name_stays_text():
+    layer = keras.layers.Dense(2, name="<b>&")
+    model = keras.Sequential([keras.Input((2,)), layer])
+    assert "<b>" not in kr.sparsity_report(model)._repr_html_()
+
+
+def test_frozen_weights_say_so():
+    model = classifier()
+    model.get_layer("first").trainable = False
+    row = kr.sparsity_report(model, "first/kernel").rows[0]
+    assert row.penalty.endswith("not at all: frozen")
+
+
+def test_filter_layer_and_big_model():
+    model = kitchen_sink()
+    assert len(kr.sparsity_report(model).rows) == len(model.weights)
+    assert len(kr.sparsity_report(model, "conv").rows) == 2
+    assert len(kr.sparsity_report(model.get_layer("both")).rows) == 6
+    with pytest.raises(ValueError, match="argument `weights`"):
+        kr.sparsity_report(model, "nothing")
