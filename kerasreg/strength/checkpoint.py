@@ -38,7 +38,9 @@ def describe(plan: Plan) -> dict[str, Any]:
     first = [] if plan.is_linear else [to_numpy(weight) for weight in model.weights]
     return {
         **{field.name: getattr(plan, field.name) for field in dataclasses.fields(Options)},
-        "penalty": [_describe_penalty(penalty) for penalty in plan.penalties],
+        "penalty": keras.tree.map_structure(
+            lambda penalty: " ".join(describe_regularizer(penalty)), plan.penalties
+        ),
         "x and y": fingerprint(plan.samples),
         "validation_data": fingerprint(plan.validation),
         "folds": fingerprint([list(fold) for fold in plan.folds]),
@@ -57,12 +59,6 @@ def fingerprint(data: Any) -> str:
             digest.update(f"{part.shape} {part.dtype}".encode())
             digest.update(np.ascontiguousarray(part).reshape(-1).view("uint8").data)
     return digest.hexdigest()
-
-
-def _describe_penalty(penalty: Any) -> Any:
-    if isinstance(penalty, Mapping):
-        return {pattern: _describe_penalty(part) for pattern, part in penalty.items()}
-    return " ".join(describe_regularizer(penalty))
 
 
 def _describe(part: Any) -> str:
@@ -136,7 +132,7 @@ class Checkpoint:
     def state(self, part: str) -> list[npt.NDArray[Any]]:
         """The state after the last row of a part that a folder holds."""
         assert self._folder is not None
-        return _read(self._state_file(part, len(self._rows[part])))
+        return _read(self._file(f"state-{part}-{len(self._rows[part])}.npz"))
 
     def add(self, part: str, row: Mapping[str, Any], training: Training, is_main: bool) -> None:
         """Keeps a row.
@@ -154,27 +150,25 @@ class Checkpoint:
             if keeps:
                 self._weights.setdefault(part, []).append(training.weights)
             return
+        done = len(rows)
         if keeps:
-            file = self._weights_file(part, len(rows) - 1)
+            file = self._file(f"weights-{part}-{done - 1}.npz")
             _write(file, lambda f: np.savez_compressed(f, *_known(training.weights)))
-        _write(self._state_file(part, len(rows)), lambda f: np.savez(f, *_known(training.state)))
+        state = self._file(f"state-{part}-{done}.npz")
+        _write(state, lambda f: np.savez(f, *_known(training.state)))
         content = json.dumps({"plan": self._plan, "rows": self._rows}, indent=1)
-        _write(self._folder / FILE, lambda f: f.write(content.encode()))
-        self._state_file(part, len(rows) - 1).unlink(missing_ok=True)
+        _write(self._file(FILE), lambda f: f.write(content.encode()))
+        self._file(f"state-{part}-{done - 1}.npz").unlink(missing_ok=True)
 
     def weights(self, part: str, row: int) -> Arrays:
         """The weights of a row of a part."""
         if self._folder is None:
             return self._weights[part][row]
-        return _read(self._weights_file(part, row))
+        return _read(self._file(f"weights-{part}-{row}.npz"))
 
-    def _weights_file(self, part: str, row: int) -> Path:
+    def _file(self, name: str) -> Path:
         assert self._folder is not None
-        return self._folder / f"weights-{part}-{row}.npz"
-
-    def _state_file(self, part: str, rows: int) -> Path:
-        assert self._folder is not None
-        return self._folder / f"state-{part}-{rows}.npz"
+        return self._folder / name
 
 
 def _known(arrays: Arrays) -> Arrays:

@@ -206,7 +206,7 @@ class PenaltyPath:
             warnings.warn(
                 f"At strength {endless[0]:.4g} the loss, or what is monitored on a fold, is not "
                 "finite; take a smaller learning rate.",
-                stacklevel=4,
+                stacklevel=5,
             )
             return
         # Of the largest strength the penalty's gradient is 1, by the same measure as residuals.
@@ -221,7 +221,7 @@ class PenaltyPath:
                 f"the penalty's. Take more epochs_per_strength than {self._plan.epochs}, an "
                 "optimizer such as SGD with momentum, inputs of the same scale, or a smaller "
                 "learning rate.",
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

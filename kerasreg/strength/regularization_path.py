@@ -9,33 +9,16 @@ from typing import Any
 
 from kerasreg._checks import check_bool, check_choice, invalid_value
 from kerasreg.regularizers import Penalty
+from kerasreg.strength import checks
 from kerasreg.strength.checkpoint import Checkpoint
 from kerasreg.strength.max_strength import check_compiled
-from kerasreg.strength.measures import check_monitor
 from kerasreg.strength.null_model import is_single_layer
 from kerasreg.strength.path_row import PathRow
 from kerasreg.strength.penalty_path import PenaltyPath, progress_bar
-from kerasreg.strength.plan import (
-    BATCH_SIZE,
-    EPOCHS,
-    LINEAR_EPOCHS,
-    Plan,
-    at_least_1,
-    check_callbacks,
-    check_folds,
-    check_local_folder,
-    check_optimizer,
-    check_penalties,
-    check_validation,
-)
+from kerasreg.strength.plan import BATCH_SIZE, EPOCHS, LINEAR_EPOCHS, Plan
 from kerasreg.strength.result import Path
 from kerasreg.strength.samples import Samples
-from kerasreg.strength.strengths import (
-    DENSE_TO_SPARSE,
-    SPARSE_TO_DENSE,
-    check_min_ratio,
-    check_strengths,
-)
+from kerasreg.strength.strengths import DENSE_TO_SPARSE, SPARSE_TO_DENSE
 
 PenaltyMap = Penalty | Mapping[str, Penalty]
 
@@ -135,13 +118,14 @@ def regularization_path(
     >>> path.restore(linear, path.best)
     """
     check_compiled(model)
-    check_optimizer(model)
-    penalties = check_penalties(penalty)
+    checks.check_optimizer(model)
+    penalties = checks.check_penalties(penalty)
     samples = Samples.of(x, y, sample_weight)
     linear = is_single_layer(model)
     if direction is None:
         direction = SPARSE_TO_DENSE if linear else DENSE_TO_SPARSE
     at_once = linear and batch_size is None
+    epochs = LINEAR_EPOCHS if at_once else EPOCHS
     if verbose not in (0, 1):
         raise invalid_value("verbose", "0 or 1", verbose)
     plan = Plan(
@@ -149,19 +133,17 @@ def regularization_path(
         penalties=penalties,
         samples=samples,
         direction=check_choice("direction", direction, (SPARSE_TO_DENSE, DENSE_TO_SPARSE)),
-        folds=check_folds(folds, samples, model, direction),
-        validation=check_validation(validation_data),
-        strengths=None if strengths is None else check_strengths(strengths),
-        n_strengths=at_least_1("n_strengths", n_strengths),
-        min_ratio=check_min_ratio(min_ratio),
-        epochs=at_least_1(
-            "epochs_per_strength", epochs_per_strength, LINEAR_EPOCHS if at_once else EPOCHS
-        ),
-        batch_size=None if at_once else at_least_1("batch_size", batch_size, BATCH_SIZE),
-        monitor=check_monitor(monitor),
+        folds=checks.check_folds(folds, samples, model, direction),
+        validation=checks.check_validation(validation_data),
+        strengths=checks.check_strengths(strengths),
+        n_strengths=checks.at_least_1("n_strengths", n_strengths),
+        min_ratio=checks.check_min_ratio(min_ratio),
+        epochs=checks.at_least_1("epochs_per_strength", epochs_per_strength, epochs),
+        batch_size=None if at_once else checks.at_least_1("batch_size", batch_size, BATCH_SIZE),
+        monitor=checks.check_monitor(monitor),
         mode=check_choice("mode", mode, ("auto", "min", "max")),
-        callbacks=check_callbacks(callbacks),
-        log_dir=check_local_folder(log_dir),
+        callbacks=checks.check_callbacks(callbacks),
+        log_dir=checks.check_local_folder(log_dir),
         keep_weights=check_bool("keep_weights", keep_weights),
         verbose=int(verbose),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kerasreg._checks import check_positive, invalid_value, is_number
+from kerasreg._checks import invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.strength.max_strength import DualNorms, main_strength
 from kerasreg.strength.null_model import is_single_layer
@@ -42,27 +42,6 @@ def strength_grid(
         raise invalid_value("strengths", expected, None)
     grid = np.geomspace(largest * _MARGIN, largest * min_ratio, n_strengths)
     return in_order(grid.tolist(), direction)
-
-
-def check_strengths(strengths: Any) -> list[float]:
-    """Returns strengths as floats, or raises unless they are positive and sorted, none twice."""
-    if isinstance(strengths, str) or not isinstance(strengths, (Sequence, np.ndarray)):
-        raise invalid_value("strengths", "a sequence of numbers, or None", strengths)
-    values = list(strengths)
-    if not values or not all(is_number(value) and 0 < value < np.inf for value in values):
-        raise invalid_value("strengths", "finite, positive numbers", strengths)
-    steps = np.sign(np.diff(np.asarray(values, "float64")))
-    if not (np.all(steps > 0) or np.all(steps < 0)):
-        raise invalid_value("strengths", "sorted numbers, none of them twice", strengths)
-    return [float(value) for value in values]
-
-
-def check_min_ratio(min_ratio: Any) -> float:
-    """Returns the ratio of the smallest to the largest strength, or raises."""
-    ratio = check_positive("min_ratio", min_ratio)
-    if ratio >= 1:
-        raise invalid_value("min_ratio", "a number between 0 and 1", min_ratio)
-    return ratio
 
 
 def in_order(strengths: Sequence[float], direction: str) -> list[float]:

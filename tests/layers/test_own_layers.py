@@ -10,6 +10,7 @@ import kerasreg as kr
 from kerasreg.layers.dropout_rates import dropout_rates, live_rate
 from kerasreg.layers.unit_axes import UnitAxes, unit_axes
 from kerasreg.statistics.names import dropout_rates as rates_of_model
+from kerasreg.strength.null_model import is_affine
 
 X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
 Y = X[:, :2]
@@ -60,6 +61,7 @@ def joined():
     dropout_rates.register(Noise, lambda layer: {"": layer.rate})
     live_rate.register(Noise, lambda layer: layer)
     unit_axes.register(Rows, lambda layer, variable: UnitAxes(outputs=(0,), inputs=(1,)))
+    is_affine.register(Rows, lambda layer: True)
 
 
 def model_with(layer):
@@ -105,6 +107,13 @@ def test_dead_units_are_counted_along_the_axes_of_the_layer():
     layer.kernel.assign(kernel)
     report = kr.sparsity_report(model)
     assert (report.rows[0].units, report.rows[0].dead_units) == (3, 1)
+
+
+def test_a_layer_may_be_a_linear_model():
+    model = keras.Sequential([keras.Input((5,)), Rows()])
+    model.compile("sgd", "mse")
+    found = kr.max_strength(model, X, X[:, :3], kr.L1())
+    assert found == pytest.approx(2 / 3 * np.abs(X.T @ X[:, :3] / len(X)).max(), rel=1e-5)
 
 
 def test_dropout_inside_a_layer_is_named_once():
