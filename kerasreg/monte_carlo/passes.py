@@ -108,9 +108,9 @@ class Passes:
 
 @contextlib.contextmanager
 def torch_generator(seed: int | None = None) -> Iterator[None]:
-    """Puts PyTorch's own generator back to where it was, and may seed it until then.
+    """Restores the state of PyTorch's own generator at the end; within, it may be seeded.
 
-    There Keras's dropout without a seed draws from it, and so do data loaders.
+    Keras's dropout without a seed draws from it, and so do data loaders. Elsewhere does nothing.
     """
     if keras.backend.backend() != "torch":
         yield

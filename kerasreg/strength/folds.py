@@ -17,7 +17,7 @@ Fold: TypeAlias = tuple[Indices, Indices]
 
 
 def make_folds(folds: Any, samples: Samples, loss: Any) -> list[Fold]:
-    """The samples to train on and those to hold out, of each fold.
+    """Makes folds: the indices of the samples to train on and of those to hold out.
 
     A number makes the folds that scikit-learn makes: consecutive samples, or, where the loss is one
     of classes, as many of each class in every fold.

@@ -46,9 +46,10 @@ def regularization_path(
 ) -> Path:
     """Trains a model along a grid of strengths, each from the weights of the one before.
 
-    After each step the penalty acts by `Proximal` around a copy of the model's optimizer, and the
-    strength is a variable of it: all strengths are trained by one compiled step. The optimizer's
-    moments go on from one strength to the next; the schedule of a learning rate starts anew.
+    After each update the penalty acts by `Proximal` around a copy of the model's optimizer, and the
+    strength is a variable of it: all strengths are trained by one compiled training step. The
+    optimizer's moments go on from one strength to the next; the schedule of a learning rate starts
+    anew.
 
     A linear model, one whose trainable weights are those of one layer, is trained on all samples
     at once, from the strength at which all is zero (`max_strength`) to weak ones, and at each
@@ -83,7 +84,7 @@ def regularization_path(
         epochs_per_strength: Passes over the samples at each strength; by default 10, and for a
             linear model up to 2000 until it has converged.
         batch_size: Samples a batch; by default 32, and all at once for a linear model. (Callbacks
-            then see up to 50 steps as an epoch.)
+            then see up to 50 training steps as an epoch.)
         folds: Number of folds, or pairs of arrays of indices `(train, test)`, to choose a strength
             by cross-validation. A number makes scikit-learn's folds, stratified for classes. A
             network must not have been trained before: each fold begins with it as it is.

@@ -49,12 +49,12 @@ def in_order(strengths: Sequence[float], direction: str) -> list[float]:
     return sorted(strengths, reverse=direction == SPARSE_TO_DENSE)
 
 
-# A model that explains less of the loss than this part of what the best one does has collapsed.
+# A model has collapsed if it explains less than this part of the loss that the best one explains.
 COLLAPSED = 0.1
 
 
 def is_over(rows: Sequence[Mapping[str, Any]], direction: str, null_loss: float) -> bool:
-    """Whether there is nothing to be expected of a further strength.
+    """Whether no further strength is worth training.
 
     Args:
         rows: What is known of the strengths so far.
@@ -77,12 +77,11 @@ def is_over(rows: Sequence[Mapping[str, Any]], direction: str, null_loss: float)
 
 Values = list[npt.NDArray[Any]]
 
-# The model without its penalised weights is known well enough from so many samples, and need not
-# be known where the other weights are no biases.
+# The null model is fitted on at most so many samples, and for at most so many other parameters.
 NULL_SAMPLES = 2048
 NULL_PARAMETERS = 100_000
 
-# Of a gradient in float32.
+# Relative error of a gradient in float32.
 ROUNDING = 1e-6
 
 
