@@ -1,4 +1,4 @@
-"""The one place that uses what Keras does not export, each use with its reason.
+"""All uses of what Keras does not export, each with its reason.
 
 `tests/test_keras_internals.py` fails when Keras changes one of them.
 """
@@ -18,7 +18,7 @@ from kerasreg._tensors import to_numpy
 
 
 class Saveable(KerasSaveable):  # type: ignore[misc]
-    """What a layer's attribute has to be to be saved with the model, in a group of its own.
+    """Base of attributes of layers that are saved with the model, in a group of their own.
 
     Reason: layers, metrics and optimizers are; for anything else there is no public name. In the
     layer's own group other layers, as Keras's dropout, would refuse the file.
@@ -67,7 +67,7 @@ def seed_states(model: Any) -> list[Any]:
 
 
 def own_variables(layer: Any) -> list[Any]:
-    """The variables that a layer has itself, or shares with another one.
+    """The variables of a layer itself, also those that it shares with another layer.
 
     Reason: `layer.variables` has those of the layers below it as well.
     """
@@ -75,11 +75,16 @@ def own_variables(layer: Any) -> list[Any]:
 
 
 def carry_states(layer: Any, kind: type, holders: list[Any]) -> None:
-    """Makes these the only ones of their kind whose `state` the steps of models with it carry.
+    """Lets compiled steps read the `state` of these holders anew each time, and of no others.
 
-    Reason: on JAX a step reads all other variables once and for all; elsewhere it reads them each
-    time. Weights, which are carried, would be saved, and metrics are not there when it computes
-    the penalties; the states of random generators are neither.
+    Reason: on JAX a compiled step takes all variables for constants but weights, metrics and the
+    states of random generators. As weights these would be saved with the model, and metrics are
+    missing where penalties are computed; so they are put among the generators.
+
+    Args:
+        layer: The layer whose steps, and those of models with it, read the states.
+        kind: The class of all such holders; others of it, given before, are taken out.
+        holders: Objects with a variable `state`.
     """
     if keras.backend.backend() == "jax":
         others = [g for g in layer._seed_generators if not isinstance(g, kind)]
@@ -110,7 +115,7 @@ def optimizer_slot(optimizer: Any, name: str, variable: Any) -> Any:
 def loss_terms(model: Any, y: Any, y_pred: Any, sample_weight: Any) -> tuple[list[Any], list[Any]]:
     """The terms that `Model.compute_loss` adds up: those of `compile`, and those of `losses`.
 
-    Reason: it returns their sum, from which a small term cannot be told any more.
+    Reason: it returns their sum, in which a small term is lost to rounding.
     """
     compiled = []
     if model._compile_loss is not None:
@@ -181,8 +186,7 @@ def attention_attribute(layer: Any, kind: str) -> str | None:
 def bring_up_to_date(model: Any) -> None:
     """Gives a model's variables the values that its training has reached.
 
-    Reason: on JAX they are lent to the step during `fit`, which does not give them back when it is
-    interrupted.
+    Reason: on JAX `fit` keeps them outside of the variables, also when it is interrupted.
     """
     if keras.backend.backend() == "jax":
         model.jax_state_sync()

@@ -1,4 +1,7 @@
-"""Dropout of units."""
+"""Dropout of single units: `Dropout`, `AlphaDropout` and `GaussianDropout`.
+
+They differ in what a dropped unit becomes: zero, what SELU tends to, or noise on the unit.
+"""
 
 from __future__ import annotations
 
@@ -12,65 +15,60 @@ from kerasreg._tensors import Tensor, to_accumulator
 from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout, invalid_argument
 
-
-def check_fits(layer: Any, input_shape: Any) -> None:
-    """Raises unless the `noise_shape` of a layer fits the shape of its input."""
-    if layer.noise_shape is None:
-        return
-    shape = tuple(input_shape)
-    # Without `None` a shorter one is broadcast, as everywhere; `None` counts from the left.
-    missing = len(shape) - len(layer.noise_shape)
-    padded = (1,) * (0 if None in layer.noise_shape else missing) + layer.noise_shape
-    fits = len(padded) == len(shape) and all(
-        noise in (None, 1) or size is None or noise == size
-        for noise, size in zip(padded, shape, strict=True)
-    )
-    if not fits:
-        raise invalid_argument(
-            "noise_shape",
-            f"one entry for each axis of the input of layer '{layer.name}', each None, 1 or "
-            f"the input's size, for the input shape {shape}",
-            f"noise_shape={layer.noise_shape}",
-        )
-
-
-def check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
-    """Returns `noise_shape` as a tuple, or raises if it cannot be one."""
-    if noise_shape is None:
-        return None
-    if isinstance(noise_shape, str):
-        raise invalid_argument(
-            "noise_shape", "a tuple or list of integers", f"noise_shape={noise_shape!r}"
-        )
-    try:
-        sizes: tuple[int | None, ...] = tuple(noise_shape)
-    except TypeError:
-        raise invalid_argument(
-            "noise_shape",
-            "an iterable of integers (e.g., a tuple or list)",
-            f"noise_shape={noise_shape!r}",
-        ) from None
-    for index, size in enumerate(sizes):
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
-            raise invalid_argument(
-                "noise_shape",
-                "all elements to be integers or None",
-                f"element at index {index}: {size!r}",
-            )
-        if size is not None and size <= 0:
-            raise ValueError(
-                "Invalid value received for argument `noise_shape`. Expected all dimensions to be "
-                "positive integers or None. "
-                f"Received negative or zero value at index {index}: {size}"
-            )
-    return sizes
-
-
 SCALINGS = ("training", "inference")
 
 
+class NoiseShapeDropout(BaseDropout):
+    """Dropout by a mask that is broadcast to the input; see its subclasses.
+
+    Args:
+        rate: Fraction of the units to drop, in [0, 1].
+        noise_shape: Shape of the mask, as in `Dropout`.
+        seed: Integer seed.
+        **kwargs: `name`, `dtype` and the other arguments of every Keras layer.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: tuple[int | None, ...] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed=seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the input; raises if `noise_shape` does not fit it."""
+        self._check_fits(input_shape)
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "noise_shape": self.noise_shape}
+
+    def _check_fits(self, input_shape: Any) -> None:
+        if self.noise_shape is None:
+            return
+        shape = tuple(input_shape)
+        # Without `None` a shorter one is broadcast, as everywhere; `None` counts from the left.
+        missing = len(shape) - len(self.noise_shape)
+        padded = (1,) * (0 if None in self.noise_shape else missing) + self.noise_shape
+        fits = len(padded) == len(shape) and all(
+            noise in (None, 1) or size is None or noise == size
+            for noise, size in zip(padded, shape, strict=True)
+        )
+        if not fits:
+            raise invalid_argument(
+                "noise_shape",
+                f"one entry for each axis of the input of layer '{self.name}', each None, 1 or "
+                f"the input's size, for the input shape {shape}",
+                f"noise_shape={self.noise_shape}",
+            )
+
+
 @keras.saving.register_keras_serializable("kerasreg")
-class Dropout(BaseDropout):
+class Dropout(NoiseShapeDropout):
     """Sets a random part of its input to zero in training: drop-in for `keras.layers.Dropout`.
 
     Each unit is kept with probability `p = 1 - rate`; `m` is the 0/1 mask.
@@ -119,22 +117,15 @@ class Dropout(BaseDropout):
         scaling: str = "training",
         **kwargs: Any,
     ) -> None:
-        super().__init__(rate, seed=seed, **kwargs)
-        self.noise_shape = check_noise_shape(noise_shape)
+        super().__init__(rate, noise_shape, seed, **kwargs)
         self.scaling = check_choice("scaling", scaling, SCALINGS)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the input; raises if `noise_shape` does not fit it."""
-        check_fits(self, input_shape)
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        config = {"noise_shape": self.noise_shape, "scaling": self.scaling}
-        return {**super().get_config(), **config}
+        return {**super().get_config(), "scaling": self.scaling}
 
     def _drop(self, inputs: Tensor) -> Tensor:
-        check_fits(self, inputs.shape)
+        self._check_fits(inputs.shape)
         state = self.seed_generator.next()
         return masks.drop(inputs, state, self.noise_shape, self.scaling == "training")
 
@@ -149,7 +140,7 @@ SATURATION = -1.6732632423543772 * 1.0507009873554805
 
 
 @keras.saving.register_keras_serializable("kerasreg")
-class AlphaDropout(BaseDropout):
+class AlphaDropout(NoiseShapeDropout):
     """Dropout that keeps mean and variance after SELU: drop-in for `keras.layers.AlphaDropout`.
 
     `y = a * (x if m else s) + b`, where `s` is SELU's value at minus infinity, and `a` and `b`
@@ -179,32 +170,13 @@ class AlphaDropout(BaseDropout):
 
     includes_rate_one = False
 
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: tuple[int | None, ...] | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(rate, seed=seed, **kwargs)
-        self.noise_shape = check_noise_shape(noise_shape)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the input; raises if `noise_shape` does not fit it."""
-        check_fits(self, input_shape)
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "noise_shape": self.noise_shape}
-
     def _drop(self, inputs: Tensor) -> Tensor:
-        check_fits(self, inputs.shape)
-        return _drop(inputs, self.seed_generator.next(), self.noise_shape)
+        self._check_fits(inputs.shape)
+        return _drop_to_saturation(inputs, self.seed_generator.next(), self.noise_shape)
 
 
 @masks.compiled
-def _drop(x: Tensor, state: Tensor, noise_shape: masks.NoiseShape) -> Tensor:
+def _drop_to_saturation(x: Tensor, state: Tensor, noise_shape: masks.NoiseShape) -> Tensor:
     keep = masks.keep_probability(state)
     a = 1.0 / ops.sqrt(keep * (1.0 + (1.0 - keep) * SATURATION**2))
     b = -a * SATURATION * (1.0 - keep)
@@ -244,8 +216,37 @@ class GaussianDropout(BaseDropout):
 
     includes_rate_one = False
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(rate, seed=seed, **kwargs)
-
     def _drop(self, inputs: Tensor) -> Tensor:
         return masks.multiply_by_noise(inputs, self.seed_generator.next())
+
+
+def check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
+    """Returns `noise_shape` as a tuple, or raises if it cannot be one."""
+    if noise_shape is None:
+        return None
+    if isinstance(noise_shape, str):
+        raise invalid_argument(
+            "noise_shape", "a tuple or list of integers", f"noise_shape={noise_shape!r}"
+        )
+    try:
+        sizes: tuple[int | None, ...] = tuple(noise_shape)
+    except TypeError:
+        raise invalid_argument(
+            "noise_shape",
+            "an iterable of integers (e.g., a tuple or list)",
+            f"noise_shape={noise_shape!r}",
+        ) from None
+    for index, size in enumerate(sizes):
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
+            raise invalid_argument(
+                "noise_shape",
+                "all elements to be integers or None",
+                f"element at index {index}: {size!r}",
+            )
+        if size is not None and size <= 0:
+            raise ValueError(
+                "Invalid value received for argument `noise_shape`. Expected all dimensions to be "
+                "positive integers or None. "
+                f"Received negative or zero value at index {index}: {size}"
+            )
+    return sizes

@@ -1,8 +1,8 @@
-"""What the layers that drop whole feature maps share."""
+"""Dropout of whole feature maps, of one, two or three spatial axes."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -26,21 +26,28 @@ class BaseSpatialDropout(BaseDropout):
 
     Args:
         rate: Fraction of the feature maps to drop, in [0, 1].
-        rank: Number of spatial axes.
-        data_format: `"channels_last"` or `"channels_first"`.
+        data_format: `"channels_last"` or `"channels_first"`; by default that of Keras's
+            configuration.
         seed: Integer seed.
         **kwargs: `name`, `dtype` and the other arguments of every Keras layer.
     """
 
+    rank: ClassVar[int]
+    """Number of spatial axes."""
+
     def __init__(
-        self, rate: float, rank: int, data_format: str, seed: int | None, **kwargs: Any
+        self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(rate, seed=seed, **kwargs)
-        self.data_format = data_format
-        self.input_spec = keras.layers.InputSpec(ndim=rank + 2)
+        self.data_format = check_data_format(data_format)
+        self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "data_format": self.data_format}
 
     def _drop(self, inputs: Tensor) -> Tensor:
-        ones = (1,) * (len(inputs.shape) - 2)
+        ones = (1,) * self.rank
         last = self.data_format == "channels_last"
         noise_shape = (None, *ones, None) if last else (None, None, *ones)
         return masks.drop(inputs, self.seed_generator.next(), noise_shape)
@@ -51,8 +58,8 @@ class SpatialDropout1D(BaseSpatialDropout):
     """Drops whole 1D feature maps in training: drop-in for `keras.layers.SpatialDropout1D`.
 
     `y = x * m / p` with one 0/1 mask `m` for each sample and channel, kept with probability
-    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that
-    dropping them one by one would hardly take away any information.
+    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that dropping them one by
+    one would hardly take away any information.
 
     Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
 
@@ -75,8 +82,16 @@ class SpatialDropout1D(BaseSpatialDropout):
     >>> y = kerasreg.SpatialDropout1D(0.5)(np.ones((2, 3, 4)), training=True)
     """
 
+    rank = 1
+
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(rate, 1, "channels_last", seed, **kwargs)
+        super().__init__(rate, "channels_last", seed, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        config = super().get_config()
+        del config["data_format"]
+        return config
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -84,8 +99,8 @@ class SpatialDropout2D(BaseSpatialDropout):
     """Drops whole 2D feature maps in training: drop-in for `keras.layers.SpatialDropout2D`.
 
     `y = x * m / p` with one 0/1 mask `m` for each sample and channel, kept with probability
-    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that
-    dropping them one by one would hardly take away any information.
+    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that dropping them one by
+    one would hardly take away any information.
 
     Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
 
@@ -111,14 +126,7 @@ class SpatialDropout2D(BaseSpatialDropout):
     >>> y = kerasreg.SpatialDropout2D(0.5)(np.ones((2, 3, 3, 4)), training=True)
     """
 
-    def __init__(
-        self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(rate, 2, check_data_format(data_format), seed, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "data_format": self.data_format}
+    rank = 2
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -126,8 +134,8 @@ class SpatialDropout3D(BaseSpatialDropout):
     """Drops whole 3D feature maps in training: drop-in for `keras.layers.SpatialDropout3D`.
 
     `y = x * m / p` with one 0/1 mask `m` for each sample and channel, kept with probability
-    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that
-    dropping them one by one would hardly take away any information.
+    `p = 1 - rate`. Neighbouring positions of a feature map are alike, so that dropping them one by
+    one would hardly take away any information.
 
     Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
 
@@ -153,11 +161,4 @@ class SpatialDropout3D(BaseSpatialDropout):
     >>> y = kerasreg.SpatialDropout3D(0.5)(np.ones((2, 3, 3, 3, 4)), training=True)
     """
 
-    def __init__(
-        self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(rate, 3, check_data_format(data_format), seed, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "data_format": self.data_format}
+    rank = 3

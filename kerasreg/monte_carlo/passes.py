@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._backends import compile_as
+from kerasreg._backends import compiled_like
 from kerasreg._keras_internals import seed_states
 from kerasreg._tensors import Tensor, to_accumulator, to_numpy
-from kerasreg.monte_carlo.switches import dropping_layers, switched_on
+from kerasreg.monte_carlo.switches import find_switches, switched_on
 
 # Up to which Keras draws its own default seeds.
 LARGEST_SEED = 10**9
@@ -39,7 +39,7 @@ class Passes:
         self._n_samples = n_samples
         self._frozen_masks = frozen_masks
         self._return_samples = return_samples
-        self._dropping = dropping_layers(model, frozen_masks)
+        self._switches = find_switches(model, frozen_masks)
         self._seeds = seed_states(model)
         self._random = np.random.default_rng(seed % 2**64)
         self._states = [_first_state(v, self._draw_seed()) for v in self._seeds]
@@ -47,7 +47,7 @@ class Passes:
         seeds = {id(variable) for variable in self._seeds}
         self._others = [v for v in model.variables if id(v) not in seeds]
         self._values = [ops.convert_to_tensor(v) for v in self._others]
-        self._run = compile_as(model, self._run_all)
+        self._run = compiled_like(model, self._run_all)
 
     def __call__(self, x: Any) -> tuple[Any, ...]:
         """The mean and the standard deviation over the passes, and maybe the passes.
@@ -101,16 +101,16 @@ class Passes:
         mapping = list(zip(variables, [*values, *states], strict=True))
         # In this scope nothing that the model assigns reaches a variable.
         with keras.StatelessScope(mapping) as scope:
-            with switched_on(self._dropping, self._frozen_masks):
+            with switched_on(self._switches):
                 y = self._model(x, training=False)
         return y, [scope.get_current_value(v) for v in self._seeds]
 
 
 @contextlib.contextmanager
 def torch_generator(seed: int | None = None) -> Iterator[None]:
-    """Puts PyTorch's own generator back to where it was, and may seed it until then.
+    """Restores the state of PyTorch's own generator at the end; within, it may be seeded.
 
-    There Keras's dropout without a seed draws from it, and so do data loaders.
+    Keras's dropout without a seed draws from it, and so do data loaders. Elsewhere does nothing.
     """
     if keras.backend.backend() != "torch":
         yield

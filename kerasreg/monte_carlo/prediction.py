@@ -122,7 +122,7 @@ def _arrays(x: Any) -> list[Any]:
 class _Predictor(keras.Model):  # type: ignore[misc]
     """Lends Keras's batches and progress bar to the passes, whose model it does not own.
 
-    Of a layer of its own `predict` would take the values away for as long as it lasts, on JAX.
+    It does not hold that model as a layer: on JAX `predict` would take its variables' values.
     """
 
     def __init__(self, passes: Passes) -> None:

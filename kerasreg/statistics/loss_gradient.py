@@ -1,4 +1,4 @@
-"""The gradient of a model's loss on a whole data set."""
+"""The gradient of a model's loss on a data set."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BATCH_SIZE = 256
 class LossGradient:
     """The gradient of a compiled model's loss, in inference mode, without touching the model.
 
-    The loss is that of `compile` and all that layers add, but for the penalties of kerasreg on
-    weights: what is left is what those penalties are weighed against.
+    The loss is that of `compile` and all that layers add, without kerasreg's penalties on weights.
+    At the optimum its gradient balances that of those penalties.
 
-    Over many samples it is taken in batches, unless the loss is not a mean over them.
+    Over many samples it is taken in batches, if the loss is a mean over samples.
 
     Args:
         model: A built and compiled Keras model.

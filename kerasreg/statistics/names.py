@@ -7,10 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-import keras
-
 from kerasreg._keras_internals import all_layers, automatic_name
-from kerasreg.layers.base_dropout import DROPOUT_LAYERS
+from kerasreg.layers.dropout_rates import dropout_rates as rates_of
 
 
 class LayerNames:
@@ -68,13 +66,12 @@ def dropout_rates(model: Any) -> dict[str, float]:
     """The present rate of each dropout, by the layer's path; recurrent layers have two."""
     name_of = LayerNames(model).of_layer
     found: list[tuple[str, float]] = []
+    spoken_for: set[int] = set()
     for layer in all_layers(model):
-        if isinstance(layer, DROPOUT_LAYERS):
-            found.append((name_of(layer), layer.rate))
-        elif isinstance(layer, keras.layers.RNN):
-            for kind in ("dropout", "recurrent_dropout"):
-                if getattr(layer, kind, 0):
-                    found.append((f"{name_of(layer)}/{kind}", getattr(layer, kind)))
+        rates = {} if id(layer) in spoken_for else rates_of(layer)
+        found += [("/".join(filter(None, (name_of(layer), kind))), rates[kind]) for kind in rates]
+        if any(rates):  # by name, as of an `LSTM`, whose cell has the same
+            spoken_for.update(map(id, all_layers(layer)))
     names = unique_names(name for name, _ in found)
     return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
 

@@ -17,7 +17,7 @@ Fold: TypeAlias = tuple[Indices, Indices]
 
 
 def make_folds(folds: Any, samples: Samples, loss: Any) -> list[Fold]:
-    """The samples to train on and those to hold out, of each fold.
+    """Makes folds: the indices of the samples to train on and of those to hold out.
 
     A number makes the folds that scikit-learn makes: consecutive samples, or, where the loss is one
     of classes, as many of each class in every fold.
@@ -36,7 +36,9 @@ def make_folds(folds: Any, samples: Samples, loss: Any) -> list[Fold]:
         if not 2 <= folds <= size or folds != int(folds):
             raise invalid_value("folds", f"an integer from 2 to the {size} samples", folds)
         classes = _classes_for(loss, samples.y)
-        return _held_out_in_turn(_fold_numbers(int(folds), size, classes), int(folds))
+        numbers = _fold_numbers(int(folds), size, classes)
+        parts = [numbers == i for i in range(int(folds))]
+        return [(np.flatnonzero(~part), np.flatnonzero(part)) for part in parts]
     expected = f"an integer, or pairs of arrays of indices below {size}, as `KFold().split(x)`"
     if isinstance(folds, (str, bool)) or not isinstance(folds, Iterable):
         raise invalid_value("folds", expected, folds)
@@ -103,14 +105,6 @@ def _classes(y: Any) -> Indices | None:
     return np.asarray(order[inverse])
 
 
-def _held_out_in_turn(numbers: Indices, n_folds: int) -> list[Fold]:
-    return [(np.flatnonzero(numbers != i), np.flatnonzero(numbers == i)) for i in range(n_folds)]
-
-
 def _are_indices(part: npt.NDArray[Any], size: int) -> bool:
-    return (
-        part.ndim == 1
-        and part.size > 0
-        and part.dtype.kind in "iu"
-        and bool(np.all((part >= 0) & (part < size)))
-    )
+    integers = part.ndim == 1 and part.size > 0 and part.dtype.kind in "iu"
+    return integers and bool(np.all((part >= 0) & (part < size)))

@@ -43,13 +43,6 @@ def find_mode(model: Any, monitor: str, mode: str) -> str:
     return "max" if keras_knows.best == 1.0 else "min"
 
 
-def check_monitor(monitor: Any) -> str:
-    """Returns the name of what is monitored, or raises if it is none, or that of Keras's logs."""
-    if not isinstance(monitor, str) or monitor.startswith("val_"):
-        raise invalid_value("monitor", "the name of a metric, without `val_`", monitor)
-    return monitor
-
-
 def check_measured(monitor: str, names: Iterable[str]) -> None:
     """Raises unless what is monitored is among what is measured."""
     if monitor not in names:

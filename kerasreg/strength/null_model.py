@@ -1,7 +1,8 @@
-"""The model without its penalised weights: they are zero, and the rest is at its best."""
+"""The model without its penalised weights: they are zero, and the others are at their best."""
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,15 @@ MEMORY = 10
 MAX_ITERATIONS = 200
 MAX_TRIALS = 30
 
-# So many iterations without a smaller gradient, which need not shrink each time, are enough.
+# Iterations without a smaller gradient, after which to stop; it need not shrink each time.
 PATIENCE = 20
 
 
 def minimise(slope: Slope, start: Vector, tolerance: float = 1e-8) -> Vector:
-    """The minimum of a convex function, as precise as its gradient.
+    """Minimises a convex function by its gradient alone, as precisely as that is known.
+
+    Other implementations of L-BFGS compare values of the function, as well. Those of a loss in
+    float32 are flat around the minimum, where its gradients still tell the way.
 
     Source: Liu & Nocedal, On the Limited Memory BFGS Method for Large Scale Optimization, 1989.
 
@@ -64,8 +68,8 @@ def minimise(slope: Slope, start: Vector, tolerance: float = 1e-8) -> Vector:
 
 
 def _direction(gradient: Vector, pairs: deque[tuple[Vector, Vector]]) -> Vector:
-    """Minus the gradient times the inverse curvature that the last steps have shown."""
-    if not pairs:  # A step of 1 at most: a loss may be flat far away.
+    """Minus the gradient times the inverse curvature that the last changes have shown."""
+    if not pairs:  # Of length 1 at most: a loss may be flat far away.
         return -gradient / max(1.0, float(np.linalg.norm(gradient)))
     result = gradient.copy()
     shares = []
@@ -83,7 +87,11 @@ def _direction(gradient: Vector, pairs: deque[tuple[Vector, Vector]]) -> Vector:
 def _search(
     slope: Slope, point: Vector, gradient: Vector, direction: Vector
 ) -> tuple[Vector, Vector, bool]:
-    """A step to where the slope along it is half as steep, or less, and whether there is one."""
+    """The change along a direction to where the slope is at most half as steep.
+
+    Returns:
+        The change, the gradient after it, and whether there is such a change.
+    """
     steepness = abs(direction @ gradient)
     low, high, length = 0.0, np.inf, 1.0
     for _ in range(MAX_TRIALS):
@@ -97,20 +105,28 @@ def _search(
     return change, following, False
 
 
-# Layers whose output is affine in their weights.
-_AFFINE = (
-    keras.layers.Dense,
-    keras.layers.EinsumDense,
-    keras.layers.Embedding,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-)
+@functools.singledispatch
+def is_affine(layer: Any) -> bool:
+    """Whether what a layer's activation is applied to is affine in its weights.
+
+    A layer of one's own joins by `@is_affine.register`.
+    """
+    return False
+
+
+@is_affine.register(keras.layers.Dense)
+@is_affine.register(keras.layers.EinsumDense)
+@is_affine.register(keras.layers.Embedding)
+@is_affine.register(keras.layers.Conv1D)
+@is_affine.register(keras.layers.Conv2D)
+@is_affine.register(keras.layers.Conv3D)
+def _(layer: Any) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
 class NullModel:
-    """Where all penalised weights are zero.
+    """The model with all penalised weights at zero, and the others at their best.
 
     Args:
         values: A tensor for each trainable variable of the model.
@@ -124,8 +140,8 @@ class NullModel:
 def is_single_layer(model: Any) -> bool:
     """Whether all trainable weights are those of one affine layer, as in a linear model."""
     owners = {id(v): layer for layer in all_layers(model) for v in layer.trainable_variables}
-    layers = {id(layer): layer for layer in owners.values()}
-    return len(layers) == 1 and isinstance(next(iter(layers.values())), _AFFINE)
+    layers = list({id(layer): layer for layer in owners.values()}.values())
+    return len(layers) == 1 and is_affine(layers[0])
 
 
 def fit_null_model(
@@ -135,8 +151,8 @@ def fit_null_model(
 
     Args:
         gradient: The gradient of the model's loss. The model stays as it is.
-        penalised: Which of its variables are to be zero. The others, among them gains that are no
-            use at zero, begin with their present values.
+        penalised: Which of its variables are to be zero. The others begin with their present
+            values, as gains do nothing at zero.
         samples: The samples.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Trains a model at one strength of a penalty after another."""
+"""`regularization_path`: trains a model at one strength of a penalty after another."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import keras
-
+from kerasreg._checks import check_bool, check_choice, invalid_value
 from kerasreg.regularizers import Penalty
-from kerasreg.strength.penalty_path import PenaltyPath
-from kerasreg.strength.plan import Plan, make_plan
-from kerasreg.strength.record import Record, describe
-from kerasreg.strength.result import Path, Row
+from kerasreg.strength import checks
+from kerasreg.strength.checkpoint import Checkpoint
+from kerasreg.strength.max_strength import check_compiled
+from kerasreg.strength.null_model import is_single_layer
+from kerasreg.strength.path_row import PathRow
+from kerasreg.strength.penalty_path import PenaltyPath, progress_bar
+from kerasreg.strength.plan import BATCH_SIZE, EPOCHS, LINEAR_EPOCHS, Plan
+from kerasreg.strength.result import Path
+from kerasreg.strength.samples import Samples
+from kerasreg.strength.strengths import DENSE_TO_SPARSE, SPARSE_TO_DENSE
 
 PenaltyMap = Penalty | Mapping[str, Penalty]
 
@@ -41,9 +46,10 @@ def regularization_path(
 ) -> Path:
     """Trains a model along a grid of strengths, each from the weights of the one before.
 
-    After each step the penalty acts by `Proximal` around a copy of the model's optimizer, and the
-    strength is a variable of it: all strengths are trained by one compiled step. The optimizer's
-    moments go on from one strength to the next; the schedule of a learning rate starts anew.
+    After each update the penalty acts by `Proximal` around a copy of the model's optimizer, and the
+    strength is a variable of it: all strengths are trained by one compiled training step. The
+    optimizer's moments go on from one strength to the next; the schedule of a learning rate starts
+    anew.
 
     A linear model, one whose trainable weights are those of one layer, is trained on all samples
     at once, from the strength at which all is zero (`max_strength`) to weak ones, and at each
@@ -78,7 +84,7 @@ def regularization_path(
         epochs_per_strength: Passes over the samples at each strength; by default 10, and for a
             linear model up to 2000 until it has converged.
         batch_size: Samples a batch; by default 32, and all at once for a linear model. (Callbacks
-            then see up to 50 steps as an epoch.)
+            then see up to 50 training steps as an epoch.)
         folds: Number of folds, or pairs of arrays of indices `(train, test)`, to choose a strength
             by cross-validation. A number makes scikit-learn's folds, stratified for classes. A
             network must not have been trained before: each fold begins with it as it is.
@@ -112,36 +118,50 @@ def regularization_path(
     [0, 2, 2, 2, 2]
     >>> path.restore(linear, path.best)
     """
-    arguments = dict(locals())
-    plan = make_plan(**arguments)
-    record = Record(plan.log_dir, partial(describe, plan), plan.keep_weights)
-    progress = _progress(plan)
-    rows: list[Row] = []
+    check_compiled(model)
+    checks.check_optimizer(model)
+    penalties = checks.check_penalties(penalty)
+    samples = Samples.of(x, y, sample_weight)
+    linear = is_single_layer(model)
+    if direction is None:
+        direction = SPARSE_TO_DENSE if linear else DENSE_TO_SPARSE
+    at_once = linear and batch_size is None
+    epochs = LINEAR_EPOCHS if at_once else EPOCHS
+    if verbose not in (0, 1):
+        raise invalid_value("verbose", "0 or 1", verbose)
+    plan = Plan(
+        model=model,
+        penalties=penalties,
+        samples=samples,
+        direction=check_choice("direction", direction, (SPARSE_TO_DENSE, DENSE_TO_SPARSE)),
+        folds=checks.check_folds(folds, samples, model, direction),
+        validation=checks.check_validation(validation_data),
+        strengths=checks.check_strengths(strengths),
+        n_strengths=checks.at_least_1("n_strengths", n_strengths),
+        min_ratio=checks.check_min_ratio(min_ratio),
+        epochs=checks.at_least_1("epochs_per_strength", epochs_per_strength, epochs),
+        batch_size=None if at_once else checks.at_least_1("batch_size", batch_size, BATCH_SIZE),
+        monitor=checks.check_monitor(monitor),
+        mode=check_choice("mode", mode, ("auto", "min", "max")),
+        callbacks=checks.check_callbacks(callbacks),
+        log_dir=checks.check_local_folder(log_dir),
+        keep_weights=check_bool("keep_weights", keep_weights),
+        verbose=int(verbose),
+    )
+    return _train(plan)
+
+
+def _train(plan: Plan) -> Path:
+    """Trains the path of each penalty; a folder's checkpoint gives what is trained already."""
+    checkpoint = Checkpoint(plan)
+    bar = progress_bar(plan)
+    rows: list[PathRow] = []
     weights: list[Callable[[], Any]] = []
     for number in range(len(plan.penalties)):
-        path = PenaltyPath(plan, number, record, progress)
+        path = PenaltyPath(plan, number, checkpoint, bar)
         for i, row in enumerate(path.run()):
-            rows.append(Row(index=len(rows), **row))
-            weights.append(partial(record.weights, f"{number}", i))
-    names = tuple(weight.path for weight in model.weights)
+            rows.append(PathRow(index=len(rows), **row))
+            weights.append(partial(checkpoint.weights, f"{number}", i))
+    names = tuple(weight.path for weight in plan.model.weights)
     kept = tuple(weights) if plan.keep_weights else None
     return Path(tuple(rows), plan.monitor, path.mode, kept, names, **path.kernel)
-
-
-def _progress(plan: Plan) -> Callable[[int, Mapping[str, Any] | None], None]:
-    """Shows how many strengths are done, and the last one."""
-    if plan.verbose == 0:
-        return lambda done, row: None
-    names = ("strength", "data_loss", "sparsity")
-    total = len(plan.penalties) * (1 + len(plan.folds))
-    total *= len(plan.strengths or range(plan.n_strengths))
-    bar = keras.utils.Progbar(total, stateful_metrics=names, unit_name="strength")
-
-    def show(done: int, row: Mapping[str, Any] | None) -> None:
-        is_whole = row is not None and all(name in row for name in names)
-        if done:
-            bar.add(
-                done, values=[(name, row[name]) for name in names] if row and is_whole else None
-            )
-
-    return show

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kerasreg._checks import check_positive, invalid_value, is_number
+from kerasreg._checks import invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.strength.max_strength import DualNorms, main_strength
 from kerasreg.strength.null_model import is_single_layer
@@ -18,7 +18,6 @@ from kerasreg.strength.samples import Samples
 
 SPARSE_TO_DENSE = "sparse_to_dense"
 DENSE_TO_SPARSE = "dense_to_sparse"
-DIRECTIONS = (SPARSE_TO_DENSE, DENSE_TO_SPARSE)
 
 # So that the first strength leaves nothing, in spite of rounding.
 _MARGIN = 1.0 + 1e-6
@@ -45,38 +44,17 @@ def strength_grid(
     return in_order(grid.tolist(), direction)
 
 
-def check_strengths(strengths: Any) -> list[float]:
-    """Returns strengths as floats, or raises unless they are positive and sorted, none twice."""
-    if isinstance(strengths, str) or not isinstance(strengths, (Sequence, np.ndarray)):
-        raise invalid_value("strengths", "a sequence of numbers, or None", strengths)
-    values = list(strengths)
-    if not values or not all(is_number(value) and 0 < value < np.inf for value in values):
-        raise invalid_value("strengths", "finite, positive numbers", strengths)
-    steps = np.sign(np.diff(np.asarray(values, "float64")))
-    if not (np.all(steps > 0) or np.all(steps < 0)):
-        raise invalid_value("strengths", "sorted numbers, none of them twice", strengths)
-    return [float(value) for value in values]
-
-
-def check_min_ratio(min_ratio: Any) -> float:
-    """Returns the ratio of the smallest to the largest strength, or raises."""
-    ratio = check_positive("min_ratio", min_ratio)
-    if ratio >= 1:
-        raise invalid_value("min_ratio", "a number between 0 and 1", min_ratio)
-    return ratio
-
-
 def in_order(strengths: Sequence[float], direction: str) -> list[float]:
     """The strengths in the order in which they are trained."""
     return sorted(strengths, reverse=direction == SPARSE_TO_DENSE)
 
 
-# A model that explains less of the loss than this part of what the best one does has collapsed.
+# A model has collapsed if it explains less than this part of the loss that the best one explains.
 COLLAPSED = 0.1
 
 
 def is_over(rows: Sequence[Mapping[str, Any]], direction: str, null_loss: float) -> bool:
-    """Whether there is nothing to be expected of a further strength.
+    """Whether no further strength is worth training.
 
     Args:
         rows: What is known of the strengths so far.
@@ -99,12 +77,11 @@ def is_over(rows: Sequence[Mapping[str, Any]], direction: str, null_loss: float)
 
 Values = list[npt.NDArray[Any]]
 
-# The model without its penalised weights is known well enough from so many samples, and need not
-# be known where the other weights are no biases.
+# The null model is fitted on at most so many samples, and for at most so many other parameters.
 NULL_SAMPLES = 2048
 NULL_PARAMETERS = 100_000
 
-# Of a gradient in float32.
+# Relative error of a gradient in float32.
 ROUNDING = 1e-6
 
 

@@ -24,11 +24,11 @@ from kerasreg.strength.samples import Samples
 
 
 class FullBatch(keras.utils.PyDataset):  # type: ignore[misc]
-    """All samples as one batch, several times an epoch: an epoch of one step is mostly overhead.
+    """All samples as one batch, several times an epoch, as each epoch of `fit` has an overhead.
 
     Args:
         samples: The samples.
-        steps: Steps an epoch.
+        steps: Training steps an epoch.
     """
 
     def __init__(self, samples: Samples, steps: int) -> None:
@@ -78,14 +78,14 @@ class Convergence(keras.callbacks.Callback):  # type: ignore[misc]
 
 Values = list[npt.NDArray[Any]]
 
-# Steps on all samples that count as one epoch for callbacks.
+# Training steps on all samples that are one epoch of `fit`.
 STEPS_PER_ROUND = 50
 
 
 class Training:
-    """A compiled model with `Proximal` around a fresh copy of its optimizer, for a while.
+    """A context in which a model has `Proximal` around a fresh copy of its optimizer.
 
-    All strengths are trained with the same compiled step: the strength is a variable of
+    All strengths are trained with the same compiled training step: the strength is a variable of
     `Proximal`. The optimizer's moments are kept from one strength to the next, as the weights are;
     a learning rate's schedule starts anew at each.
 
@@ -135,7 +135,7 @@ class Training:
         forget_compiled_steps(self.model)
 
     def restart(self, weights: Sequence[Any]) -> None:
-        """Begins a pass: the weights, the random numbers, and a fresh optimizer."""
+        """Resets weights, random generators and optimizer, to begin a pass along the strengths."""
         _assign(self.model.weights, weights)
         _assign(seed_states(self.model), self._seeds)
         _assign(self._optimizer.variables, self._fresh_optimizer)
@@ -147,7 +147,7 @@ class Training:
 
     @property
     def state(self) -> Values:
-        """All that the next strength begins with."""
+        """The values of all variables that the next strength begins with."""
         return _values(self._variables)
 
     @state.setter

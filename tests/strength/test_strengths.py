@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kerasreg.strength.strengths import check_min_ratio, check_strengths, in_order, strength_grid
+from kerasreg.strength.checks import check_min_ratio, check_strengths
+from kerasreg.strength.strengths import in_order, strength_grid
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("sparse_to_dense", -1), ("dense_to_sparse", 1)])

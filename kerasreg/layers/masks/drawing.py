@@ -22,7 +22,7 @@ def keep_probability(state: Tensor) -> Tensor:
     """The probability with which the masks of a state keep an element, a float32 scalar."""
     keeping = ops.cast(ops.cast(constant(0) - word(state[2]), "int32"), "float32")
     keep = ops.where(keeping > 0, keeping, keeping + 2.0**32) * 2.0**-32
-    # A rate of 1 keeps one word, for want of a threshold beyond it.
+    # At a rate of 1 the state still keeps one word: 2^32 that drop do not fit into 32 bits.
     return ops.where(keep > 2.0**-32, keep, 0.0)
 
 
@@ -104,8 +104,8 @@ def uniform(state: Tensor, shape: Sequence[Any]) -> Tensor:
 def standard_normal(state: Tensor, shape: Sequence[Any]) -> Tensor:
     """Independent standard normal numbers, float32, by the inverse of the distribution."""
     symmetric = (ops.cast(random_words(state, shape), "float32") + 0.5) * 2.0**-31
-    # The outermost words round to 1, where the inverse is infinite; and so it is at 1 - 2^-24 in
-    # TensorFlow without XLA, which takes it of half of 1 + that.
+    # The outermost words round to 1, where the inverse is infinite. In TensorFlow without XLA it is
+    # infinite at 1 - 2^-24 already, as that computes it from half of 1 + x.
     largest = 1.0 - 2.0**-23
     return 2.0**0.5 * ops.erfinv(ops.clip(symmetric, -largest, largest))
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._backends import process_rank
 from kerasreg._keras_internals import Saveable
 from kerasreg._tensors import Tensor, to_numpy
 
@@ -49,7 +50,7 @@ class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
 
     def set_rate(self, rate: float) -> None:
         """Changes the rate, between 0 and 1, from the next mask on."""
-        # All words but one have to do for a rate of 1.
+        # A rate of 1 drops all words but one: 2^32 do not fit into 32 bits.
         dropping = min(round(rate * WORDS), WORDS - 1)
         self._assign([*self._words()[:2], dropping])
 
@@ -77,7 +78,7 @@ class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
 
 
 def _own_of_replica(state: Tensor) -> Tensor:
-    """Another seed for each replica of a data-parallel step, which share their variables.
+    """The state with a seed for this replica alone: replicas share the variable, not the masks.
 
     JAX needs none: there a mask is one array over all devices.
     """
@@ -89,11 +90,9 @@ def _own_of_replica(state: Tensor) -> Tensor:
             return state
         number = context.replica_id_in_sync_group
     elif keras.backend.backend() == "torch":
-        import torch.distributed
-
-        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        number = process_rank()
+        if number == 0:
             return state
-        number = torch.distributed.get_rank()
     else:
         return state
     return state + ops.cast(number, state.dtype) * _like(state, [0x9E3779B1 - WORDS, 0, 0])

@@ -29,7 +29,7 @@ from kerasreg.layers.masks.counter_hash import (
 
 PIECE_SIZE = 1 << 18
 SMALL_SIZE = 1 << 14
-# Distance, the bits that a logical shift leaves, and factor.
+# Of each step: the distance of the shift, a mask of the bits that it keeps, and the factor.
 _FACTOR, *_FACTORS = map(to_signed, FACTORS)
 _STEPS = [(d, (1 << (32 - d)) - 1, f) for d, f in zip(SHIFTS[1:3], _FACTORS, strict=True)]
 _LAST_STEP = SHIFTS[3], (1 << (32 - SHIFTS[3])) - 1
@@ -116,7 +116,7 @@ def _hash_piece(key0: int, key1: int, size: int) -> Tensor:
 
 
 def _hash_array(first: np.uint32, key1: np.uint32, size: int) -> Any:
-    """The same by NumPy, whose operations begin sooner."""
+    """The same by NumPy, whose operations have less overhead."""
     words = _first_step()[:size] ^ first
     words *= np.uint32(FACTORS[0])
     words += key1
