@@ -1,11 +1,10 @@
-"""PNG files without an image library."""
+"""Pictures of where the zeros of a model's matrices are, for the Images tab."""
 
 from __future__ import annotations
 
 import functools
+import io
 import math
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,32 +20,6 @@ from kerasreg._backends import host_view, is_tensor_on_host
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import Tensor
 from kerasreg.statistics.weights import Weight
-
-_COLOUR_TYPES = {2: 0, 3: 2}  # by rank: grey, RGB
-
-
-def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """Encodes a picture.
-
-    Args:
-        pixels: Array of shape `(height, width)`, or `(height, width, 3)` for RGB.
-
-    Returns:
-        The content of a PNG file.
-    """
-    height, width = pixels.shape[:2]
-    # Each line begins with the number of its filter: 0, none.
-    lines = np.pad(pixels.reshape(height, -1), ((0, 0), (1, 0)))
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[pixels.ndim], 0, 0, 0)
-    content = zlib.compress(lines.tobytes())
-    chunks = _chunk(b"IHDR", header), _chunk(b"IDAT", content), _chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    checked = name + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
-
 
 # Pieces of this many elements stay in the cache.
 PIECE_SIZE = 1 << 17
@@ -192,8 +165,12 @@ def add_image(
         pixels: Array of shape `(height, width)`, or `(height, width, 3)` for RGB.
         description: What it shows, in Markdown.
     """
+    from PIL import Image  # Nothing before the first picture needs it.
+
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "png")
     height, width = pixels.shape[:2]
-    content = [str(width).encode(), str(height).encode(), encode_png(pixels)]
+    content = [str(width).encode(), str(height).encode(), png.getvalue()]
     summary.value.add(
         tag=tag,
         metadata=image_metadata.create_summary_metadata(display_name=None, description=description),

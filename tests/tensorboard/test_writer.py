@@ -12,34 +12,16 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
 from kerasreg.tensorboard import points, writer
-from kerasreg.tensorboard.writer import crc32c, masked_crc32c, record
-
-# RFC 3720, B.4, and the check value of the catalogue of CRC algorithms.
-PUBLISHED = [
-    (b"123456789", 0xE3069283),
-    (bytes(32), 0x8A9136AA),
-    (b"\xff" * 32, 0x62A8AB43),
-    (bytes(range(32)), 0x46DD794E),
-]
+from kerasreg.tensorboard.writer import record
 
 
-@pytest.mark.parametrize(("data", "expected"), PUBLISHED)
-def test_published(data, expected):
-    assert crc32c(data) == expected
-
-
-@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 127, 128, 129, 1000, 4095, 4096, 5000, 100_001])
-def test_of_any_length(size):
+@pytest.mark.parametrize("size", [0, 1, 100_001])
+def test_record(size):
+    """Against TensorBoard's own checksums, which are slow."""
     data = np.random.default_rng(size).bytes(size)
-    expected = pywrap_tensorflow.crc32c(data)
-    assert crc32c(data) == expected & 0xFFFFFFFF
-    assert masked_crc32c(data) == pywrap_tensorflow.masked_crc32c(data)
-
-
-def test_record():
-    data = b"x" * 10_000
-    head, rest = record(data)[:12], record(data)[12:]
-    assert head == struct.pack("<QI", 10_000, pywrap_tensorflow.masked_crc32c(head[:8]))
+    written = record(data)
+    head, rest = written[:12], written[12:]
+    assert head == struct.pack("<QI", size, pywrap_tensorflow.masked_crc32c(head[:8]))
     assert rest == data + struct.pack("<I", pywrap_tensorflow.masked_crc32c(data))
 
 
