@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kerasreg.statistics.numbers import BUCKETS, NonZeroHistogram, Statistics, limit_of
+from kerasreg._backends import host_view
+from kerasreg.statistics.numbers import (
+    BUCKETS,
+    LARGEST_EXPONENT,
+    LEAST_EXPONENT,
+    Measured,
+    Statistics,
+    histogram_rows,
+    limit_of,
+)
+from kerasreg.statistics.penalty_values import penalty_values
+from kerasreg.statistics.weights import Weight
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +38,36 @@ _ONES = {np.dtype(dtype): np.ones(_ROW, dtype) for dtype in (np.float32, np.floa
 
 # Two neighbours' bucket numbers make one number, so that there is half as much to count.
 _PAIRS = 256 * (BUCKETS + 1)
+
+
+class HostStatistics:
+    """Measures weights in the memory of a CPU, without a copy of them.
+
+    Args:
+        weights: The weights.
+        threshold: Magnitude below which a weight counts as near zero.
+        histograms: Whether to count histograms as well.
+    """
+
+    immediate = True
+    """Whether the numbers are there as soon as a call returns."""
+
+    def __init__(self, weights: Sequence[Weight], threshold: float, histograms: bool) -> None:
+        self._weights = weights
+        self._counter = BlockCounter(threshold)
+        self._histograms = [NonZeroHistogram() for _ in weights] if histograms else []
+
+    def __call__(self) -> Callable[[], Measured]:
+        """Measures the weights as they are now; returns a function that hands it over."""
+        weights = self._weights
+        histograms: Sequence[NonZeroHistogram | None] = self._histograms or [None] * len(weights)
+        statistics = [
+            self._counter.count(host_view(weight.variable), weight.unit_axes, histogram)
+            for weight, histogram in zip(weights, histograms, strict=True)
+        ]
+        rows = [histogram.rows() for histogram in self._histograms]
+        measured = Measured(statistics, rows, penalty_values(weights, statistics))
+        return lambda: measured
 
 
 class BlockCounter:
@@ -119,6 +160,64 @@ class BlockCounter:
         if key not in self._scratch or self._scratch[key].size < size:
             self._scratch[key] = np.empty(max(size, BLOCK_SIZE), dtype=dtype)
         return self._scratch[key][:size]
+
+
+class NonZeroHistogram:
+    """Counts finite, non-zero values in equal buckets over a range that never shrinks.
+
+    Zeros would swamp every other bucket. The range is the smallest power of two that holds all
+    values seen so far, on both sides of zero, so that histograms of different steps compare. A
+    bucket holds the magnitudes from its inner edge up to, and without, its outer one; the
+    outermost holds that as well.
+    """
+
+    def __init__(self) -> None:
+        self.radius = 0.0
+        self._counts = np.zeros(BUCKETS, dtype=np.int64)
+        self._at_edges = np.zeros(2, dtype=np.int64)
+
+    def clear(self) -> None:
+        """Forgets the counts, and keeps the range."""
+        self._counts[:] = self._at_edges[:] = 0
+
+    def widen(self, largest: float) -> None:
+        """Makes the range hold magnitudes up to `largest`, a finite number.
+
+        Buckets merge: as the range doubles, each is the sum of two.
+        """
+        if largest <= self.radius:
+            return
+        mantissa, exponent = math.frexp(largest)
+        exponent -= mantissa == 0.5
+        radius = 2.0 ** min(max(exponent, LEAST_EXPONENT), LARGEST_EXPONENT)
+        doublings = round(math.log2(radius / self.radius)) if self.radius else 0
+        self.radius = radius
+        for _ in range(min(doublings, _HALF)):
+            left, right = self._counts[:_HALF], self._counts[_HALF:]
+            merged = np.zeros(BUCKETS, dtype=np.int64)
+            merged[_HALF // 2 : _HALF] = left.reshape(-1, 2).sum(axis=1)
+            merged[_HALF : _HALF + _HALF // 2] = right.reshape(-1, 2).sum(axis=1)
+            # What was at an end is now where an inner bucket begins.
+            merged[[_HALF // 2 - 1, _HALF + _HALF // 2]] += self._at_edges
+            self._counts, self._at_edges = merged, np.zeros(2, dtype=np.int64)
+
+    def add(self, counts: npt.NDArray[np.int64], at_edges: tuple[int, int] = (0, 0)) -> None:
+        """Adds values that are already counted in the buckets of the present range.
+
+        Args:
+            counts: Count of each bucket.
+            at_edges: Counts of the values at the left and the right end, which are in no bucket.
+        """
+        self._counts += counts
+        self._at_edges += at_edges
+
+    def rows(self) -> npt.NDArray[np.float64]:
+        """The counts as rows `[left, right, count]`; none while all values are zero."""
+        if self.radius == 0:
+            return np.zeros((0, 3))
+        counts = self._counts.copy()
+        counts[[0, -1]] += self._at_edges
+        return histogram_rows(self.radius, counts)
 
 
 class _ValueCounter:

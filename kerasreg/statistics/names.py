@@ -64,19 +64,34 @@ def _numbered(kind: str, number: int) -> str:
     return f"{kind}_{number}" if number else kind
 
 
-def dropout_rates(model: Any) -> dict[str, float]:
-    """The present rate of each dropout, by the layer's path; recurrent layers have two."""
-    name_of = LayerNames(model).of_layer
-    found: list[tuple[str, float]] = []
-    for layer in all_layers(model):
-        if isinstance(layer, DROPOUT_LAYERS):
-            found.append((name_of(layer), layer.rate))
-        elif isinstance(layer, keras.layers.RNN):
-            for kind in ("dropout", "recurrent_dropout"):
-                if getattr(layer, kind, 0):
-                    found.append((f"{name_of(layer)}/{kind}", getattr(layer, kind)))
-    names = unique_names(name for name, _ in found)
-    return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
+class Dropouts:
+    """The layers of a model that drop something at random, named once.
+
+    Args:
+        model: A Keras model.
+        names: Its names.
+    """
+
+    def __init__(self, model: Any, names: LayerNames) -> None:
+        kinds = (*DROPOUT_LAYERS, keras.layers.RNN)
+        self._layers = [
+            (names.of_layer(layer), layer)
+            for layer in all_layers(model)
+            if isinstance(layer, kinds)
+        ]
+
+    def rates(self) -> dict[str, float]:
+        """The present rate of each, by the layer's name; recurrent layers have up to two."""
+        found: list[tuple[str, float]] = []
+        for name, layer in self._layers:
+            if isinstance(layer, DROPOUT_LAYERS):
+                found.append((name, layer.rate))
+            else:
+                for kind in ("dropout", "recurrent_dropout"):
+                    if getattr(layer, kind, 0):
+                        found.append((f"{name}/{kind}", getattr(layer, kind)))
+        names = unique_names(name for name, _ in found)
+        return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -32,6 +32,27 @@ def read_scale(weights: Sequence[Weight]) -> float:
     return next((to_float(scale) for scale in scales if scale is not None), 1.0)
 
 
+def penalty_values(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> list[float]:
+    """What the penalties that act on each weight amount to now, see `penalty_value`."""
+    scale = read_scale(weights)
+    return [penalty_value(*pair, scale) for pair in zip(weights, statistics, strict=True)]
+
+
+def strengths(weights: Sequence[Weight]) -> tuple[float | None, dict[str, float]]:
+    """The scale that penalties have in common, see `common_scale`, and each weight's strength.
+
+    Args:
+        weights: The weights.
+
+    Returns:
+        The scale or `None`, and the strengths by the names of the weights that have one.
+    """
+    scale = read_scale(weights)
+    found = ((weight.name, strength(weight, scale)) for weight in weights)
+    by_name = {name: value for name, value in found if value is not None}
+    return common_scale(weights, scale), by_name
+
+
 def penalty_value(weight: Weight, statistics: Statistics, scale: float) -> float:
     """What the penalties that act on a weight amount to at its present value.
 

@@ -65,12 +65,17 @@ class Weight:
         return None if scale is None else scale.value
 
 
-def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Weight]:
+def find_weights(
+    model: Any,
+    pattern: str | re.Pattern[str] | None = None,
+    layer_names: LayerNames | None = None,
+) -> list[Weight]:
     """The weights of a model in the order of `model.weights`, each once.
 
     Args:
         model: A built Keras model or layer.
         pattern: Regular expression, searched for in `variable.path`; `None` for all weights.
+        layer_names: The names of the model's layers, where they are known already.
 
     Returns:
         A list of `Weight`.
@@ -78,15 +83,11 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
     Raises:
         ValueError: If the model has no weights yet, or none whose path matches.
     """
-    check_built(model)
+    chosen = choose_variables(model, pattern)
     owners = {
         id(variable): layer for layer in all_layers(model) for variable in layer.variables
     }  # Parents come first, so that the layer itself has the last word.
-    variables = {id(variable): variable for variable in model.weights}  # in order, each once
-    chosen = [v for v in variables.values() if _is_numeric(v)]
-    if pattern is not None:
-        chosen = _filter(chosen, pattern)
-    layer_names = LayerNames(model)
+    layer_names = layer_names or LayerNames(model)
     names = unique_names(layer_names.of_variable(variable) for variable in chosen)
     optimizer = find_proximal(model)
     proximal = {}
@@ -106,6 +107,14 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
         )
         for variable, name, of_weight in zip(chosen, names, axes, strict=True)
     ]
+
+
+def choose_variables(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Any]:
+    """The variables of `find_weights`; raises what it raises."""
+    check_built(model)
+    variables = {id(variable): variable for variable in model.weights}  # in order, each once
+    chosen = [variable for variable in variables.values() if _is_numeric(variable)]
+    return chosen if pattern is None else _filter(chosen, pattern)
 
 
 def _is_numeric(variable: Any) -> bool:

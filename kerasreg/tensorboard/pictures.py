@@ -118,7 +118,8 @@ class ZeroPatterns:
     def __init__(self, weights: Sequence[Weight], input_shape: tuple[int, ...] | None) -> None:
         self._weights = weights
         self._input_shape = input_shape or ()
-        self._input_kernel = _kernel_of(weights, input_shape) if input_shape else None
+        variables = [weight.variable for weight in weights]
+        self._input_kernel = input_kernel(variables, input_shape) if input_shape else None
         self._drawn: dict[str, tuple[int, int]] = {}
 
     def add_to(
@@ -134,10 +135,10 @@ class ZeroPatterns:
         """
         for weight, count in zip(self._weights, zeros, strict=True):
             drawn_at, drawn = self._drawn.get(weight.name, (-1, -1))
-            if _is_matrix(weight) and (drawn != count or final and drawn_at != step):
+            if _is_matrix(weight.variable) and (drawn != count or final and drawn_at != step):
                 self._drawn[weight.name] = (step, count)
                 _add_matrix(summary, weight)
-                if weight is self._input_kernel:
+                if weight.variable is self._input_kernel:
                     _add_inputs(summary, weight, self._input_shape)
 
 
@@ -178,21 +179,20 @@ def add_image(
     )
 
 
-def _is_matrix(weight: Weight) -> bool:
-    shape = weight.variable.shape
-    return len(shape) == 2 and 0 not in shape
-
-
-def _kernel_of(weights: Sequence[Weight], input_shape: tuple[int, ...]) -> Weight:
-    """The first `Dense` kernel whose inputs an image of that shape can be."""
-    kernels = [w for w in weights if _is_matrix(w) and w.variable.name == "kernel"]
+def input_kernel(variables: Sequence[Any], input_shape: tuple[int, ...]) -> Any:
+    """The first `Dense` kernel whose inputs an image of that shape can be; raises if none is."""
+    kernels = [v for v in variables if _is_matrix(v) and v.name == "kernel"]
     size = math.prod(input_shape)
     for kernel in kernels:
-        if kernel.variable.shape[0] == size:
+        if kernel.shape[0] == size:
             return kernel
-    lines = "".join(f"\n  {kernel.name}: {kernel.variable.shape[0]}" for kernel in kernels)
+    lines = "".join(f"\n  {kernel.path}: {kernel.shape[0]}" for kernel in kernels)
     expected = f"as many elements as one of the `Dense` kernels has inputs:{lines or ' none'}\n"
     raise invalid_value("input_shape", expected, input_shape)
+
+
+def _is_matrix(variable: Any) -> bool:
+    return len(variable.shape) == 2 and 0 not in variable.shape
 
 
 def _add_matrix(summary: summary_pb2.Summary, weight: Weight) -> None:

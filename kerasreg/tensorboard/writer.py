@@ -93,16 +93,3 @@ class EventWriter:
         except OSError as error:
             self.close()
             self._failure = error
-
-
-class NoWriter:
-    """An `EventWriter` without a file, for the processes that leave the writing to another."""
-
-    def write(self, step: int, summary: summary_pb2.Summary) -> None:
-        """Does nothing, as all that it does."""
-
-    def close(self) -> None:
-        """Does nothing."""
-
-    def warn(self) -> None:
-        """Does nothing."""

@@ -30,7 +30,7 @@ class DeviceStatistics:
     """
 
     immediate = False
-    """Whether nobody has to wait for what is measured."""
+    """Whether the numbers are there as soon as a call returns."""
 
     def __init__(self, weights: Sequence[Weight], threshold: float, histograms: bool) -> None:
         self._weights = weights
