@@ -18,7 +18,7 @@ COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "pe
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One weight of a report, or all of them.
 
     Args:
@@ -59,12 +59,12 @@ class SparsityReport:
     """What `sparsity_report` returns: prints as a table, and is one in a notebook.
 
     Args:
-        rows: One `Row` for each weight.
-        total: The `Row` of all weights together.
+        rows: A `ReportRow` for each weight.
+        total: The `ReportRow` of all weights together.
     """
 
-    rows: tuple[Row, ...]
-    total: Row
+    rows: tuple[ReportRow, ...]
+    total: ReportRow
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data: `{"rows": [{...}, ...], "total": {...}}`."""
@@ -126,20 +126,12 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
 def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> SparsityReport:
     """The report of weights that have been measured."""
 
-    def row(path: str, shape: tuple[int, ...], numbers: Any, penalty: str) -> Row:
-        return Row(
-            path,
-            shape,
-            numbers.size,
-            numbers.zeros,
-            numbers.sparsity,
-            numbers.dead_units,
-            numbers.units,
-            penalty,
-        )
+    def row(path: str, shape: Sequence[int], n: Statistics, penalty: str) -> ReportRow:
+        counts = (n.size, n.zeros, n.sparsity, n.dead_units, n.units)
+        return ReportRow(path, tuple(shape), *counts, penalty)
 
     rows = tuple(
-        row(weight.variable.path, tuple(weight.variable.shape), numbers, describe_penalties(weight))
+        row(weight.variable.path, weight.variable.shape, numbers, describe_penalties(weight))
         for weight, numbers in zip(weights, statistics, strict=True)
     )
     return SparsityReport(rows, row("total", (), total_statistics(statistics), ""))

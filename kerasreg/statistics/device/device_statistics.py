@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasreg._tensors import Tensor
-from kerasreg.statistics.device.columns import WIDTH, WIDTH_WITH_BUCKETS, histogram_of_row
+from kerasreg.statistics.device.columns import LENGTH, LENGTH_WITH_BUCKETS, histogram_of
 from kerasreg.statistics.numbers import Measured, Statistics
 from kerasreg.statistics.penalty_values import FROM_NORMS, acting_penalties
 from kerasreg.statistics.weights import Weight
@@ -34,7 +34,7 @@ class DeviceStatistics:
 
     def __init__(self, weights: Sequence[Weight], threshold: float, histograms: bool) -> None:
         self._weights = weights
-        self._width = WIDTH_WITH_BUCKETS if histograms else WIDTH
+        self._length = LENGTH_WITH_BUCKETS if histograms else LENGTH
         self._histograms = histograms
         arguments = (self._values(), [w.unit_axes for w in weights], threshold, histograms)
         self._reduction: Any
@@ -72,18 +72,16 @@ class DeviceStatistics:
         acting: list[list[tuple[Any, float | None]]],
         computed: int,
     ) -> Measured:
-        rows = len(self._reduction.rows)
-        table, rest = np.split(vector, [rows * self._width])
+        columns = self._reduction.columns
+        table, rest = np.split(vector, [len(columns) * self._length])
         statistics = [_of_no_elements(weight) for weight in self._weights]
         histograms = [np.zeros((0, 3))] * len(self._weights) if self._histograms else []
-        for row, columns in zip(
-            self._reduction.rows, table.reshape(rows, self._width), strict=True
-        ):
-            weight = self._weights[row.number]
+        for column, numbers in zip(columns, table.reshape(-1, self._length), strict=True):
+            weight = self._weights[column.number]
             size = math.prod(weight.variable.shape)
-            statistics[row.number] = row.statistics(columns, size, _number_of_units(weight))
+            statistics[column.number] = column.statistics(numbers, size, _number_of_units(weight))
             if self._histograms:
-                histograms[row.number] = histogram_of_row(columns)
+                histograms[column.number] = histogram_of(numbers)
         values, scale = rest[:computed].tolist(), float(rest[-1]) if len(rest) > computed else 1.0
         return Measured(statistics, histograms, _penalties(acting, statistics, values, scale))
 

@@ -40,7 +40,7 @@ class _Format(NamedTuple):
 _FORMATS = {"float32": _Format("int32", 23, 127), "float64": _Format("int64", 52, 1023)}
 
 
-def block_rows(
+def block_columns(
     values: Sequence[Tensor],
     block: Block,
     threshold: float,
@@ -57,7 +57,7 @@ def block_rows(
         histograms: Whether to count the buckets.
 
     Returns:
-        Rows of columns for its members, and the new exponents.
+        An array with a column of numbers as a row for each member, and the new exponents.
     """
     x = block.gather(values)
     dtype, format_ = _format(x)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from keras import ops
 
-from kerasreg.statistics.device.columns import DIGIT_BITS, NO_EXPONENT, Row
+from kerasreg.statistics.device.columns import DIGIT_BITS, NO_EXPONENT, Column
 from kerasreg.statistics.device.pieces import pieces_of
 from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, limit_of
 
@@ -29,7 +29,7 @@ Values = Sequence[torch.Tensor]
 
 
 class TorchReduction:
-    """Reduces weights to a vector of rows, followed by values of penalties and scales.
+    """Reduces weights to a vector of columns, followed by values of penalties and scales.
 
     Args:
         values: The weights.
@@ -52,7 +52,7 @@ class TorchReduction:
             for shape, axes in zip(shapes, unit_axes, strict=True)
         ]
         first_units = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-        self.rows = [Row(number) for number in range(len(values))]
+        self.columns = [Column(number) for number in range(len(values))]
         self._pieces = pieces_of(shapes, dtypes, unit_axes)
         self._threshold = threshold
         self._histograms = histograms
@@ -92,10 +92,10 @@ class TorchReduction:
             self._exponents = torch.maximum(self._exponents, _exponents(largest[1]))
             tail.append(_digits(self._count_buckets(values)).flatten(1))
         numbers = torch.stack([*norms, largest[0], self._exponents.to(self._wide)], dim=1)
-        rows = torch.cat([*digits, numbers, *tail], dim=1)
+        columns = torch.cat([*digits, numbers, *tail], dim=1)
         extra = [ops.sum(penalty(values[number])) for number, penalty in penalties]
         extra += scales
-        return torch.cat([rows.flatten(), *(e.reshape(1).to(self._wide) for e in extra)])
+        return torch.cat([columns.flatten(), *(e.reshape(1).to(self._wide) for e in extra)])
 
     def _reduce(self, values: Values) -> tuple[torch.Tensor, torch.Tensor]:
         """Of each weight five sums, and the largest magnitude of all and of the finite ones."""
