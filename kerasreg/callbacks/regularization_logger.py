@@ -8,7 +8,7 @@ import re
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
@@ -19,6 +19,9 @@ from kerasreg.statistics.loss_split import LossSplit
 from kerasreg.tensorboard.dashboards import invitation
 from kerasreg.tensorboard.event_file import check_log_dir
 from kerasreg.tensorboard.run import Options, Run
+
+
+T = TypeVar("T")
 
 
 class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
@@ -199,7 +202,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             return
         losses: dict[str, float] = {}
         if self._steps.step // self.update_freq > before // self.update_freq:
-            self._guard.run(self._read_split, losses, logs or {})
+            losses = self._read_split(logs)
             self._log_point(run, losses)
         self._tell(run, logs, losses)
 
@@ -218,8 +221,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         run = self._open()
         if run is None:
             return
-        losses: dict[str, float] = {}
-        self._guard.run(self._read_split, losses, logs or {})
+        losses = self._read_split(logs)
         if self._steps.step != self._logged_step:  # unless the last batch has done it
             self._log_point(run, losses)
         self._guard.run(run.end_epoch, self._steps.step, losses, logs or {})
@@ -247,15 +249,15 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             start = self._steps.epoch_start
             first_step = (start + 1 if start else 0) if first_step is None else first_step
             self.options.check_fit(self.model)
-            self._guard.run(self._begin_run, first_step)
+            arguments = (self.log_dir, self.model, first_step, self.options)
+            self._run = self._guard.run(Run, *arguments)
         return self._run
 
-    def _begin_run(self, first_step: int) -> None:
-        self._run = Run(self.log_dir, self.model, first_step, self.options)
-
-    def _read_split(self, losses: dict[str, float], logs: Mapping[str, Any]) -> None:
-        if self.model is not None:  # On JAX, this brings weights and metrics up to date.
-            losses.update(self._split.split(logs))
+    def _read_split(self, logs: Mapping[str, Any] | None) -> dict[str, float]:
+        """The parts of the losses, as far as they are known."""
+        if self.model is None:  # Asking for it brings weights and metrics up to date on JAX.
+            return {}
+        return self._guard.run(self._split.split, logs or {}) or {}
 
     def _log_point(self, run: Run, losses: Mapping[str, float]) -> None:
         self._logged_step = self._steps.step
@@ -277,15 +279,14 @@ class Guard:
         self._name = name
         self.failed = False
 
-    def run(self, action: Callable[..., None], *args: Any) -> None:
-        """Runs a part, unless one has failed before."""
-        if not self.failed:
-            self.run_always(action, *args)
+    def run(self, action: Callable[..., T], *args: Any) -> T | None:
+        """Runs a part, unless one has failed before; returns its result, if there is one."""
+        return None if self.failed else self.run_always(action, *args)
 
-    def run_always(self, action: Callable[..., None], *args: Any) -> None:
+    def run_always(self, action: Callable[..., T], *args: Any) -> T | None:
         """Runs a part that tidies up."""
         try:
-            action(*args)
+            return action(*args)
         except Exception as error:
             self.failed = True
             warnings.warn(
@@ -293,6 +294,7 @@ class Guard:
                 f"training goes on. {type(error).__name__}: {error}",
                 stacklevel=2,
             )
+            return None
 
 
 # What the loggers of a model's training have added. Keras may hand on the dict of a batch, with

@@ -1,4 +1,4 @@
-"""Statistics of weights in the memory of a CPU, at the price of reading them."""
+"""Measures weights in the memory of a CPU, in little more time than reading them takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 BLOCK_SIZE = 1 << 17
 # Rows of a block are summed in float32, the sums in float64.
 _ROW = 2048
-# Counted at once: pieces whose temporaries stay in the cache with the block.
+# Values whose buckets are counted at once: their temporaries stay in the cache with the block.
 PIECE = 1 << 16
 # Magnitudes whose squares neither overflow float32 nor lose a digit that is seen in the sum.
 _SAFE = (1e-15, 1e15)
@@ -167,8 +167,7 @@ class NonZeroHistogram:
 
     Zeros would swamp every other bucket. The range is the smallest power of two that holds all
     values seen so far, on both sides of zero, so that histograms of different steps compare. A
-    bucket holds the magnitudes from its inner edge up to, and without, its outer one; the
-    outermost holds that as well.
+    bucket holds its inner edge and not its outer one, but for the outermost, which hold both.
     """
 
     def __init__(self) -> None:
@@ -307,8 +306,8 @@ def _sums(magnitude: Array, top: Any) -> tuple[float, float]:
 def _both_sides(numbers: Array, negative: int, positive: int) -> Array:
     """Counts of the buckets from counts of the numbers -16 to 16, cut off towards zero.
 
-    Number 0 is all that lies next to zero, on both sides and in the middle: how many values are
-    negative and positive tells them apart. The two ends are in no bucket.
+    Number 0 stands for both buckets next to zero and for zero itself, which the numbers of negative
+    and positive values tell apart; -16 and 16 for the ends of the range, which are in no bucket.
     """
     left, right = numbers[:_HALF], numbers[_HALF + 1 :]
     counts = np.zeros(BUCKETS, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Measures weights where they are: on the host, or on an accelerator."""
+"""Chooses where weights are measured: on the host, or on their accelerators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kerasreg.statistics.weights import Weight
 def statistics_of(
     weights: Sequence[Weight], threshold: float, histograms: bool = False
 ) -> HostStatistics | DeviceStatistics:
-    """What measures the weights at the least cost: each call measures them as they are then.
+    """Chooses how to measure weights: on the host if it holds all of them, else on their devices.
 
     Args:
         weights: The weights.
@@ -21,7 +21,8 @@ def statistics_of(
         histograms: Whether to count histograms as well.
 
     Returns:
-        A callable that returns a function that waits for the `Measured`, in any thread.
+        A callable that measures the weights as they are at each call, and returns a function that
+        waits for the `Measured`, in any thread.
     """
     on_host = all(is_on_host(weight.variable) for weight in weights)
     return (HostStatistics if on_host else DeviceStatistics)(weights, threshold, histograms)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Statistics:
-    """What one pass over one or more weights counts.
+    """Counts and norms of one or more weights.
 
     Args:
         size: Number of weights.
@@ -97,7 +97,8 @@ class Measured:
 def limit_of(threshold: float, dtype: np.dtype[Any] | str) -> float:
     """The smallest positive number of a dtype that is not below the threshold.
 
-    All that is below it is near zero, exactly as in float64; zero itself whatever the threshold.
+    Magnitudes below it are near zero, exactly as if float64 compared them with the threshold; zero
+    is for every threshold.
     """
     kind: Any = np.dtype(dtype).type
     with np.errstate(over="ignore"):  # Nothing reaches a threshold that the dtype does not have.
@@ -110,21 +111,18 @@ def limit_of(threshold: float, dtype: np.dtype[Any] | str) -> float:
 def total_statistics(parts: Iterable[Statistics]) -> Statistics:
     """The statistics of several weights taken together."""
     parts = list(parts)
+    added = ("size", "zeros", "near_zeros", "l1_norm", "units", "dead_units")
+    sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in added}
     return Statistics(
-        size=sum(part.size for part in parts),
-        zeros=sum(part.zeros for part in parts),
-        near_zeros=sum(part.near_zeros for part in parts),
-        l1_norm=sum(part.l1_norm for part in parts),
+        **sums,
         l2_norm=math.hypot(*(part.l2_norm for part in parts)),
         max_abs=float(np.max([part.max_abs for part in parts], initial=0.0)),
-        units=sum(part.units for part in parts),
-        dead_units=sum(part.dead_units for part in parts),
     )
 
 
 BUCKETS = 32
 
-# Of a histogram's range: so that float32 holds its sixteenth's inverse, and float64 its width.
+# Of the radius of a histogram's range: float32 holds 16 / radius, and float64 2 * radius.
 LEAST_EXPONENT, LARGEST_EXPONENT = -100, 1022
 
 

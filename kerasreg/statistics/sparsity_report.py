@@ -1,4 +1,4 @@
-"""A table of every weight and how sparse it is."""
+"""Reports how sparse each weight of a model is."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class SparsityReport:
-    """What `sparsity_report` returns: prints as a table, and is one in a notebook.
+    """The table that `sparsity_report` returns, for `print` and for notebooks.
 
     Args:
         rows: A `ReportRow` for each weight.

@@ -1,6 +1,6 @@
 """The file that a run's events go into, in a folder of this machine or at a remote address.
 
-TensorFlow's file systems or TensorBoard's own do the remote part, whichever know the address.
+TensorFlow's file systems write to remote addresses, or TensorBoard's where those do not know one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PACKAGES = {
 
 
 class LocalEventFile:
-    """An unbuffered file: what is written is on its way, and nothing is left to fail at close.
+    """An unbuffered file: `write` hands all data to the system, so that closing cannot fail.
 
     It closes itself with its last reference, so that an interrupted training leaves none open.
     """
@@ -49,7 +49,7 @@ class LocalEventFile:
 
     @property
     def is_removed(self) -> bool:
-        """Whether somebody has deleted it; the system would write on into nothing."""
+        """Whether somebody has deleted it, which the system does not say when data are written."""
         return os.fstat(self._descriptor).st_nlink == 0
 
 
@@ -91,12 +91,12 @@ class _RemoteObject:
         self._changed = False
 
     def append(self, data: bytes) -> None:
-        """Adds to what the next upload brings."""
+        """Adds data to the next upload."""
         self._content += data
         self._changed = True
 
     def upload(self) -> None:
-        """Replaces the file if there is anything new; what failed once is not tried again."""
+        """Replaces the file if there are new data; a failed upload is not repeated."""
         if self._changed:
             self._changed = False
             with _as_os_errors(), self._file_system.GFile(self._path, "wb") as file:

@@ -1,4 +1,4 @@
-"""Tables of TensorBoard's text pages."""
+"""Describes a run in words: Markdown for the Text tab, and its weights for the Sparsity tab."""
 
 from __future__ import annotations
 
@@ -17,30 +17,6 @@ from kerasreg.statistics.penalty_values import describe_regularizer
 from kerasreg.statistics.sparsity_report import COLUMNS, SparsityReport, describe_penalties
 from kerasreg.statistics.weights import Weight
 from kerasreg_tensorboard.names import PLUGIN_NAME, WEIGHTS_TAG
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table.
-
-    Args:
-        header: The names of the columns.
-        rows: The cells, as plain text whatever is in them.
-
-    Returns:
-        The table.
-    """
-    lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_escape, cells)) + " |"
-
-
-def _escape(cell: str) -> str:
-    """Keeps names that contain HTML, Markdown or a cell's border as plain text."""
-    text = html.escape(cell)
-    return "".join(f"&#{ord(c)};" if c in "|`*_[]\\\n" else c for c in text)
 
 
 def configuration_page(
@@ -121,3 +97,27 @@ def _description(weight: Weight) -> dict[str, Any]:
         "units": 0 if axes is None else math.prod(shape[axis] for axis in axes),
         "penalty": describe_penalties(weight),
     }
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    Args:
+        header: The names of the columns.
+        rows: The cells, as plain text whatever is in them.
+
+    Returns:
+        The table.
+    """
+    lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_escape, cells)) + " |"
+
+
+def _escape(cell: str) -> str:
+    """Keeps names that contain HTML, Markdown or a cell's border as plain text."""
+    text = html.escape(cell)
+    return "".join(f"&#{ord(c)};" if c in "|`*_[]\\\n" else c for c in text)

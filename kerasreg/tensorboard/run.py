@@ -35,7 +35,7 @@ from kerasreg.tensorboard.worker import Worker
 from kerasreg.tensorboard.writer import EventWriter
 
 
-@dataclass(frozen=True)
+@dataclass
 class Options:
     """The arguments of `RegularizationLogger` that say what is logged; raises if one is invalid.
 
@@ -51,22 +51,19 @@ class Options:
     weights: str | re.Pattern[str] | None
     threshold: float
     histograms: bool
-    optimality_data: tuple[Any, ...] | None = None
-    input_shape: tuple[int, ...] | None = None
-    hparams: dict[str, Any] | None = None
+    optimality_data: tuple[Any, ...] | None
+    input_shape: tuple[int, ...] | None
+    hparams: dict[str, Any] | None
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
-        checked = {
-            "weights": None if self.weights is None else check_pattern("weights", self.weights),
-            "threshold": check_non_negative("threshold", self.threshold),
-            "histograms": check_bool("histograms", self.histograms),
-            "optimality_data": check_data("optimality_data", self.optimality_data),
-            "hparams": check_hparams("hparams", self.hparams),
-            "input_shape": check_input_shape("input_shape", self.input_shape),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        if self.weights is not None:
+            self.weights = check_pattern("weights", self.weights)
+        self.threshold = check_non_negative("threshold", self.threshold)
+        self.histograms = check_bool("histograms", self.histograms)
+        self.optimality_data = check_data("optimality_data", self.optimality_data)
+        self.input_shape = check_input_shape("input_shape", self.input_shape)
+        self.hparams = check_hparams("hparams", self.hparams)
 
     def check_fit(self, model: Any) -> None:
         """Raises if the model has none of the weights that these arguments speak of."""

@@ -32,8 +32,8 @@ def _checksum(data: bytes) -> bytes:
 class EventWriter:
     """An event file that never raises: after the first failure it writes no more.
 
-    It may be used from several threads, one after the other; the warning of the failure is the
-    business of the one that calls `warn`.
+    It may be used from several threads, one after the other; a failure is reported in the thread
+    that calls `warn`.
 
     Args:
         log_dir: Folder of the run, or its address as `gs://bucket/run`; made if it is missing.
