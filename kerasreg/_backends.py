@@ -1,4 +1,4 @@
-"""What differs by backend, once: compile, differentiate, where memory is, the scope, who writes."""
+"""What differs by backend: compile, differentiate, where memory is, scopes, processes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,110 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from kerasreg._keras_internals import (
-    all_layers,
-)
+from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import Tensor
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
+def compiled(
+    function: Callable[..., Any], jit_compile: bool | None = True, **options: Any
+) -> Callable[..., Any]:
+    """Compiles a function of tensors; on PyTorch, which runs each operation by itself, does not.
+
+    Args:
+        function: A function of tensors, or structures of them.
+        jit_compile: Whether XLA compiles it on TensorFlow, which else makes it a graph; `None` to
+            do as the function around it does.
+        **options: What `jax.jit` takes, as `static_argnums` or `out_shardings`; for JAX alone.
+
+    Returns:
+        The function, compiled for itself even if it equals one that was compiled before.
+    """
+    backend = keras.backend.backend()
+    # A function of its own: JAX does not trace one again that equals another, and TensorFlow warns
+    # of the number of traces of all that share their code.
+    own = functools.partial(function)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(own, **options)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        program: Callable[..., Any] = tf.function(
+            own, jit_compile=jit_compile, autograph=False, reduce_retracing=True
+        )
+        return program
+    return function
+
+
+def compiled_like(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of tensors in the way in which the steps of a model are compiled.
+
+    Args:
+        model: A built model, compiled or not.
+        function: A function that calls the model.
+
+    Returns:
+        The compiled function; the function itself where the model runs eagerly.
+    """
+    if model.run_eagerly:
+        return function
+    is_jax = keras.backend.backend() == "jax"
+    # `jit_compile` of an uncompiled model would make up its mind for good.
+    jit_compile = model.jit_compile if model.compiled else is_jax
+    jit_compile = jit_compile and all(layer.supports_jit for layer in all_layers(model))
+    return function if is_jax and not jit_compile else compiled(function, jit_compile)
+
+
+def gradient_of(loss: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """The compiled gradient of a function.
+
+    Args:
+        loss: A function that returns a scalar tensor; its first argument is a list of tensors.
+
+    Returns:
+        A function of the same arguments that returns the gradient with respect to each tensor of
+        the first: a tensor, which is zero where the loss does not depend on it.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return compiled(jax.grad(loss))
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        def tf_gradient(values: Sequence[Tensor], *args: Any) -> Sequence[Tensor]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(values)
+                result = loss(values, *args)
+            return list(tape.gradient(result, values, unconnected_gradients="zero"))
+
+        return compiled(tf_gradient, jit_compile=None)
+
+    import torch
+
+    def torch_gradient(values: Sequence[Tensor], *args: Any) -> Sequence[Tensor]:
+        leaves = [value.detach().requires_grad_() for value in values]
+        return torch.autograd.grad(loss(leaves, *args), leaves, materialize_grads=True)
+
+    return torch_gradient
+
+
+def is_on_host(x: Tensor) -> bool:
+    """Whether the memory of a CPU holds all of a tensor or variable, or of this replica's own."""
+    # Not the variable itself, which TensorFlow takes for a tensor.
+    value = x.value if isinstance(x, keras.Variable) else x
+    if keras.backend.backend() == "jax":
+        on_cpu = all(device.platform == "cpu" for device in value.sharding.device_set)
+        return on_cpu and bool(value.sharding.is_fully_replicated)
+    return "cpu" in str(value.device).lower()
+
+
 def host_view(x: Tensor) -> npt.NDArray[Any]:
-    """The present value of a tensor or variable; in the memory of a CPU, that memory itself.
+    """The present value of a tensor or variable, without a copy where a CPU's memory holds it.
 
     It is to be read at once: the next training step may write there.
     """
@@ -48,82 +142,29 @@ def host_view(x: Tensor) -> npt.NDArray[Any]:
     return np.asarray(x)
 
 
-def is_on_host(variable: Any) -> bool:
-    """Whether the memory of one CPU holds the whole value; that of this process's own replica."""
-    value = variable.value
-    backend = keras.backend.backend()
-    if backend == "torch":
-        on_cpu: bool = value.device.type == "cpu"
-        return on_cpu
-    if backend == "tensorflow":
-        return "CPU" in value.device
-    devices = value.sharding.device_set
-    on_cpus = all(device.platform == "cpu" for device in devices)
-    return on_cpus and bool(len(devices) == 1 or value.sharding.is_fully_replicated)
+def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
+    """The scope to make variables in that belong to a model's TensorFlow strategy, if it has one.
+
+    Args:
+        model: A model; on JAX and PyTorch it has no strategy.
+
+    Returns:
+        A context manager.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def gradient_of(loss: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """The gradient with respect to the first argument, a list of tensors; each as a tensor."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        gradient: Callable[..., Sequence[Tensor]] = jax.jit(jax.grad(loss))
-        return gradient
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        def tf_gradient(values: Sequence[Tensor], *args: Any) -> Sequence[Tensor]:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(values)
-                result = loss(values, *args)
-            return list(tape.gradient(result, values, unconnected_gradients="zero"))
-
-        return tf.function(tf_gradient, reduce_retracing=True)  # type: ignore[no-any-return]
-
-    import torch
-
-    def torch_gradient(values: Sequence[Tensor], *args: Any) -> Sequence[Tensor]:
-        leaves = [value.detach().requires_grad_() for value in values]
-        return torch.autograd.grad(loss(leaves, *args), leaves, materialize_grads=True)
-
-    return torch_gradient
-
-
-def compile_as(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function in the way in which the model is."""
-    backend = keras.backend.backend()
-    if backend == "torch" or model.run_eagerly:
-        return function
-    # An uncompiled model would remember that it was asked.
-    jit_compile = model.jit_compile if model.compiled else backend == "jax"
-    jit_compile = jit_compile and all(layer.supports_jit for layer in all_layers(model))
-    if backend == "jax":
-        import jax
-
-        # A function of its own, for JAX does not trace one again that equals another.
-        compiled: Callable[..., Any] = jax.jit(lambda *args: function(*args))
-        return compiled if jit_compile else function
-    import tensorflow as tf
-
-    # A partial one, for TensorFlow warns of the number of traces of all that share their code.
-    options = {"jit_compile": jit_compile, "autograph": False, "reduce_retracing": True}
-    return tf.function(functools.partial(function), **options)  # type: ignore[no-any-return]
-
-
-def strategy_scope(model: Any) -> Any:
-    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow only
-    return strategy.scope() if strategy is not None else contextlib.nullcontext()
-
-
-def is_tensor_on_host(matrix: Tensor) -> bool:
-    """Whether this process has all of the matrix in the memory of a CPU."""
+def process_rank() -> int:
+    """The number of this process among those of a distributed training on JAX or PyTorch."""
     if keras.backend.backend() == "jax":
-        whole: bool = matrix.is_fully_replicated
-        return whole and all(device.platform == "cpu" for device in matrix.devices())
-    if isinstance(matrix, keras.Variable):  # which TensorFlow takes for a tensor
-        matrix = matrix.value
-    return "cpu" in str(matrix.device).lower()
+        import jax
+
+        return int(jax.process_index())
+    from torch import distributed
+
+    several = distributed.is_available() and distributed.is_initialized()
+    return int(distributed.get_rank()) if several else 0
 
 
 def is_chief(model: Any) -> bool:
@@ -135,14 +176,6 @@ def is_chief(model: Any) -> bool:
     Returns:
         Whether it is the first of a distributed training's processes, or the only one.
     """
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return bool(jax.process_index() == 0)
-    if backend == "torch":
-        from torch import distributed
-
-        several = distributed.is_available() and distributed.is_initialized()
-        return not several or bool(distributed.get_rank() == 0)
-    return bool(model.distribute_strategy.extended.should_save_summary)
+    if keras.backend.backend() == "tensorflow":
+        return bool(model.distribute_strategy.extended.should_save_summary)
+    return process_rank() == 0

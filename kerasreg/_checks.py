@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -109,3 +110,13 @@ def check_pattern(argument: str, pattern: Any) -> re.Pattern[str]:
     if not isinstance(regex.pattern, str):
         raise invalid_value(argument, "a regular expression for strings", pattern)
     return regex
+
+
+def check_folder(argument: str, folder: Any) -> str:
+    """Returns a folder, or the address of one, as a string, or raises if it is none."""
+    if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
+        raise invalid_value(argument, "a path", folder)
+    path = str(os.fspath(folder))
+    if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path) and not isinstance(folder, str):
+        raise invalid_value(argument, "a string, as `pathlib` takes a slash off `://`", folder)
+    return path

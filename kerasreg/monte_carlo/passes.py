@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._backends import compile_as
+from kerasreg._backends import compiled_like
 from kerasreg._keras_internals import seed_states
 from kerasreg._tensors import Tensor, to_accumulator, to_numpy
 from kerasreg.monte_carlo.switches import dropping_layers, switched_on
@@ -47,7 +47,7 @@ class Passes:
         seeds = {id(variable) for variable in self._seeds}
         self._others = [v for v in model.variables if id(v) not in seeds]
         self._values = [ops.convert_to_tensor(v) for v in self._others]
-        self._run = compile_as(model, self._run_all)
+        self._run = compiled_like(model, self._run_all)
 
     def __call__(self, x: Any) -> tuple[Any, ...]:
         """The mean and the standard deviation over the passes, and maybe the passes.

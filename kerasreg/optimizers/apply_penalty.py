@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._backends import compiled
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.base import Update
@@ -99,7 +100,7 @@ def _apply_compiled(
     tensors = tf.nest.map_structure(
         lambda x: None if x is None else tf.convert_to_tensor(x), (inputs, count, strength_scale)
     )
-    results = tf.function(update, jit_compile=True)(*tensors)
+    results = compiled(update)(*tensors)
     for weight, w in zip(pending, results, strict=True):
         weight.variable.assign(w)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from kerasreg._backends import strategy_scope
 from kerasreg._keras_internals import all_layers, carry_states, forget_compiled_steps, own_variables
 from kerasreg._tensors import Tensor, cast_like
 from kerasreg.regularizers.base import Penalty
@@ -120,10 +121,8 @@ def _new_scale(model: Any, variables: list[Any]) -> LiveScale:
     paths = itertools.chain([first], (f"{first}_{i}" for i in itertools.count(2)))
     parent, _, name = next(path for path in paths if path not in taken).rpartition("/")
     above, _, layer = parent.rpartition("/")
-    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow only
     with contextlib.ExitStack() as scopes:
-        if strategy is not None:
-            scopes.enter_context(strategy.scope())
+        scopes.enter_context(strategy_scope(model))
         if layer:
             scopes.enter_context(keras.name_scope(layer, override_parent=above))
         return LiveScale(variables, name)

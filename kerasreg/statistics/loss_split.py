@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
+from kerasreg._backends import strategy_scope
 from kerasreg._keras_internals import (
     loss_terms,
     track_metric,
@@ -89,8 +90,7 @@ class SplitSteps:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        strategy = getattr(model, "distribute_strategy", None)  # TensorFlow only
-        with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        with strategy_scope(model):
             self.mean = SplitMean()
         self._plain: tuple[Any, Any] = (None, None)
         self._own: tuple[Any, Any] = (None, None)

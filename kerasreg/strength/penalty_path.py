@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,33 @@ from kerasreg._checks import invalid_value
 from kerasreg.callbacks import RegularizationLogger
 from kerasreg.statistics.optimality import Optimality
 from kerasreg.statistics.weights import find_weights
+from kerasreg.strength.checkpoint import Checkpoint
 from kerasreg.strength.max_strength import main_strength
 from kerasreg.strength.measures import Measures, check_measured, find_mode
 from kerasreg.strength.plan import Plan
-from kerasreg.strength.record import Record
 from kerasreg.strength.samples import Samples
 from kerasreg.strength.strengths import find_start, in_order, is_over, strength_grid
 from kerasreg.strength.training import Convergence, Training
 
-# Of the optimality residual, relative to the gradient at zero; float32 reaches 1e-7.
+# Optimality residuals, relative to the gradient at zero, at which to stop; float32 reaches 1e-7.
 TOLERANCE = 1e-6
+# Those from which on to warn, relative to the gradient of the penalty.
 FAR = 0.01
+
+# What the progress bar shows of a row.
+SHOWN = ("strength", "data_loss", "sparsity")
 
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A pass along the strengths.
+    """One pass along the strengths, on all samples or on those of a fold.
 
     Args:
-        name: Its name in the record.
+        name: Its name in the checkpoint.
         samples: The samples to train on.
-        describe: What its rows say of the model after each strength.
+        describe: Measures the model after a strength, for the row.
         is_main: Whether it is the path itself, which is logged and whose weights are kept.
     """
 
@@ -48,14 +52,23 @@ class Part:
     is_main: bool = False
 
 
+def progress_bar(plan: Plan) -> keras.utils.Progbar:
+    """A bar for all strengths of all parts; it shows nothing where `verbose` is 0."""
+    total = len(plan.penalties) * (1 + len(plan.folds))
+    total *= plan.n_strengths if plan.strengths is None else len(plan.strengths)
+    return keras.utils.Progbar(
+        total, verbose=plan.verbose, stateful_metrics=SHOWN, unit_name="strength"
+    )
+
+
 class PenaltyPath:
     """The path of one penalty.
 
     Args:
-        plan: What the path is made of.
+        plan: The arguments of the path.
         number: Which of its penalties.
-        record: Keeps the rows.
-        progress: Is told how many strengths are done, and of the last of them what its row says.
+        checkpoint: Keeps the rows.
+        bar: Shows how many strengths are done.
 
     Attributes:
         mode: Whether less or more of what is monitored is better, once `run` has returned.
@@ -63,26 +76,22 @@ class PenaltyPath:
     """
 
     def __init__(
-        self, plan: Plan, number: int, record: Record, progress: Callable[[int, Any], None]
+        self, plan: Plan, number: int, checkpoint: Checkpoint, bar: keras.utils.Progbar
     ) -> None:
         self._plan = plan
         self._number = number
-        self._record = record
-        self._progress = progress
+        self._checkpoint = checkpoint
+        self._bar = bar
         self._penalty = plan.penalties[number]
         self._start = find_start(plan.model, self._penalty, plan.samples, plan.direction)
         self._null_loss = math.inf
         self._optimality: Optimality | None = None
         self.mode = plan.mode
         self.kernel: dict[str, Any] = {}
-        self._strengths = self._find_strengths()
-
-    def _find_strengths(self) -> list[float]:
-        plan = self._plan
-        if plan.strengths is not None:
-            return in_order(plan.strengths, plan.direction)
-        return strength_grid(
-            self._start.largest(), plan.n_strengths, plan.min_ratio, plan.direction
+        self._strengths = (
+            strength_grid(self._start.largest(), plan.n_strengths, plan.min_ratio, plan.direction)
+            if plan.strengths is None
+            else in_order(plan.strengths, plan.direction)
         )
 
     def run(self) -> Rows:
@@ -103,7 +112,7 @@ class PenaltyPath:
         return rows
 
     def _prepare(self, training: Training) -> None:
-        """Raises if there will be no such metric; finds out what a collapsed model loses."""
+        """Checks what is monitored and validated on, and measures the loss of the null model."""
         plan, start = self._plan, self._start
         if start.null_weights is not None:
             training.restart(start.null_weights)
@@ -143,11 +152,11 @@ class PenaltyPath:
     def _follow(self, training: Training, part: Part, strengths: Sequence[float]) -> Rows:
         """Trains at one strength after the other, from where an earlier run has stopped."""
         plan = self._plan
-        rows = self._record.rows(part.name)
-        self._progress(len(rows), None)
+        rows = self._checkpoint.rows(part.name)
+        self._show(len(rows))
         training.restart(self._start.weights)
         if 0 < len(rows) < len(strengths):
-            training.state = self._record.state(part.name)
+            training.state = self._checkpoint.state(part.name)
         convergence = self._convergence(part.samples)
         for strength in strengths[len(rows) :]:
             if part.is_main and is_over(rows, plan.direction, self._null_loss):
@@ -159,11 +168,17 @@ class PenaltyPath:
             row = {"strength": strength, **part.describe()}
             if convergence:
                 row["residual"] = convergence[0].residual
-            self._record.add(part.name, row, training, part.is_main)
+            self._checkpoint.add(part.name, row, training, part.is_main)
             rows.append(row)
-            self._progress(1, row)
-        self._progress(len(strengths) - len(rows), None)
+            self._show(1, row)
+        self._show(len(strengths) - len(rows))
         return rows
+
+    def _show(self, done: int, row: Mapping[str, Any] | None = None) -> None:
+        """Shows that further strengths are done, and the row of the last one."""
+        if done:
+            shown = row if row is not None and all(name in row for name in SHOWN) else {}
+            self._bar.add(done, [(name, shown[name]) for name in SHOWN if shown])
 
     def _convergence(self, samples: Samples) -> list[Convergence]:
         if not self._plan.is_linear:

@@ -1,4 +1,4 @@
-"""Trains a model at one strength of a penalty after another."""
+"""`regularization_path`: trains a model at one strength of a penalty after another."""
 
 from __future__ import annotations
 
@@ -7,13 +7,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import keras
-
+from kerasreg._checks import check_bool, check_choice, invalid_value
 from kerasreg.regularizers import Penalty
-from kerasreg.strength.penalty_path import PenaltyPath
-from kerasreg.strength.plan import Plan, make_plan
-from kerasreg.strength.record import Record, describe
-from kerasreg.strength.result import Path, Row
+from kerasreg.strength.checkpoint import Checkpoint
+from kerasreg.strength.max_strength import check_compiled
+from kerasreg.strength.measures import check_monitor
+from kerasreg.strength.null_model import is_single_layer
+from kerasreg.strength.path_row import PathRow
+from kerasreg.strength.penalty_path import PenaltyPath, progress_bar
+from kerasreg.strength.plan import (
+    BATCH_SIZE,
+    EPOCHS,
+    LINEAR_EPOCHS,
+    Plan,
+    at_least_1,
+    check_callbacks,
+    check_folds,
+    check_local_folder,
+    check_optimizer,
+    check_penalties,
+    check_validation,
+)
+from kerasreg.strength.result import Path
+from kerasreg.strength.samples import Samples
+from kerasreg.strength.strengths import (
+    DENSE_TO_SPARSE,
+    SPARSE_TO_DENSE,
+    check_min_ratio,
+    check_strengths,
+)
 
 PenaltyMap = Penalty | Mapping[str, Penalty]
 
@@ -112,36 +134,51 @@ def regularization_path(
     [0, 2, 2, 2, 2]
     >>> path.restore(linear, path.best)
     """
-    arguments = dict(locals())
-    plan = make_plan(**arguments)
-    record = Record(plan.log_dir, partial(describe, plan), plan.keep_weights)
-    progress = _progress(plan)
-    rows: list[Row] = []
+    check_compiled(model)
+    check_optimizer(model)
+    penalties = check_penalties(penalty)
+    samples = Samples.of(x, y, sample_weight)
+    linear = is_single_layer(model)
+    if direction is None:
+        direction = SPARSE_TO_DENSE if linear else DENSE_TO_SPARSE
+    at_once = linear and batch_size is None
+    if verbose not in (0, 1):
+        raise invalid_value("verbose", "0 or 1", verbose)
+    plan = Plan(
+        model=model,
+        penalties=penalties,
+        samples=samples,
+        direction=check_choice("direction", direction, (SPARSE_TO_DENSE, DENSE_TO_SPARSE)),
+        folds=check_folds(folds, samples, model, direction),
+        validation=check_validation(validation_data),
+        strengths=None if strengths is None else check_strengths(strengths),
+        n_strengths=at_least_1("n_strengths", n_strengths),
+        min_ratio=check_min_ratio(min_ratio),
+        epochs=at_least_1(
+            "epochs_per_strength", epochs_per_strength, LINEAR_EPOCHS if at_once else EPOCHS
+        ),
+        batch_size=None if at_once else at_least_1("batch_size", batch_size, BATCH_SIZE),
+        monitor=check_monitor(monitor),
+        mode=check_choice("mode", mode, ("auto", "min", "max")),
+        callbacks=check_callbacks(callbacks),
+        log_dir=check_local_folder(log_dir),
+        keep_weights=check_bool("keep_weights", keep_weights),
+        verbose=int(verbose),
+    )
+    return _train(plan)
+
+
+def _train(plan: Plan) -> Path:
+    """Trains the path of each penalty; a folder's checkpoint gives what is trained already."""
+    checkpoint = Checkpoint(plan)
+    bar = progress_bar(plan)
+    rows: list[PathRow] = []
     weights: list[Callable[[], Any]] = []
     for number in range(len(plan.penalties)):
-        path = PenaltyPath(plan, number, record, progress)
+        path = PenaltyPath(plan, number, checkpoint, bar)
         for i, row in enumerate(path.run()):
-            rows.append(Row(index=len(rows), **row))
-            weights.append(partial(record.weights, f"{number}", i))
-    names = tuple(weight.path for weight in model.weights)
+            rows.append(PathRow(index=len(rows), **row))
+            weights.append(partial(checkpoint.weights, f"{number}", i))
+    names = tuple(weight.path for weight in plan.model.weights)
     kept = tuple(weights) if plan.keep_weights else None
     return Path(tuple(rows), plan.monitor, path.mode, kept, names, **path.kernel)
-
-
-def _progress(plan: Plan) -> Callable[[int, Mapping[str, Any] | None], None]:
-    """Shows how many strengths are done, and the last one."""
-    if plan.verbose == 0:
-        return lambda done, row: None
-    names = ("strength", "data_loss", "sparsity")
-    total = len(plan.penalties) * (1 + len(plan.folds))
-    total *= len(plan.strengths or range(plan.n_strengths))
-    bar = keras.utils.Progbar(total, stateful_metrics=names, unit_name="strength")
-
-    def show(done: int, row: Mapping[str, Any] | None) -> None:
-        is_whole = row is not None and all(name in row for name in names)
-        if done:
-            bar.add(
-                done, values=[(name, row[name]) for name in names] if row and is_whole else None
-            )
-
-    return show

@@ -1,90 +1,28 @@
-"""What is known of a model that was trained at one strength."""
+"""What `regularization_path` returns: its rows, the choice among them, and their weights."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kerasreg._checks import check_built, check_integer, invalid_value
-
-
-@dataclass(frozen=True)
-class Row:
-    """One strength of a path.
-
-    Args:
-        index: Its place in the path.
-        penalty: Name of the penalty.
-        strength: Strength of the penalty: its first hyper-parameter.
-        data_loss: The loss on the training data, without penalties; with those of its layers where
-            a model has a `train_step` or `compute_loss` of its own.
-        val_data_loss: That on the validation data, `None` without.
-        sparsity: Fraction of the penalised weights that is exactly zero.
-        dead_units: Number of output units all of whose penalised weights are zero.
-        used_inputs: Number of input features, or channels, whose weights in the first kernel with a
-            penalty are not all zero.
-        residual: How far a linear model is from its optimum: the distance of minus the gradient
-            from the penalty's subdifferential, relative to the gradient at zero; else `None`. Where
-            inputs are nearly dependent, coefficients are less precise than that.
-        metrics: The model's compiled metrics, also with `val_`.
-        fold_values: What the choice is made by, on each fold's held-out samples.
-        fold_sizes: Number of those.
-    """
-
-    index: int
-    penalty: str
-    strength: float
-    data_loss: float
-    val_data_loss: float | None
-    sparsity: float
-    dead_units: int
-    used_inputs: int
-    residual: float | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    fold_values: Sequence[float] = ()
-    fold_sizes: Sequence[int] = ()
-
-    @property
-    def fold_mean(self) -> float | None:
-        """Mean over the held-out samples of all folds; `None` without folds."""
-        if not self.fold_values:
-            return None
-        return float(np.average(self.fold_values, weights=self.fold_sizes))
-
-    @property
-    def fold_error(self) -> float | None:
-        """Standard error of that mean, from how much the folds differ, as in glmnet."""
-        if not self.fold_values:
-            return None
-        squares = np.square(np.asarray(self.fold_values) - self.fold_mean)
-        variance = np.average(squares, weights=self.fold_sizes)
-        return math.sqrt(variance / (len(self.fold_values) - 1))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as plain data: the metrics beside the rest, and the folds' mean and error."""
-        values = dataclasses.asdict(self)
-        metrics, folds = values.pop("metrics"), values.pop("fold_values")
-        del values["fold_sizes"]
-        means = {"fold_mean": self.fold_mean, "fold_error": self.fold_error} if folds else {}
-        return {k: v for k, v in {**values, **metrics, **means}.items() if v is not None}
-
+from kerasreg.strength.path_row import PathRow
 
 Arrays = Sequence[npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Path:
-    """What `regularization_path` returns: a `Row` for each strength, in the order of training.
+    """What `regularization_path` returns: a `PathRow` for each strength, in the order of training.
 
     Args:
         rows: A row for each strength that was trained.
-        monitor: What the choice is made by.
+        monitor: The name of the loss or metric that a strength is chosen by.
         mode: Whether less of it is better, `"min"`, or more, `"max"`.
         weights: For each row a function that returns its weights; `None` if they were not kept.
         weight_names: The name of each of these weights.
@@ -92,7 +30,7 @@ class Path:
         input_axes: The axes of that kernel that number its inputs.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[PathRow, ...]
     monitor: str
     mode: str
     weights: tuple[Callable[[], Arrays], ...] | None
@@ -109,7 +47,7 @@ class Path:
         return [row.strength for row in self.rows]
 
     @property
-    def best(self) -> Row:
+    def best(self) -> PathRow:
         """The row with the best monitored value: over the folds, or on the validation data.
 
         Of several, the sparsest.
@@ -126,7 +64,7 @@ class Path:
         return best
 
     @property
-    def one_standard_error(self) -> Row:
+    def one_standard_error(self) -> PathRow:
         """The sparsest row that is within one standard error of the best: glmnet's `lambda.1se`.
 
         Source: Breiman, Friedman, Olshen & Stone, Classification and Regression Trees, 1984.
@@ -144,7 +82,7 @@ class Path:
             key=lambda row: (row.penalty == best.penalty, row.strength),
         )
 
-    def restore(self, model: Any, row: int | Row) -> None:
+    def restore(self, model: Any, row: int | PathRow) -> None:
         """Gives a model the weights that it had at one strength.
 
         Args:
@@ -163,7 +101,7 @@ class Path:
             raise invalid_value("model", expected, model)
         model.set_weights(arrays)
 
-    def weights_of(self, row: int | Row) -> Arrays:
+    def weights_of(self, row: int | PathRow) -> Arrays:
         """The weights at one strength, in the order of `weight_names` and `model.weights`."""
         if self.weights is None:
             raise ValueError(
@@ -171,7 +109,7 @@ class Path:
                 "`regularization_path`."
             )
         expected = f"one of the {len(self.rows)} rows, or its index"
-        if isinstance(row, Row):
+        if isinstance(row, PathRow):
             if row not in self.rows:
                 raise invalid_value("row", f"{expected}, of this path", row)
             return self.weights[row.index]()
@@ -194,15 +132,31 @@ class Path:
 
         Returns:
             The axes.
-        """
-        from kerasreg.strength.plot import plot_path  # Only here, as matplotlib is optional.
 
-        return plot_path(self, ax, names)
+        Raises:
+            ValueError: If there are names and no coefficients to draw, or not as many.
+        """
+        from kerasreg.strength import plot  # Only here, as matplotlib is optional.
+
+        coefficients = self._coefficients()
+        if coefficients is not None:
+            return plot.plot_coefficients(self.rows, coefficients, self._choices(), ax, names)
+        if names is not None:
+            expected = (
+                "None, as coefficients are drawn for a linear model with one penalty whose weights "
+                "were kept"
+            )
+            raise invalid_value("names", expected, names)
+        values = [row.trained_value(self.monitor) for row in self.rows]
+        if self.has_choice():
+            values = [self.value_of(row) for row in self.rows]
+        label = f"{'held-out' if self.has_choice() else 'training'} {self.monitor}"
+        return plot.plot_values(self.rows, values, label, self._choices(), ax)
 
     def __str__(self) -> str:
-        titles = list(dict.fromkeys(key for row in self.rows for key in row.to_dict()))
-        lines = [[row.to_dict().get(title, "") for title in titles] for row in self.rows]
-        cells = [titles, *([_short(cell) for cell in line] for line in lines)]
+        rows = [row.to_dict() for row in self.rows]
+        titles = list(dict.fromkeys(key for row in rows for key in row))
+        cells = [titles, *([_short(row.get(title, "")) for title in titles] for row in rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join(
             "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
@@ -211,33 +165,51 @@ class Path:
 
     def has_choice(self) -> bool:
         """Whether there is something to choose the best strength by."""
-        return bool(self.rows) and self._value(self.rows[0]) is not None
+        return bool(self.rows) and self.rows[0].held_out_value(self.monitor) is not None
 
-    def value_of(self, row: Row) -> float:
+    def value_of(self, row: PathRow) -> float:
         """The monitored value of a row: its mean over the folds, or that on validation data.
 
         Raises:
             ValueError: If there are neither.
         """
-        value = self._value(row)
+        value = row.held_out_value(self.monitor)
         if value is None:
             expected = "validation data, or `folds`, to choose a strength by"
             raise invalid_value("validation_data", expected, None)
         return value
 
-    def _value(self, row: Row) -> float | None:
-        if row.fold_values:
-            return row.fold_mean
-        return row.val_data_loss if self.monitor == "data_loss" else row.metrics.get(self._metric)
-
-    @property
-    def _metric(self) -> str:
-        return f"val_{self.monitor}"
-
-    def _badness(self, row: Row) -> float:
+    def _badness(self, row: PathRow) -> float:
+        """The monitored value with the sign with which less is better; NaN is the worst."""
         value = self.value_of(row)
-        signed = value if self.mode == "min" else -value
-        return float("inf") if signed != signed else signed  # NaN is the worst.
+        return math.inf if math.isnan(value) else value if self.mode == "min" else -value
+
+    def _choices(self) -> dict[str, PathRow]:
+        """The rows that a plot marks, by the names of the marks."""
+        if not self.has_choice():
+            return {}
+        best = self.best
+        if not best.fold_values:
+            return {"best": best}
+        sparser = self.one_standard_error
+        if sparser.index == best.index:
+            return {"best, one standard error": best}
+        return {"best": best, "one standard error": sparser}
+
+    def _coefficients(self) -> npt.NDArray[np.float64] | None:
+        """The kernels of a linear model, of shape `(rows, features, outputs)`.
+
+        `None` without them, and for several penalties, whose lines would cross.
+        """
+        one_penalty = len({row.penalty for row in self.rows}) == 1
+        if self.weights is None or self.rows[0].residual is None or not one_penalty:
+            return None
+        kernels = [self.weights_of(row)[self.kernel] for row in self.rows]
+        stacked = np.stack([np.asarray(kernel, "float64") for kernel in kernels])
+        axes = [axis + 1 for axis in self.input_axes]
+        features = math.prod(stacked.shape[axis] for axis in axes)
+        features_first = np.moveaxis(stacked, axes, range(1, 1 + len(axes)))
+        return features_first.reshape(len(stacked), features, -1)
 
 
 def _short(value: Any) -> str:

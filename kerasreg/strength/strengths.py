@@ -18,7 +18,6 @@ from kerasreg.strength.samples import Samples
 
 SPARSE_TO_DENSE = "sparse_to_dense"
 DENSE_TO_SPARSE = "dense_to_sparse"
-DIRECTIONS = (SPARSE_TO_DENSE, DENSE_TO_SPARSE)
 
 # So that the first strength leaves nothing, in spite of rounding.
 _MARGIN = 1.0 + 1e-6

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import itertools
 import os
-import re
 import socket
 import time
 import weakref
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kerasreg._checks import invalid_value
+from kerasreg._checks import check_folder, invalid_value
 
 _file_numbers = itertools.count()
 
@@ -105,11 +104,7 @@ class _RemoteObject:
 
 def check_log_dir(argument: str, log_dir: Any) -> str:
     """Returns a folder as a string, or raises if it is none or nothing here can write to it."""
-    if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
-        raise invalid_value(argument, "a path", log_dir)
-    folder = str(os.fspath(log_dir))
-    if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", folder) and not isinstance(log_dir, str):
-        raise invalid_value(argument, "a string, as `pathlib` takes a slash off `://`", log_dir)
+    folder = check_folder(argument, log_dir)
     if _is_remote(folder):
         scheme = folder.partition("://")[0]
         try:

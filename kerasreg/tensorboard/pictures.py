@@ -16,7 +16,7 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from kerasreg._backends import host_view, is_tensor_on_host
+from kerasreg._backends import host_view, is_on_host
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import Tensor
 from kerasreg.statistics.weights import Weight
@@ -36,7 +36,7 @@ def used_fractions(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[np.flo
         An array of shape `(ceil(height / block[0]), ceil(width / block[1]))`.
     """
     matrix = ops.convert_to_tensor(matrix)
-    count = count_on_host if is_tensor_on_host(matrix) else count_on_device
+    count = count_on_host if is_on_host(matrix) else count_on_device
     heights, widths = map(_lengths, matrix.shape, block)
     return count(matrix, block) / np.outer(heights, widths)
 

@@ -9,8 +9,9 @@ import pytest
 from matplotlib.text import Text
 
 import kerasreg as kr
+from kerasreg.strength.path_row import PathRow
 from kerasreg.strength.plot import COLORS
-from kerasreg.strength.result import Path, Row
+from kerasreg.strength.result import Path
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -34,7 +35,7 @@ def path_of(kernels, linear=True, labels=("L1",), folds=True, validation=False, 
     rows, weights = [], []
     for number, label in enumerate(labels):
         for i, (strength, loss) in enumerate(zip(STRENGTHS, LOSSES + 10.0 * number, strict=True)):
-            row = Row(
+            row = PathRow(
                 index=len(rows),
                 penalty=label,
                 strength=strength,

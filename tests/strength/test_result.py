@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg.strength.result import Path, Row
+from kerasreg.strength.path_row import PathRow
+from kerasreg.strength.result import Path
 
 SIZES = (4, 3, 3)
 # The data losses of three folds at four strengths, from strong to weak.
@@ -12,7 +13,7 @@ FOLDS = [(5.0, 6.0, 7.0), (2.9, 3.2, 2.3), (2.0, 3.0, 2.8), (4.0, 2.0, 3.0)]
 
 
 def row(i, strength, folds=(), penalty="L1", **metrics):
-    return Row(
+    return PathRow(
         index=i,
         penalty=penalty,
         strength=strength,

@@ -203,7 +203,7 @@ def reference(values, block):
 def place(request, monkeypatch):
     other = {"host": "count_on_device", "device": "count_on_host"}[request.param]
     monkeypatch.setattr(module, other, None)
-    monkeypatch.setattr(module, "is_tensor_on_host", lambda _: request.param == "host")
+    monkeypatch.setattr(module, "is_on_host", lambda _: request.param == "host")
     return request.param
 
 

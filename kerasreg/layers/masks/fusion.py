@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import keras
 
+from kerasreg import _backends
 from kerasreg._tensors import Tensor
 
 Operation = Callable[..., Tensor]
@@ -16,32 +17,23 @@ Operation = Callable[..., Tensor]
 def compiled(function: Operation) -> Operation:
     """Compiles a function of a tensor, the state of a mask and hashable Python values.
 
-    In a TensorFlow graph and in eager mode XLA compiles the function, once for each shape of the
-    tensor, in about 0.1 s. PyTorch has its own way of avoiding passes, in `torch_words`.
+    On TensorFlow XLA compiles it in eager mode and in plain graphs too, once for each shape of the
+    tensor, in about 0.1 s. What PyTorch does instead is in `torch_words`.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return _compiled_by_tensorflow(function)
-    if backend == "jax":
-        import jax
-
+    if keras.backend.backend() == "torch":
+        return function
+    if keras.backend.backend() == "jax":
         static = tuple(range(2, function.__code__.co_argcount))
-        return functools.wraps(function)(jax.jit(function, static_argnums=static))
-    return function
-
-
-def _compiled_by_tensorflow(function: Operation) -> Operation:
+        return functools.wraps(function)(_backends.compiled(function, static_argnums=static))
     import tensorflow as tf
 
     names = function.__code__.co_varnames[2 : function.__code__.co_argcount]
 
-    # A function for each rank: with `reduce_retracing` TensorFlow would forget the rank too. And
-    # a partial one, for it warns of the number of traces of all that share their code.
+    # One for each rank, which TensorFlow would forget where shapes differ.
     @functools.cache
     def of_rank(rank: int, *arguments: Any) -> Operation:
-        call = functools.partial(function, **dict(zip(names, arguments, strict=True)))
-        options = {"jit_compile": True, "autograph": False, "reduce_retracing": True}
-        return cast(Operation, tf.function(call, **options))
+        fixed = dict(zip(names, arguments, strict=True))
+        return _backends.compiled(functools.partial(function, **fixed))
 
     @functools.wraps(function)
     def call(x: Tensor, state: Tensor, *arguments: Any) -> Tensor:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._backends import process_rank
 from kerasreg._keras_internals import Saveable
 from kerasreg._tensors import Tensor, to_numpy
 
@@ -89,11 +90,9 @@ def _own_of_replica(state: Tensor) -> Tensor:
             return state
         number = context.replica_id_in_sync_group
     elif keras.backend.backend() == "torch":
-        import torch.distributed
-
-        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        number = process_rank()
+        if number == 0:
             return state
-        number = torch.distributed.get_rank()
     else:
         return state
     return state + ops.cast(number, state.dtype) * _like(state, [0x9E3779B1 - WORDS, 0, 0])

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from kerasreg._backends import compiled
 from kerasreg._tensors import Tensor
 from kerasreg.statistics.device.blocks import Block, blocks_of, shard_shape
 from kerasreg.statistics.device.columns import NO_EXPONENT, Column
@@ -110,13 +111,8 @@ def _columns_of(
 def _compiled(function: Callable[..., Any], values: Values) -> Callable[..., Any]:
     """Compiles the reduction, its results on every device that holds a part of a weight."""
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        program: Callable[..., Any] = tf.function(function, jit_compile=True, autograph=False)
-        return program
-    import jax
-
-    return jax.jit(function, out_shardings=_everywhere(values))
+        return compiled(function)
+    return compiled(function, out_shardings=_everywhere(values))
 
 
 def _put(array: npt.NDArray[Any], values: Values) -> Tensor:

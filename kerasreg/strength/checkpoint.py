@@ -1,8 +1,9 @@
-"""What is known of a path so far: in memory, or in a folder from which it can go on."""
+"""The rows and weights of a path so far, in memory or in a folder from which it can go on."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -21,32 +22,22 @@ from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import innermost_optimizer
 from kerasreg._tensors import to_numpy
 from kerasreg.statistics.penalty_values import describe_regularizer
-from kerasreg.strength.plan import Plan
+from kerasreg.strength.plan import Options, Plan
 from kerasreg.strength.samples import Samples
 from kerasreg.strength.training import Training
 
-# A model that a program has built and trained once more differs in it by rounding alone.
+# What a path begins with. A model that a program has built and trained anew differs in it by
+# rounding alone.
 FIRST_WEIGHTS = "first weights"
-_PLAIN = (
-    "strengths",
-    "n_strengths",
-    "min_ratio",
-    "direction",
-    "epochs",
-    "batch_size",
-    "monitor",
-    "mode",
-    "keep_weights",
-)
 
 
 def describe(plan: Plan) -> dict[str, Any]:
-    """What a path depends on, but for its callbacks, whose state cannot be told."""
+    """All that a path depends on, as plain data, but for its callbacks, whose state is unknown."""
     model = plan.model
     # A linear model comes to the same wherever it starts.
     first = [] if plan.is_linear else [to_numpy(weight) for weight in model.weights]
     return {
-        **{name: getattr(plan, name) for name in _PLAIN},
+        **{field.name: getattr(plan, field.name) for field in dataclasses.fields(Options)},
         "penalty": [_describe_penalty(penalty) for penalty in plan.penalties],
         "x and y": fingerprint(plan.samples),
         "validation_data": fingerprint(plan.validation),
@@ -91,33 +82,32 @@ def _describe(part: Any) -> str:
 Arrays = Sequence[npt.NDArray[Any]]
 FILE = "path.json"
 
-# What reading a file that is not whole may raise.
-_DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError)
+# What reading a damaged or incomplete file may raise.
+_DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
-class Record:
+class Checkpoint:
     """Rows, weights and the state to go on from, of each part of a path.
 
-    A part is a penalty's path on all samples or on those of a fold. A row is in the folder at
-    once, or not at all: `path.json` is replaced when everything else of the row is there.
+    A part is a penalty's path on all samples or on those of a fold. A row is in the folder as a
+    whole, or not at all: `path.json` is replaced after everything else of the row is there.
 
     Args:
-        folder: A local folder; `None` to keep all in memory.
-        plan: Says what the path depends on, as plain data; a folder remembers it.
-        keep_weights: Whether to keep the weights of each row.
+        plan: The arguments of the path, whose folder remembers what it depends on.
 
     Raises:
         ValueError: If the folder holds a path of another plan.
     """
 
-    def __init__(self, folder: str | None, plan: Callable[[], Any], keep_weights: bool) -> None:
-        self._folder = None if folder is None else Path(folder)
+    def __init__(self, plan: Plan) -> None:
+        # Not the plan itself: a `Path` keeps this object, and is pickled without its model.
+        self._folder = None if plan.log_dir is None else Path(plan.log_dir)
+        self._keep_weights = plan.keep_weights
         self._plan: dict[str, Any] = {}
-        self._keep_weights = keep_weights
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._weights: dict[str, list[Arrays]] = {}
         if self._folder is not None:
-            self._plan = json.loads(json.dumps(plan()))
+            self._plan = json.loads(json.dumps(describe(plan)))
             self._folder.mkdir(parents=True, exist_ok=True)
             self._load(self._folder / FILE)
 
@@ -133,7 +123,7 @@ class Record:
             warnings.warn(
                 f"The path in {str(file.parent)!r} has begun with other weights than the model has "
                 "now. It goes on from those; give another `log_dir` for a new path.",
-                stacklevel=4,
+                stacklevel=5,
             )
         elif changed:
             expected = f"another folder: this one has a path with other {', '.join(changed)}"
@@ -155,7 +145,7 @@ class Record:
             part: The part that it belongs to.
             row: Plain data.
             training: Has the model's weights, and what the next row begins with.
-            is_main: Whether somebody may ask for the weights later.
+            is_main: Whether the part is the path itself, whose weights may be asked for later.
         """
         rows = self._rows.setdefault(part, [])
         rows.append(dict(row))
@@ -165,10 +155,11 @@ class Record:
                 self._weights.setdefault(part, []).append(training.weights)
             return
         if keeps:
-            _write(self._weights_file(part, len(rows) - 1), training.weights, np.savez_compressed)
-        _write(self._state_file(part, len(rows)), training.state, np.savez)
+            file = self._weights_file(part, len(rows) - 1)
+            _write(file, lambda f: np.savez_compressed(f, *_known(training.weights)))
+        _write(self._state_file(part, len(rows)), lambda f: np.savez(f, *_known(training.state)))
         content = json.dumps({"plan": self._plan, "rows": self._rows}, indent=1)
-        _replace(self._folder / FILE, content.encode())
+        _write(self._folder / FILE, lambda f: f.write(content.encode()))
         self._state_file(part, len(rows) - 1).unlink(missing_ok=True)
 
     def weights(self, part: str, row: int) -> Arrays:
@@ -186,12 +177,16 @@ class Record:
         return self._folder / f"state-{part}-{rows}.npz"
 
 
-def _write(file: Path, arrays: Arrays, save: Callable[..., None]) -> None:
-    # NumPy reads bfloat16, of which it is told by another package, as bytes without a meaning.
-    known = [array.astype("float32") if array.dtype.kind == "V" else array for array in arrays]
+def _known(arrays: Arrays) -> Arrays:
+    """Arrays that NumPy can read again: bfloat16, of another package, only as bytes."""
+    return [array.astype("float32") if array.dtype.kind == "V" else array for array in arrays]
+
+
+def _write(file: Path, save: Callable[[IO[bytes]], Any]) -> None:
+    """Replaces a file by what `save` writes, as a whole or not at all."""
     partial = file.with_suffix(".partial")
     with partial.open("wb") as stream:
-        save(stream, *known)
+        save(stream)
     os.replace(partial, file)
 
 
@@ -205,14 +200,8 @@ def _readable(file: Path) -> Iterator[None]:
     """Says what to do where a file of the folder is damaged, or gone."""
     try:
         yield
-    except (*_DAMAGES, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGES as error:
         expected = f"the folder of a path as it was left, but {file.name} cannot be read ({error})"
         raise invalid_value(
             "log_dir", f"{expected}; delete the folder to begin anew", str(file.parent)
         ) from error
-
-
-def _replace(file: Path, content: bytes) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(content)
-    os.replace(partial, file)
