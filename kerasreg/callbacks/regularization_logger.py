@@ -20,7 +20,6 @@ from kerasreg.tensorboard.dashboards import invitation
 from kerasreg.tensorboard.event_file import check_log_dir
 from kerasreg.tensorboard.run import Options, Run
 
-
 T = TypeVar("T")
 
 

@@ -16,77 +16,10 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from kerasreg._backends import host_view, is_on_host
+from kerasreg._backends import compiled, host_view, is_on_host
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import Tensor
 from kerasreg.statistics.weights import Weight
-
-# Pieces of this many elements stay in the cache.
-PIECE_SIZE = 1 << 17
-
-
-def used_fractions(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """The fraction of each block of a matrix that is not exactly zero.
-
-    Args:
-        matrix: Tensor or variable of shape `(height, width)`, neither of them 0.
-        block: Height and width of a block; the last ones may be smaller.
-
-    Returns:
-        An array of shape `(ceil(height / block[0]), ceil(width / block[1]))`.
-    """
-    matrix = ops.convert_to_tensor(matrix)
-    count = count_on_host if is_on_host(matrix) else count_on_device
-    heights, widths = map(_lengths, matrix.shape, block)
-    return count(matrix, block) / np.outer(heights, widths)
-
-
-def count_on_host(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[Any]:
-    """The numbers of non-zeros, from a matrix in the memory of a CPU, in one pass over it."""
-    array = host_view(matrix)
-    height, width = array.shape
-    step = block[0] * max(1, PIECE_SIZE // (block[0] * width))
-    edges = np.arange(0, width, block[1])
-    # The narrowest type, as the sum over rows is what takes the time.
-    dtype = np.min_scalar_type(block[0])
-    rows = []
-    for start in range(0, height, step):
-        used = np.not_equal(array[start : start + step], 0)
-        used = np.pad(used, ((0, -len(used) % block[0]), (0, 0))).view(np.uint8)
-        by_row = used.reshape(-1, block[0], width).sum(axis=1, dtype=dtype)
-        rows.append(np.add.reduceat(by_row, edges, axis=1, dtype=np.int64))
-    return np.concatenate(rows)
-
-
-def count_on_device(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[Any]:
-    """The numbers of non-zeros, from a matrix on an accelerator; only they leave it."""
-    return np.asarray(ops.convert_to_numpy(_compiled_count()(matrix, block)))
-
-
-def _count(matrix: Tensor, block: tuple[int, int]) -> Tensor:
-    """Both sides padded to whole blocks and split, then counted within each block."""
-    padding = [(0, -side % length) for side, length in zip(matrix.shape, block, strict=True)]
-    whole = ops.pad(matrix, padding)
-    height, width = whole.shape
-    blocks = ops.reshape(whole, (height // block[0], block[0], width // block[1], block[1]))
-    # Not `ops.count_nonzero`, which returns the transpose on PyTorch.
-    return ops.sum(ops.cast(ops.not_equal(blocks, 0), "int32"), axis=(1, 3))
-
-
-@functools.cache
-def _compiled_count() -> Callable[[Tensor, tuple[int, int]], Tensor]:
-    if keras.backend.backend() != "jax":
-        return _count
-    import jax
-
-    compiled: Callable[[Tensor, tuple[int, int]], Tensor] = jax.jit(_count, static_argnums=1)
-    return compiled
-
-
-def _lengths(side: int, length: int) -> npt.NDArray[np.int64]:
-    """The lengths of the pieces of a side."""
-    return np.minimum(length, side - np.arange(0, side, length))
-
 
 GROUP = "zero_pattern"
 
@@ -225,3 +158,65 @@ def _picture(fractions: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
         pixels = pixels.repeat(max(scale, SMALLEST_SIDE // side), axis=axis)
     margins = [(1, 1), (1, 1), (0, 0)][: pixels.ndim]
     return np.pad(pixels, margins, constant_values=FRAME)
+
+
+# Elements that are counted at once: with their temporaries they stay in the cache.
+PIECE_SIZE = 1 << 17
+
+
+def used_fractions(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """The fraction of each block of a matrix that is not exactly zero.
+
+    Args:
+        matrix: Tensor or variable of shape `(height, width)`, neither of them 0.
+        block: Height and width of a block; the last ones may be smaller.
+
+    Returns:
+        An array of shape `(ceil(height / block[0]), ceil(width / block[1]))`.
+    """
+    matrix = ops.convert_to_tensor(matrix)
+    count = count_on_host if is_on_host(matrix) else count_on_device
+    heights, widths = map(_lengths, matrix.shape, block)
+    return count(matrix, block) / np.outer(heights, widths)
+
+
+def count_on_host(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[Any]:
+    """The numbers of non-zeros, from a matrix in the memory of a CPU, in one pass over it."""
+    array = host_view(matrix)
+    height, width = array.shape
+    step = block[0] * max(1, PIECE_SIZE // (block[0] * width))
+    edges = np.arange(0, width, block[1])
+    # The narrowest type, as the sum over rows is what takes the time.
+    dtype = np.min_scalar_type(block[0])
+    rows = []
+    for start in range(0, height, step):
+        used = np.not_equal(array[start : start + step], 0)
+        used = np.pad(used, ((0, -len(used) % block[0]), (0, 0))).view(np.uint8)
+        by_row = used.reshape(-1, block[0], width).sum(axis=1, dtype=dtype)
+        rows.append(np.add.reduceat(by_row, edges, axis=1, dtype=np.int64))
+    return np.concatenate(rows)
+
+
+def count_on_device(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[Any]:
+    """The numbers of non-zeros, from a matrix on an accelerator; only they leave it."""
+    return np.asarray(ops.convert_to_numpy(_compiled_count()(matrix, block)))
+
+
+def _count(matrix: Tensor, block: tuple[int, int]) -> Tensor:
+    """Both sides padded to whole blocks and split, then counted within each block."""
+    padding = [(0, -side % length) for side, length in zip(matrix.shape, block, strict=True)]
+    whole = ops.pad(matrix, padding)
+    height, width = whole.shape
+    blocks = ops.reshape(whole, (height // block[0], block[0], width // block[1], block[1]))
+    # Not `ops.count_nonzero`, which returns the transpose on PyTorch.
+    return ops.sum(ops.cast(ops.not_equal(blocks, 0), "int32"), axis=(1, 3))
+
+
+@functools.cache
+def _compiled_count() -> Callable[[Tensor, tuple[int, int]], Tensor]:
+    return compiled(_count, static_argnums=1) if keras.backend.backend() == "jax" else _count
+
+
+def _lengths(side: int, length: int) -> npt.NDArray[np.int64]:
+    """The lengths of the pieces of a side."""
+    return np.minimum(length, side - np.arange(0, side, length))
