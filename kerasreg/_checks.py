@@ -109,3 +109,8 @@ def check_pattern(argument: str, pattern: Any) -> re.Pattern[str]:
     if not isinstance(regex.pattern, str):
         raise invalid_value(argument, "a regular expression for strings", pattern)
     return regex
+
+
+def definer(cls: type, method: str) -> type:
+    """The class that a method of `cls` comes from: `cls` itself or one that it inherits from."""
+    return next(base for base in cls.__mro__ if method in vars(base))

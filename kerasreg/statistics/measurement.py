@@ -8,8 +8,7 @@ from kerasreg._backends import host_view, is_on_host
 from kerasreg.statistics.device import DeviceStatistics
 from kerasreg.statistics.host import BlockCounter
 from kerasreg.statistics.numbers import Measured, NonZeroHistogram
-from kerasreg.statistics.penalty_values import penalty_value, read_scale
-from kerasreg.statistics.weights import Weight
+from kerasreg.statistics.weights import Weight, read_strength_scale
 
 
 class HostStatistics:
@@ -38,11 +37,11 @@ class HostStatistics:
             self._counter.count(host_view(w.variable), w.unit_axes, histogram)
             for w, histogram in zip(self._weights, histograms, strict=True)
         ]
-        scale = read_scale(self._weights)
+        scale = read_strength_scale(self._weights)
         measured = Measured(
             statistics,
             [histogram.rows() for histogram in self._histograms],
-            [penalty_value(*pair, scale) for pair in zip(self._weights, statistics, strict=True)],
+            [w.penalty_value(s, scale) for w, s in zip(self._weights, statistics, strict=True)],
         )
         return lambda: measured
 

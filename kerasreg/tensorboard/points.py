@@ -18,8 +18,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 from kerasreg._tensors import to_float
 from kerasreg.statistics.names import dropout_rates
 from kerasreg.statistics.numbers import Measured, Statistics, total_statistics
-from kerasreg.statistics.penalty_values import common_scale, read_scale, strength
-from kerasreg.statistics.weights import Weight
+from kerasreg.statistics.weights import Weight, common_strength_scale, read_strength_scale
 from kerasreg_tensorboard.names import TOTALS
 
 _SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None)
@@ -80,12 +79,12 @@ def live_values(model: Any, weights: Sequence[Weight]) -> dict[str, float]:
     optimizer = getattr(model, "optimizer", None)
     if isinstance(optimizer, keras.optimizers.Optimizer):
         values[f"{TOTALS}/learning_rate"] = to_float(optimizer.learning_rate)
-    scale = read_scale(weights)
-    common = common_scale(weights, scale)
+    scale = read_strength_scale(weights)
+    common = common_strength_scale(weights, scale)
     if common is not None:
         values[f"{TOTALS}/strength_scale"] = common
     for weight in weights:
-        value = strength(weight, scale)
+        value = weight.strength(scale)
         if value is not None:
             values[f"strength/{weight.name}"] = value
     return values
