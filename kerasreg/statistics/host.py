@@ -19,8 +19,7 @@ from kerasreg.statistics.numbers import (
     histogram_rows,
     limit_of,
 )
-from kerasreg.statistics.penalty_values import penalty_values
-from kerasreg.statistics.weights import Weight
+from kerasreg.statistics.weights import Weight, penalty_values
 
 Array = npt.NDArray[Any]
 

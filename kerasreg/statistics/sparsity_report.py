@@ -11,8 +11,7 @@ from typing import Any
 
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.numbers import Statistics, total_statistics
-from kerasreg.statistics.penalty_values import describe_regularizer
-from kerasreg.statistics.weights import IN_THE_LOSS, Weight, find_weights
+from kerasreg.statistics.weights import IN_THE_LOSS, Weight, describe_regularizer, find_weights
 
 COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "penalty")
 

@@ -18,8 +18,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 from kerasreg._tensors import to_float
 from kerasreg.statistics.names import Dropouts
 from kerasreg.statistics.numbers import Measured
-from kerasreg.statistics.penalty_values import strengths
-from kerasreg.statistics.weights import Weight
+from kerasreg.statistics.weights import Weight, strengths
 from kerasreg_tensorboard.names import TOTALS
 
 _SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None)

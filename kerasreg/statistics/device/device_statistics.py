@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasreg._tensors import Tensor
+from kerasreg.regularizers.from_keras import value_from_norms
 from kerasreg.statistics.device.columns import LENGTH, LENGTH_WITH_BUCKETS, histogram_of
 from kerasreg.statistics.numbers import Measured, Statistics
-from kerasreg.statistics.penalty_values import FROM_NORMS, acting_penalties
-from kerasreg.statistics.weights import Weight
+from kerasreg.statistics.weights import Weight, total_value
 
 
 class DeviceStatistics:
@@ -54,12 +54,12 @@ class DeviceStatistics:
             A function that waits for the `Measured` and hands it over, in any thread; the weights
             may have changed by then.
         """
-        acting = [acting_penalties(weight) for weight in self._weights]
+        acting = [weight.acting_penalties for weight in self._weights]
         computed = [
             (number, penalty)
             for number, penalties in enumerate(acting)
             for penalty, _ in penalties
-            if type(penalty) not in FROM_NORMS
+            if value_from_norms(penalty, 1.0, 1.0) is None
         ]
         scales = [w.strength_scale for w in self._weights if w.strength_scale is not None][:1]
         vector = self._reduction(self._values(), computed, list(map(_value_now, scales)))
@@ -140,15 +140,7 @@ def _penalties(
 ) -> list[float]:
     """The penalty of each weight, from its norms or from what was computed for it, in order."""
     remaining = iter(computed)
-    totals = []
-    for penalties, of_weight in zip(acting, statistics, strict=True):
-        total = 0.0
-        for penalty, factor in penalties:
-            from_norms = FROM_NORMS.get(type(penalty))
-            if from_norms is None:
-                value = next(remaining)
-            else:
-                value = from_norms(penalty, of_weight.l1_norm, of_weight.l2_norm)
-            total += value * (scale if factor is None else factor)
-        totals.append(total)
-    return totals
+    return [
+        total_value(penalties, of_weight, scale, lambda _: next(remaining))
+        for penalties, of_weight in zip(acting, statistics, strict=True)
+    ]
