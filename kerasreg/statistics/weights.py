@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Weight:
     input_axes: tuple[int, ...] | None = None
     proximal_penalty: Penalty | None = None
     strength_scale: Any = None
+
+    @property
+    def units(self) -> int:
+        """Number of its output units; 0 where it has none to lose."""
+        axes = self.unit_axes
+        return 0 if axes is None else math.prod(self.variable.shape[axis] for axis in axes)
 
     @property
     def penalties(self) -> list[tuple[Any, str]]:

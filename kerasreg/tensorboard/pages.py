@@ -87,13 +87,12 @@ def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
 
 def _description(weight: Weight) -> dict[str, Any]:
     shape = [int(length) for length in weight.variable.shape]
-    axes = weight.unit_axes
     return {
         "name": weight.name,
         "path": weight.variable.path,
         "shape": shape,
         "size": math.prod(shape),
-        "units": 0 if axes is None else math.prod(shape[axis] for axis in axes),
+        "units": weight.units,
         "penalty": describe_penalties(weight),
     }
 

@@ -20,6 +20,7 @@ from kerasreg.statistics.optimality import Optimality, check_data, total_residua
 from kerasreg.statistics.sparsity_report import report_of
 from kerasreg.statistics.weights import choose_variables, find_weights
 from kerasreg.tensorboard.dashboards import Dashboards
+from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.hparams import check_hparams
 from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
 from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape, input_kernel
@@ -32,7 +33,6 @@ from kerasreg.tensorboard.points import (
     with_sums,
 )
 from kerasreg.tensorboard.worker import Worker
-from kerasreg.tensorboard.writer import EventWriter
 
 
 @dataclass

@@ -11,8 +11,8 @@ from helpers.event_files import read
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
-from kerasreg.tensorboard import points, writer
-from kerasreg.tensorboard.writer import record
+from kerasreg.tensorboard import points
+from kerasreg.tensorboard.event_file import EventWriter, record
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_001])
@@ -33,7 +33,7 @@ def scalar(tag, value):
 
 @pytest.mark.parametrize("value", [0.0, 1.5, -3e-30, np.nan, np.inf, -np.inf, np.float64(2)])
 def test_scalars(tmp_path, value):
-    events = writer.EventWriter(tmp_path / "deep" / "folder", first_step=0)
+    events = EventWriter(tmp_path / "deep" / "folder", first_step=0)
     events.write(7, scalar("a/b", value))
     events.close()
     ((step, logged),) = read(tmp_path / "deep" / "folder")["a/b"]
@@ -42,7 +42,7 @@ def test_scalars(tmp_path, value):
 
 
 def test_points_are_readable_before_the_file_is_closed(tmp_path):
-    events = writer.EventWriter(tmp_path, first_step=0)
+    events = EventWriter(tmp_path, first_step=0)
     events.write(1, scalar("a", 1.0))
     assert read(tmp_path)["a"] == [(1, 1.0)]
     events.close()
@@ -50,7 +50,7 @@ def test_points_are_readable_before_the_file_is_closed(tmp_path):
 
 def test_a_later_file_takes_over_from_its_first_step(tmp_path):
     for first, count in ((0, 5), (3, 4), (7, 1)):
-        events = writer.EventWriter(tmp_path, first_step=first)
+        events = EventWriter(tmp_path, first_step=first)
         for step in range(first, first + count):
             events.write(step, scalar("a", float(first)))
         events.close()
@@ -64,7 +64,7 @@ def test_histogram_and_text(tmp_path):
     buckets = np.array([[0.0, 1.0, 3.0], [1.0, 2.0, 4.0]])
     points.add_histogram(summary, "h", buckets)
     points.add_text(summary, "t", "**bold**")
-    events = writer.EventWriter(tmp_path, first_step=0)
+    events = EventWriter(tmp_path, first_step=0)
     events.write(0, summary)
     events.close()
     written = read(tmp_path)
@@ -73,7 +73,7 @@ def test_histogram_and_text(tmp_path):
 
 
 def test_failures_warn_once(tmp_path, monkeypatch):
-    events = writer.EventWriter(tmp_path, first_step=0)
+    events = EventWriter(tmp_path, first_step=0)
     events.write(1, scalar("a", 1.0))
 
     def short_write(descriptor, data):
@@ -92,7 +92,7 @@ def test_failures_warn_once(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_removed_is_made_again(tmp_path):
-    events = writer.EventWriter(tmp_path / "run", first_step=0)
+    events = EventWriter(tmp_path / "run", first_step=0)
     events.write(1, scalar("a", 1.0))
     shutil.rmtree(tmp_path / "run")
     for step in (2, 3):
@@ -107,7 +107,7 @@ def test_a_folder_that_is_removed_is_made_again(tmp_path):
 
 
 def test_a_file_that_cannot_be_looked_at_is_a_failure_as_any_other(tmp_path, monkeypatch):
-    events = writer.EventWriter(tmp_path, first_step=0)
+    events = EventWriter(tmp_path, first_step=0)
 
     def stale(descriptor):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))

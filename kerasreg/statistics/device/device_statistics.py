@@ -74,12 +74,15 @@ class DeviceStatistics:
     ) -> Measured:
         columns = self._reduction.columns
         table, rest = np.split(vector, [len(columns) * self._length])
-        statistics = [_of_no_elements(weight) for weight in self._weights]
+        # Of weights without elements, for which nothing is computed.
+        statistics = [
+            Statistics(0, 0, 0, 0.0, 0.0, 0.0, w.units, dead_units=w.units) for w in self._weights
+        ]
         histograms = [np.zeros((0, 3))] * len(self._weights) if self._histograms else []
         for column, numbers in zip(columns, table.reshape(-1, self._length), strict=True):
             weight = self._weights[column.number]
             size = math.prod(weight.variable.shape)
-            statistics[column.number] = column.statistics(numbers, size, _number_of_units(weight))
+            statistics[column.number] = column.statistics(numbers, size, weight.units)
             if self._histograms:
                 histograms[column.number] = histogram_of(numbers)
         values, scale = rest[:computed].tolist(), float(rest[-1]) if len(rest) > computed else 1.0
@@ -98,17 +101,6 @@ def _value_now(variable: Any) -> Tensor:
 
         return tf.convert_to_tensor(variable.value)
     return variable.value
-
-
-def _number_of_units(weight: Weight) -> int:
-    if weight.unit_axes is None:
-        return 0
-    return math.prod(weight.variable.shape[axis] for axis in weight.unit_axes)
-
-
-def _of_no_elements(weight: Weight) -> Statistics:
-    units = _number_of_units(weight)
-    return Statistics(0, 0, 0, 0.0, 0.0, 0.0, units, dead_units=units)
 
 
 def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[np.float64]]:
