@@ -11,16 +11,16 @@ import keras
 from kerasreg._checks import check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers, forget_compiled_steps
 from kerasreg.callbacks.scheduler import Schedule, Scheduler
-from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.layers.dropout_rates import LiveRate, live_rate
 
 # The dropouts that a model has compiled anew since they were left out at rate 0.
-_traced_live: weakref.WeakKeyDictionary[Any, weakref.WeakSet[BaseDropout]] = (
-    weakref.WeakKeyDictionary()
-)
+_traced_live: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Any]] = weakref.WeakKeyDictionary()
 
 
 class DropoutRateScheduler(Scheduler):
     """Sets the rate of kerasreg's dropouts from a schedule, without compiling anything anew.
+
+    A layer of one's own joins by `kerasreg.layers.dropout_rates.live_rate`.
 
     The rate may start at 0, go to 0 and come back. `RegularizationLogger` shows it as
     `dropout_rate/<layer>`. At the end of the training the layers keep their last rate.
@@ -59,14 +59,14 @@ class DropoutRateScheduler(Scheduler):
     ) -> None:
         super().__init__(schedule, every)
         self.layers = None if layers is None else check_pattern("layers", layers)
-        self._found: list[BaseDropout] = []
+        self._found: list[tuple[Any, LiveRate]] = []
 
     def set_model(self, model: Any) -> None:
         """Finds the dropouts, before Keras compiles the model's steps."""
         super().set_model(model)
         if model is not None:
             self._found = self._find(model)
-            stale = {layer for layer in self._found if layer.allow_changes()}
+            stale = {layer for layer, rate in self._found if rate.allow_changes()}
             known = _traced_live.setdefault(model, weakref.WeakSet())
             if not stale <= set(known):
                 known.update(stale)
@@ -74,27 +74,28 @@ class DropoutRateScheduler(Scheduler):
 
     def _set(self, number: float) -> None:
         # On JAX, reading the model brings its layers' state up to date, and the change into it.
-        if self.model is not None and any(layer.rate != number for layer in self._found):
-            for layer in self._found:
-                layer.rate = number
+        if self.model is not None and any(rate.rate != number for _, rate in self._found):
+            for _, rate in self._found:
+                rate.rate = number
 
     def _expected(self, number: float | None) -> str | None:
         if number is None or not 0 <= number <= 1:
             return "a rate between 0 and 1"
-        refusing = [layer.name for layer in self._found if not layer.accepts(number)]
+        refusing = [layer.name for layer, rate in self._found if not rate.accepts(number)]
         return f"for layer '{refusing[0]}' a rate below 1" if refusing else None
 
-    def _find(self, model: Any) -> list[BaseDropout]:
-        layers = [layer for layer in all_layers(model) if isinstance(layer, BaseDropout)]
-        names = [(layer.path or layer.name).removeprefix(f"{model.name}/") for layer in layers]
-        if self.layers is None:
-            found = layers
-        else:
-            pattern = self.layers
-            found = [c for c, name in zip(layers, names, strict=True) if pattern.search(name)]
+    def _find(self, model: Any) -> list[tuple[Any, LiveRate]]:
+        rates = ((layer, live_rate(layer)) for layer in all_layers(model))
+        dropouts = [(layer, rate) for layer, rate in rates if rate is not None]
+        names = [(layer.path or layer.name).removeprefix(f"{model.name}/") for layer, _ in dropouts]
+        found = [
+            dropout
+            for dropout, name in zip(dropouts, names, strict=True)
+            if self.layers is None or self.layers.search(name)
+        ]
         if not found:
             expected = f"a pattern found in one of kerasreg's dropout layers in the model, {names}"
-            if not layers:
+            if not dropouts:
                 expected = (
                     "None, and a built model with dropout layers of kerasreg; those of Keras "
                     "cannot change their rate once they are compiled"

@@ -112,12 +112,3 @@ def invalid_argument(argument: str, expected: str, received: str) -> ValueError:
         f"Invalid value received for argument `{argument}`. "
         f"Expected {expected}. Received: {received}"
     )
-
-
-# Keras's spatial dropouts are `Dropout`s.
-DROPOUT_LAYERS = (
-    BaseDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.AlphaDropout,
-)

@@ -13,7 +13,7 @@ from keras import ops
 from kerasreg._backends import compiled_like
 from kerasreg._keras_internals import seed_states
 from kerasreg._tensors import Tensor, to_accumulator, to_numpy
-from kerasreg.monte_carlo.switches import dropping_layers, switched_on
+from kerasreg.monte_carlo.switches import find_switches, switched_on
 
 # Up to which Keras draws its own default seeds.
 LARGEST_SEED = 10**9
@@ -39,7 +39,7 @@ class Passes:
         self._n_samples = n_samples
         self._frozen_masks = frozen_masks
         self._return_samples = return_samples
-        self._dropping = dropping_layers(model, frozen_masks)
+        self._switches = find_switches(model, frozen_masks)
         self._seeds = seed_states(model)
         self._random = np.random.default_rng(seed % 2**64)
         self._states = [_first_state(v, self._draw_seed()) for v in self._seeds]
@@ -101,7 +101,7 @@ class Passes:
         mapping = list(zip(variables, [*values, *states], strict=True))
         # In this scope nothing that the model assigns reaches a variable.
         with keras.StatelessScope(mapping) as scope:
-            with switched_on(self._dropping, self._frozen_masks):
+            with switched_on(self._switches):
                 y = self._model(x, training=False)
         return y, [scope.get_current_value(v) for v in self._seeds]
 

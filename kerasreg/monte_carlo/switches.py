@@ -3,79 +3,51 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
-import keras
 from keras import ops
 
 from kerasreg._checks import invalid_value
-from kerasreg._keras_internals import all_layers
+from kerasreg._keras_internals import all_layers, seed_states
 from kerasreg._tensors import Tensor
-from kerasreg.layers.base_dropout import DROPOUT_LAYERS
 from kerasreg.layers.drop_connect import DropConnect
+from kerasreg.layers.dropout_rates import dropout_rates
 
-Call = Callable[..., Any]
-
-# Multi-head attention is not among them: it has a `Dropout` below it.
-_WITH_DROPOUT_INSIDE = (
-    keras.layers.RNN,
-    keras.layers.LSTMCell,
-    keras.layers.GRUCell,
-    keras.layers.SimpleRNNCell,
-    keras.layers.Attention,
-)
-_RATES_INSIDE = ("dropout", "recurrent_dropout")
+Call: TypeAlias = Callable[..., Any]
+Switches: TypeAlias = list[tuple[Any, dict[str, Any]]]
+"""Layers, each with the attributes with which it drops whatever `training` it is called with."""
 
 
-def dropping_layers(model: Any, frozen_masks: bool) -> list[Any]:
+def find_switches(model: Any, frozen_masks: bool) -> Switches:
     """The layers of a model that drop something, at their present rates.
 
     Args:
         model: A built Keras model.
-        frozen_masks: Whether the masks are to be those of `switched_on` with frozen masks.
+        frozen_masks: Whether all samples of a batch, and all batches, are to have the same mask.
 
     Returns:
-        A list of layers.
+        What `switched_on` takes.
 
     Raises:
-        ValueError: If there are none, or one cannot freeze its masks.
+        ValueError: If there are no such layers, or one cannot freeze its masks.
     """
-    found = [layer for layer in all_layers(model) if _drops(layer)]
+    found = [layer for layer in all_layers(model) if any(dropout_rates(layer).values())]
     if not found:
         raise invalid_value("model", "a model with a dropout whose rate is not 0", model)
-    for layer in found:
-        if frozen_masks and isinstance(layer, _WITH_DROPOUT_INSIDE):
-            expected = "False, for the dropout inside this layer cannot repeat its masks"
-            raise invalid_value("frozen_masks", expected, True, _where(layer))
-    return found
+    attributes = frozen if frozen_masks else _unfrozen
+    return [(layer, attributes(layer, _training_call(layer))) for layer in found]
 
 
 @contextlib.contextmanager
-def switched_on(layers: Sequence[Any], frozen_masks: bool) -> Iterator[None]:
-    """Within it these layers drop, whatever `training` they are called with.
-
-    Args:
-        layers: Those of `dropping_layers`.
-        frozen_masks: Whether all samples of a batch, and all batches, have the same mask.
-    """
+def switched_on(switches: Switches) -> Iterator[None]:
+    """Within it these layers drop."""
     with contextlib.ExitStack() as stack:
-        for layer in layers:
-            attributes: dict[str, Any] = {"call": _training_call(layer)}
-            if frozen_masks and isinstance(layer, DropConnect):
-                attributes["per_sample"] = False
-            elif frozen_masks:
-                attributes["call"] = _frozen(layer, attributes["call"])
+        for layer, attributes in switches:
             stack.enter_context(_overridden(layer, attributes))
         yield
-
-
-def _drops(layer: Any) -> bool:
-    if isinstance(layer, DROPOUT_LAYERS):
-        return bool(layer.rate > 0)
-    inside = isinstance(layer, _WITH_DROPOUT_INSIDE)
-    return inside and any(getattr(layer, rate, 0) > 0 for rate in _RATES_INSIDE)
 
 
 def _training_call(layer: Any) -> Call:
@@ -89,24 +61,47 @@ def _training_call(layer: Any) -> Call:
     return training_call
 
 
-def _frozen(layer: Any, call: Call) -> Call:
-    """The call with the mask of a single sample for all of them.
+def _unfrozen(layer: Any, call: Call) -> dict[str, Any]:
+    return {"call": call}
+
+
+@functools.singledispatch
+def frozen(layer: Any, call: Call) -> dict[str, Any]:
+    """The attributes with which all samples have one mask; a layer of one's own may register.
 
     Dropouts are affine in each entry, so that what they make of zeros and of ones says what they
-    make of any sample.
+    make of any sample. `call` draws the mask of a single one.
+
+    Args:
+        layer: A layer that drops something.
+        call: Its call in training.
+
+    Returns:
+        Attributes, by name.
+
+    Raises:
+        ValueError: If the layer is no dropout itself, but has dropout inside.
     """
+    if "" not in dropout_rates(layer):
+        expected = "False, for the dropout inside this layer cannot repeat its masks"
+        raise invalid_value("frozen_masks", expected, True, _where(layer))
 
     def frozen_call(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         _check_noise_shape(layer, inputs)
         sample = inputs[:1]
-        state = layer.seed_generator.state
-        mask = state.value * 1
+        states = [(state, state.value * 1) for state in seed_states(layer)]
         at_one = call(ops.ones_like(sample))
-        state.assign(mask)
+        for state, value in states:
+            state.assign(value)
         at_zero = call(ops.zeros_like(sample))
         return at_zero + inputs * (at_one - at_zero)
 
-    return frozen_call
+    return {"call": frozen_call}
+
+
+@frozen.register
+def _(layer: DropConnect, call: Call) -> dict[str, Any]:
+    return {"call": call, "per_sample": False}
 
 
 def _check_noise_shape(layer: Any, inputs: Tensor) -> None:

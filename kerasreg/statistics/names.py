@@ -7,10 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-import keras
-
 from kerasreg._keras_internals import all_layers, automatic_name
-from kerasreg.layers.base_dropout import DROPOUT_LAYERS
+from kerasreg.layers.dropout_rates import dropout_rates as rates_of
 
 
 class LayerNames:
@@ -65,7 +63,7 @@ def _numbered(kind: str, number: int) -> str:
 
 
 class Dropouts:
-    """The layers of a model that drop something at random, named once.
+    """The layers of a model that drop something at random, found and named once.
 
     Args:
         model: A Keras model.
@@ -73,23 +71,22 @@ class Dropouts:
     """
 
     def __init__(self, model: Any, names: LayerNames) -> None:
-        kinds = (*DROPOUT_LAYERS, keras.layers.RNN)
+        of_others = rates_of.dispatch(object)
         self._layers = [
-            (names.of_layer(layer), layer)
+            (names.of_layer(layer), layer, set(map(id, all_layers(layer)[1:])))
             for layer in all_layers(model)
-            if isinstance(layer, kinds)
+            if rates_of.dispatch(type(layer)) is not of_others
         ]
 
     def rates(self) -> dict[str, float]:
-        """The present rate of each, by the layer's name; recurrent layers have up to two."""
+        """The present rate of each dropout, by the layer's path; recurrent layers have two."""
         found: list[tuple[str, float]] = []
-        for name, layer in self._layers:
-            if isinstance(layer, DROPOUT_LAYERS):
-                found.append((name, layer.rate))
-            else:
-                for kind in ("dropout", "recurrent_dropout"):
-                    if getattr(layer, kind, 0):
-                        found.append((f"{name}/{kind}", getattr(layer, kind)))
+        spoken_for: set[int] = set()
+        for name, layer, below in self._layers:
+            rates = {} if id(layer) in spoken_for else rates_of(layer)
+            found += [("/".join(filter(None, (name, kind))), rates[kind]) for kind in rates]
+            if any(rates):  # by name, as of an `LSTM`, whose cell has the same
+                spoken_for |= below
         names = unique_names(name for name, _ in found)
         return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
 
