@@ -11,7 +11,7 @@ from typing import Any
 
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.numbers import Statistics, total_statistics
-from kerasreg.statistics.weights import IN_THE_LOSS, Weight, describe_regularizer, find_weights
+from kerasreg.statistics.weights import Weight, describe_penalties, find_weights
 
 COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "penalty")
 
@@ -134,15 +134,6 @@ def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> Sp
         for weight, numbers in zip(weights, statistics, strict=True)
     )
     return SparsityReport(rows, row("total", (), total_statistics(statistics), ""))
-
-
-def describe_penalties(weight: Weight) -> str:
-    """Each penalty of a weight in words, with its place unless that is the loss."""
-    words = []
-    for penalty, place in weight.penalties:
-        name, strengths = describe_regularizer(penalty)
-        words.append(f"{name}({strengths})" + ("" if place == IN_THE_LOSS else f", {place}"))
-    return "; ".join(words)
 
 
 def _align(cell: str, width: int, column: int) -> str:

@@ -248,6 +248,15 @@ def _filter(variables: list[Any], pattern: str | re.Pattern[str]) -> list[Any]:
     return chosen
 
 
+def describe_penalties(weight: Weight) -> str:
+    """Each penalty of a weight in words, with its place unless that is the loss."""
+    words = []
+    for penalty, place in weight.penalties:
+        name, strengths = describe_regularizer(penalty)
+        words.append(f"{name}({strengths})" + ("" if place == IN_THE_LOSS else f", {place}"))
+    return "; ".join(words)
+
+
 def describe_regularizer(regularizer: Any) -> tuple[str, str]:
     """Name and strengths of a regularizer, as `("L1", "l1=0.001")`."""
     if isinstance(regularizer, keras.regularizers.Regularizer):

@@ -13,8 +13,8 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasreg._keras_internals import all_layers
 from kerasreg.statistics.names import LayerNames
-from kerasreg.statistics.sparsity_report import COLUMNS, SparsityReport, describe_penalties
-from kerasreg.statistics.weights import Weight, describe_regularizer
+from kerasreg.statistics.sparsity_report import COLUMNS, SparsityReport
+from kerasreg.statistics.weights import Weight, describe_penalties, describe_regularizer
 from kerasreg_tensorboard.names import PLUGIN_NAME, WEIGHTS_TAG
 
 

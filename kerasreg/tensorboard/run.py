@@ -133,9 +133,9 @@ class Run:
         if self._statistics.immediate:
             self._settle()
         if self._writer is not None:
-            training = {name: loss for name, loss in losses.items() if not _is_validation(name)}
-            totals = with_sums(training) | self._residual
-            point = (self._writer, step, self._last, values, totals)
+            known = with_sums(losses).items()
+            training = {name: loss for name, loss in known if not name.startswith("val_")}
+            point = (self._writer, step, self._last, values, training | self._residual)
             self._worker.put(partial(self._write_point, *point))
 
     def end_epoch(self, step: int, losses: Mapping[str, float], logs: Mapping[str, Any]) -> None:
@@ -149,14 +149,14 @@ class Run:
         self._settle()
         # Keras's loss is there as the sum of its parts.
         split = {name.replace("data_loss", "loss") for name in losses}
-        known = {*self.totals, *with_sums(losses), *split, "learning_rate"}
+        parts = with_sums(losses)
+        known = {*self.totals, *parts, *split, "learning_rate"}
         metrics = {
             str(name): float(value)
             for name, value in logs.items()
             if is_number(value) and str(name) not in known
         }
-        validation = {name: loss for name, loss in losses.items() if _is_validation(name)}
-        metrics |= with_sums(validation)
+        metrics |= {name: loss for name, loss in parts.items() if name.startswith("val_")}
         summary = summary_pb2.Summary()
         add_totals(summary, metrics)
         summary.MergeFrom(self._dashboards.after_first_epoch(list(metrics)))
@@ -222,7 +222,3 @@ class Run:
         if self._writer is not None:
             self._writer.warn()
         self._worker.check()
-
-
-def _is_validation(name: str) -> bool:
-    return name.startswith("val_")
