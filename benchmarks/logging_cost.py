@@ -23,7 +23,8 @@ import numpy as np
 
 import kerasreg as kr
 from kerasreg.statistics.device import DeviceStatistics
-from kerasreg.statistics.measurement import HostStatistics, statistics_of
+from kerasreg.statistics.host import HostStatistics
+from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.weights import find_weights
 
 KINDS = ("none", "kerasreg", "keras")

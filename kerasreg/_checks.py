@@ -120,3 +120,8 @@ def check_folder(argument: str, folder: Any) -> str:
     if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path) and not isinstance(folder, str):
         raise invalid_value(argument, "a string, as `pathlib` takes a slash off `://`", folder)
     return path
+
+
+def definer(cls: type, method: str) -> type:
+    """The class that a method of `cls` comes from: `cls` itself or one that it inherits from."""
+    return next(base for base in cls.__mro__ if method in vars(base))

@@ -8,7 +8,7 @@ from helpers.models import classifier, data
 
 import kerasreg as kr
 from kerasreg import _keras_internals as internals
-from kerasreg.regularizers.live_strength import LiveScale
+from kerasreg.regularizers.strength_scale import StrengthScale
 
 
 def test_strings_are_looked_up_in_the_table():
@@ -52,8 +52,8 @@ def test_carried_states_are_variables_of_the_model_but_not_saved(tmp_path):
     kernel, *_ = own = internals.own_variables(layer)
     assert kernel is layer.kernel and len(own) == 2 and not internals.own_variables(model)
     for _ in range(2):
-        holder = LiveScale([kernel], "scale")
-        internals.carry_states(layer, LiveScale, [holder])
+        holder = StrengthScale([kernel], "scale")
+        internals.carry_states(layer, StrengthScale, [holder])
     model.fit(*data(), verbose=0)
     carried = int(keras.backend.backend() == "jax")
     assert sum(v is holder.state for v in model.non_trainable_variables) == carried

@@ -7,50 +7,20 @@ import os
 import re
 import warnings
 import weakref
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import keras
 
-from kerasreg._checks import check_integer, check_pattern, invalid_value
+from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.statistics.loss_split import LossSplit
 from kerasreg.tensorboard.dashboards import invitation
 from kerasreg.tensorboard.event_file import check_log_dir
-from kerasreg.tensorboard.run import Options, Recorder
-from kerasreg.tensorboard.worker import Guard
+from kerasreg.tensorboard.run import Options, Run
 
-# What the loggers of a model's training have added. Keras may hand on the dict of a batch, with
-# all that is in it, at the epoch's end, and there may be several loggers.
-_ADDED: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
-
-
-class KerasLogs:
-    """Adds to the logs of one training, and never takes the place of what Keras has put there.
-
-    Args:
-        model: The model that begins to train.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._added = _ADDED[model] = set()
-        self._model = weakref.ref(model)
-        self._taken: set[str] = set()
-
-    def add(self, logs: dict[str, Any], values: Mapping[str, float]) -> None:
-        """Adds numbers, but for names that are a metric's of the model."""
-        added = _ADDED.get(self._model(), self._added)
-        taken = values.keys() & (logs.keys() - added)
-        if taken - self._taken:
-            self._taken |= taken
-            warnings.warn(
-                f"The model has metrics called {sorted(taken)}. `logs` keep them; what "
-                "RegularizationLogger calls so is in TensorBoard only.",
-                stacklevel=2,
-            )
-        added |= values.keys() - taken
-        logs.update({name: values[name] for name in values.keys() - taken})
+T = TypeVar("T")
 
 
 class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
@@ -143,17 +113,19 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             expected = '"epoch" or a positive integer'
             update_freq = check_integer("update_freq", update_freq, expected, least=1)
         self.update_freq = update_freq
-        self.weights = None if weights is None else check_pattern("weights", weights)
-        self.options = Options(threshold, histograms, optimality_data, input_shape, hparams)
+        self.options = Options(
+            weights, threshold, histograms, optimality_data, input_shape, hparams
+        )
         if verbose not in (0, 1):
             raise invalid_value("verbose", "0 or 1", verbose)
         self.verbose = verbose
+        self._invited = False
         self._steps = StepCounter()
         self._split = LossSplit()
         self._guard = Guard(type(self).__name__)
-        self._recorder = Recorder(self.log_dir, self.weights, self.options)
-        self._invited = False
         self._logs: KerasLogs | None = None
+        self._run: Run | None = None
+        self._logged_step = -1
 
     @property
     def async_safe(self) -> bool:
@@ -162,9 +134,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: no model, no file, and nothing that belongs to a training."""
-        recorder = Recorder(self.log_dir, self.weights, self.options)
-        nothing = {"_model": None, "_logs": None, "_split": LossSplit()}
-        return {**vars(self), **nothing, "_recorder": recorder}
+        nothing = {"_model": None, "_logs": None, "_split": LossSplit(), "_run": None}
+        return vars(self) | nothing
 
     def set_model(self, model: Any) -> None:
         """Takes the model to log; raises if `weights` matches none of its weights."""
@@ -174,7 +145,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             self._steps = StepCounter()
         super().set_model(model)
         if model is not None and model.built:
-            self._recorder.find_weights(model)
+            self.options.check_fit(model)
 
     def log(self, step: int) -> dict[str, float]:
         """Logs the weights as they are now, in a training loop of your own.
@@ -190,18 +161,20 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             step = to_numpy(step).item()
         self._steps.step = check_integer("step", step, "a non-negative integer", least=0)
         self._invite()
-        self._open(first_step=step)
-        self._guard.run(self._recorder.log, self.model, step, {})
-        self._guard.run(self._recorder.end_epoch, step, {}, {})
-        # A loop of one's own may end without `close`.
-        self._guard.run(self._recorder.flush)
-        return {} if self._guard.failed else dict(self._recorder.totals)
+        run = self._open(first_step=step)
+        if run is None:
+            return {}
+        self._guard.run(run.log, self.model, step, {})
+        self._guard.run(run.end_epoch, step, {}, {})
+        self._guard.run(run.flush)  # A loop of one's own may end without `close`.
+        return {} if self._guard.failed else dict(run.totals)
 
     def close(self) -> None:
         """Writes the sparsity report and closes the event file, after a loop of your own."""
-        if not self._guard.failed:
-            self._guard.run(self._recorder.finish, self._steps.step)
-        self._guard.run_always(self._recorder.close)
+        run, self._run = self._run, None
+        if run is not None:
+            self._guard.run(run.finish, self._steps.step)
+            self._guard.run_always(run.close)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Prepares the model's steps to tell data loss and penalty apart."""
@@ -215,7 +188,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Finds the global step, and opens the event file in the first epoch."""
         self._guard.run(self._steps.begin_epoch, self.model, epoch, self.params or {})
         self._split.begin_epoch()
-        self._recorder.logged_step = -1
+        self._logged_step = -1
         if self.model.built:  # A subclassed model may be built by its first batch only.
             self._open()
 
@@ -223,13 +196,14 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Logs every `update_freq` batches."""
         before = self._steps.step
         self._steps.end_batch(batch)
-        self._open()
-        if isinstance(self.update_freq, int):
-            losses: dict[str, float] = {}
-            if self._steps.step // self.update_freq > before // self.update_freq:
-                self._guard.run(self._read_split, losses, logs or {})
-                self._guard.run(self._recorder.log, self.model, self._steps.step, losses)
-            self._tell(logs, losses)
+        run = self._open()
+        if run is None or not isinstance(self.update_freq, int):
+            return
+        losses: dict[str, float] = {}
+        if self._steps.step // self.update_freq > before // self.update_freq:
+            losses = self._read_split(logs)
+            self._log_point(run, losses)
+        self._tell(run, logs, losses)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Reads the training loss's parts before a validation starts its own."""
@@ -243,14 +217,14 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Logs, and adds the totals to `logs`."""
         self._guard.run(self._split.end_epoch)
         self._guard.run(self._steps.end_epoch, self.model)
-        self._open()
-        losses: dict[str, float] = {}
-        self._guard.run(self._read_split, losses, logs or {})
-        step = self._steps.step
-        if step != self._recorder.logged_step:  # unless the last batch has done it
-            self._guard.run(self._recorder.log, self.model, step, losses)
-        self._guard.run(self._recorder.end_epoch, step, losses, logs or {})
-        self._tell(logs, losses)
+        run = self._open()
+        if run is None:
+            return
+        losses = self._read_split(logs)
+        if self._steps.step != self._logged_step:  # unless the last batch has done it
+            self._log_point(run, losses)
+        self._guard.run(run.end_epoch, self._steps.step, losses, logs or {})
+        self._tell(run, logs, losses)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Gives the model its own steps back and closes the event file."""
@@ -264,18 +238,91 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             with contextlib.suppress(OSError, ValueError):
                 print(invitation(self.log_dir))
 
-    def _open(self, first_step: int | None = None) -> None:
-        """Opens the run before its first point; raises if the arguments do not fit the model."""
-        if not self._recorder.is_open and not self._guard.failed:
+    def _open(self, first_step: int | None = None) -> Run | None:
+        """The run, opened before its first point; raises if the arguments do not fit the model.
+
+        Returns:
+            The run, or `None` where it could not be opened.
+        """
+        if self._run is None and not self._guard.failed:
             start = self._steps.epoch_start
             first_step = (start + 1 if start else 0) if first_step is None else first_step
-            weights = self._recorder.find_weights(self.model)
-            self._guard.run(self._recorder.open, self.model, weights, first_step)
+            self.options.check_fit(self.model)
+            arguments = (self.log_dir, self.model, first_step, self.options)
+            self._run = self._guard.run(Run, *arguments)
+        return self._run
 
-    def _read_split(self, losses: dict[str, float], logs: Mapping[str, Any]) -> None:
-        if self.model is not None:  # On JAX, this brings weights and metrics up to date.
-            losses.update(self._split.split(logs))
+    def _read_split(self, logs: Mapping[str, Any] | None) -> dict[str, float]:
+        """The parts of the losses, as far as they are known."""
+        if self.model is None:  # Asking for it brings weights and metrics up to date on JAX.
+            return {}
+        return self._guard.run(self._split.split, logs or {}) or {}
 
-    def _tell(self, logs: dict[str, Any] | None, losses: Mapping[str, float]) -> None:
+    def _log_point(self, run: Run, losses: Mapping[str, float]) -> None:
+        self._logged_step = self._steps.step
+        self._guard.run(run.log, self.model, self._logged_step, losses)
+
+    def _tell(self, run: Run, logs: dict[str, Any] | None, losses: Mapping[str, float]) -> None:
         if logs is not None and self._logs is not None and not self._guard.failed:
-            self._logs.add(logs, {**self._recorder.totals, **losses})
+            self._logs.add(logs, {**run.totals, **losses})
+
+
+class Guard:
+    """Runs the parts of a logger; the first failure is its last, with one warning.
+
+    Args:
+        name: Name of the logger.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.failed = False
+
+    def run(self, action: Callable[..., T], *args: Any) -> T | None:
+        """Runs a part, unless one has failed before; returns its result, if there is one."""
+        return None if self.failed else self.run_always(action, *args)
+
+    def run_always(self, action: Callable[..., T], *args: Any) -> T | None:
+        """Runs a part that tidies up."""
+        try:
+            return action(*args)
+        except Exception as error:
+            self.failed = True
+            warnings.warn(
+                f"{self._name} failed in `{action.__name__}` and logs no more in this run; "
+                f"training goes on. {type(error).__name__}: {error}",
+                stacklevel=2,
+            )
+            return None
+
+
+# What the loggers of a model's training have added. Keras may hand on the dict of a batch, with
+# all that is in it, at the epoch's end, and there may be several loggers.
+_ADDED: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
+
+
+class KerasLogs:
+    """Adds to the logs of one training, and never takes the place of what Keras has put there.
+
+    Args:
+        model: The model that begins to train.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._added = _ADDED[model] = set()
+        self._model = weakref.ref(model)
+        self._taken: set[str] = set()
+
+    def add(self, logs: dict[str, Any], values: Mapping[str, float]) -> None:
+        """Adds numbers, but for names that are a metric's of the model."""
+        added = _ADDED.get(self._model(), self._added)
+        taken = values.keys() & (logs.keys() - added)
+        if taken - self._taken:
+            self._taken |= taken
+            warnings.warn(
+                f"The model has metrics called {sorted(taken)}. `logs` keep them; what "
+                "RegularizationLogger calls so is in TensorBoard only.",
+                stacklevel=2,
+            )
+        added |= values.keys() - taken
+        logs.update({name: values[name] for name in values.keys() - taken})

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any
 
 from kerasreg._checks import check_built, invalid_value
 from kerasreg.optimizers import Proximal
 from kerasreg.optimizers.proximal import find_proximal
-from kerasreg.regularizers import L1, L2, ElasticNet, Penalty
+from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.live_strength import scale_penalties
-from kerasreg.regularizers.penalty_map import is_smooth
 
 
 class ScaledPenalties:
@@ -47,7 +45,7 @@ class ScaledPenalties:
             if not in_the_loss:
                 expected = f"a pattern found in one of the paths with a penalty\n  {paths}\n"
                 raise invalid_value("weights", expected, pattern.pattern)
-        sparse = [(variable, penalty) for variable, penalty in targets if _makes_zeros(penalty)]
+        sparse = [(variable, penalty) for variable, penalty in targets if penalty.has_kink]
         self.sparse_weights = [variable for variable, _ in sparse]
         self.are_separable = all(penalty.is_separable for _, penalty in sparse)
         self._scales = scale_penalties(model, in_the_loss)
@@ -80,10 +78,3 @@ def _targets(optimizer: Proximal, model: Any) -> list[tuple[Any, Penalty]]:
         for variable, penalty in zip(trained, penalties, strict=True)
         if penalty is not None and not penalty.is_constraint
     ]
-
-
-def _makes_zeros(penalty: Penalty) -> bool:
-    if isinstance(penalty, (L1, L2, ElasticNet)) and is_smooth(penalty):
-        return False
-    # One's own may have no fields, or none that says that it is off.
-    return not dataclasses.fields(penalty) or penalty.main_strength > 0

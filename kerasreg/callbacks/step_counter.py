@@ -26,7 +26,7 @@ class StepCounter:
         self.last_epoch_length: int | None = None
 
     def begin_fit(self) -> None:
-        """Says that the next epoch is the first of a call of `fit`."""
+        """Prepares for the first epoch of a call of `fit`."""
         self._fit_begins = True
         self.last_epoch_length = None
 
@@ -40,7 +40,7 @@ class StepCounter:
         self.epoch_start = self.step
 
     def end_batch(self, batch: int) -> None:
-        """Takes note of the index, within the epoch, of the last batch of an execution."""
+        """Counts up to the last batch of an execution, whose index is within the epoch."""
         batches = batch + 1
         if self._epoch_length is not None:
             batches = min(batches, self._epoch_length)
@@ -57,7 +57,7 @@ class StepCounter:
 
     @property
     def batches_ahead(self) -> int:
-        """How many more batches than steps the optimizer had seen when the epoch began."""
+        """How many more batches than are counted here the optimizer had seen before the epoch."""
         return self._batches_before - self.epoch_start
 
     def _first_step(self, epoch: int) -> int:
@@ -70,7 +70,7 @@ class StepCounter:
 class FitStepCounter(StepCounter):
     """The number of training batches in a call of `fit`, after those of the epochs before it.
 
-    A function of the step has to start anew where one of the epoch does.
+    A schedule over batches starts anew with each `fit`, as one over epochs does.
     """
 
     def _first_step(self, epoch: int) -> int:

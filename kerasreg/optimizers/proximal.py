@@ -8,15 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._checks import (
-    check_non_negative,
-    is_number,
-)
+from kerasreg._checks import check_non_negative, is_number
 from kerasreg._tensors import Tensor, to_accumulator
-from kerasreg.optimizers.apply_penalty import Pending, apply_penalty
-from kerasreg.optimizers.steps import StepRule, check_inner_optimizer, steps_of
+from kerasreg.optimizers.apply_penalty import apply_penalty
+from kerasreg.optimizers.steps import StepSizes, find_rule
 from kerasreg.optimizers.targets import Target, Targets, check_penalty
 from kerasreg.regularizers import Penalty
+from kerasreg.regularizers.base import Update
 from kerasreg.regularizers.penalty_map import match_penalties
 
 
@@ -25,10 +23,10 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     """Applies penalties after each update of an optimizer, so that zeros are exact.
 
     After the inner optimizer's update each mapped weight becomes `penalty.prox(w, step)`, where
-    `step` is how far the optimizer moves that weight for a gradient of one. In this metric the
-    fixed points are those of loss + penalty for every supported optimizer. With the learning rate
-    in place of the step, as after plain gradient descent, they are not: on the diabetes data the
-    lasso's coefficients are then wrong by 0.36 after Adam, and by 4e-8 with the step.
+    `step` is the step size: how far the optimizer moves that weight for a gradient of one. In this
+    metric the fixed points are those of loss + penalty for every supported optimizer. With the
+    learning rate in its place, as after plain gradient descent, they are not: on the diabetes data
+    the lasso's coefficients are then wrong by 0.36 after Adam, and by 4e-8 with the step size.
 
     Sources: Parikh & Boyd, Proximal Algorithms, 2014; Yun, Lozano & Yang, Adaptive Proximal
     Gradient Methods for Structured Neural Networks, 2021.
@@ -42,8 +40,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     Attributes:
         strength_scale: A variable that multiplies the strength of all penalties. Assign to it
-            between steps; nothing is compiled anew, and it is saved with the optimizer. Under
-            `mixed_float16`, where Keras wraps the optimizer of a model, it is
+            between training steps; nothing is compiled anew, and it is saved with the optimizer.
+            Under `mixed_float16`, where Keras wraps the optimizer of a model, it is
             `model.optimizer.inner_optimizer.strength_scale`.
 
     Raises:
@@ -62,11 +60,11 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         penalty: Penalty | Mapping[str, Penalty],
         name: str | None = None,
     ) -> None:
-        check_inner_optimizer(inner_optimizer)
+        rule = find_rule(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
         self.penalty = check_penalty(penalty)
-        self._rule = StepRule(inner_optimizer)
+        self._rule = rule
         self._strength_scale = self.add_variable(
             (), initializer="ones", dtype="float32", name="strength_scale"
         )
@@ -94,9 +92,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         super().build(variables)
 
     def _add_total_steps(self, targets: Sequence[Target]) -> None:
-        """With momentum, steps add up as the gradients do: one number, or one a weight."""
+        """With momentum, step sizes add up as the gradients do: to a number, or entry by entry."""
         shared = None
-        if isinstance(self.inner_optimizer, keras.optimizers.SGD):
+        if not self._rule.slots:
             shared = self.add_variable((), dtype="float32", name="total_step")
         for target in targets:
             target.total_step = shared
@@ -122,18 +120,27 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         targets = [t for t in self._targets.all if self._var_key(t.variable) in moved]
         # Read before the update, which advances a schedule; copied, as torch updates in place.
         rate = ops.copy(to_accumulator(inner.learning_rate))
-        updates = ops.copy(ops.convert_to_tensor(inner.iterations))
+        earlier = ops.copy(ops.convert_to_tensor(inner.iterations))
         memories = [t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets]
         inner.apply(grads, variables)
         count = ops.convert_to_tensor(inner.iterations)
-        steps = steps_of(self._rule, targets, rate, count, count > updates)
+        step_sizes = StepSizes(self._rule, rate, count, count > earlier)
         for penalty in self._targets.penalties:
             chosen = [
-                Pending(target.variable, memory, *step)
-                for target, memory, step in zip(targets, memories, steps, strict=True)
+                (target, memory)
+                for target, memory in zip(targets, memories, strict=True)
                 if target.penalty == penalty
             ]
-            apply_penalty(penalty, chosen, count, self._strength_scale)
+            if not chosen:
+                continue
+            updates = [
+                Update(
+                    ops.stop_gradient(t.variable.value), memory, step_sizes.moments(t), step_sizes
+                )
+                for t, memory in chosen
+            ]
+            penalized = [target.variable for target, _ in chosen]
+            apply_penalty(penalty, penalized, updates, count, self._strength_scale)
 
     @property
     def variables(self) -> list[Any]:

@@ -1,190 +1,217 @@
-"""How far an optimizer moves a weight for a gradient of one: the metric of its proximal step.
+"""The step size: how far an optimizer moves a weight for a gradient of one.
 
-With this step the fixed points of update + proximal operator are those of loss + penalty,
-whatever the optimizer; with the learning rate in its place they are not (lasso on scikit-learn's
-diabetes data after Adam: error 0.36 instead of 4e-8).
+It is the metric of the proximal operator after an update: with it the fixed points of update +
+proximal operator are those of loss + penalty, whatever the optimizer. With the learning rate in
+its place they are not (lasso on scikit-learn's diabetes data after Adam: error 0.36 instead of
+4e-8).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg._checks import invalid_value
+from kerasreg._checks import definer, invalid_value
 from kerasreg._keras_internals import optimizer_slot
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.optimizers.targets import Target
 
-ElementStep = Callable[..., Tensor]
-"""The step of a weight from its moments, entry by entry."""
-
-
-Rule = Callable[[Any, Tensor, Tensor], ElementStep]
-"""`(optimizer, learning rate, updates) -> step`; all that is no matter of entries comes first."""
-
-
-def _no_moments(optimizer: Any) -> Sequence[str]:
-    return ()
-
-
-def _velocities(optimizer: Any) -> Sequence[str]:
-    return ("_velocity_hats",) if getattr(optimizer, "amsgrad", False) else ("_velocities",)
-
-
-def _rmsprop_moments(optimizer: Any) -> Sequence[str]:
-    return ("_velocities", "_average_gradients") if optimizer.centered else ("_velocities",)
-
-
-def _sgd(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
-    return lambda: rate
-
-
-def _adam(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
-    corrected = rate * ops.sqrt(1.0 - ops.power(optimizer.beta_2, count))
-    return lambda velocity: corrected / (ops.sqrt(velocity) + optimizer.epsilon)
-
-
-def _nadam(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
-    correction = 1.0 - ops.power(optimizer.beta_2, count)
-    return lambda velocity: rate / (ops.sqrt(velocity / correction) + optimizer.epsilon)
-
-
-def _adamax(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
-    return lambda norm: rate / (norm + optimizer.epsilon)
-
-
-def _rmsprop(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
-    def step(square: Tensor, mean: Tensor | None = None) -> Tensor:
-        if mean is not None:
-            # Not in place, which on torch would change the optimizer's own variable. A constant
-            # gradient has no variance, and rounding may leave less than that.
-            square = ops.maximum(square - ops.square(mean), 0.0)
-        return rate / ops.sqrt(square + optimizer.epsilon)
-
-    return step
-
-
-def _adagrad(optimizer: Any, rate: Tensor, count: Tensor) -> ElementStep:
-    return lambda accumulator: rate / ops.sqrt(accumulator + optimizer.epsilon)
-
-
-_RULES: dict[type, tuple[Rule, Callable[[Any], Sequence[str]]]] = {
-    keras.optimizers.SGD: (_sgd, _no_moments),
-    keras.optimizers.Adam: (_adam, _velocities),
-    keras.optimizers.AdamW: (_adam, _velocities),
-    keras.optimizers.Nadam: (_nadam, _velocities),
-    keras.optimizers.Adamax: (_adamax, lambda optimizer: ("_u",)),
-    keras.optimizers.RMSprop: (_rmsprop, _rmsprop_moments),
-    keras.optimizers.Adagrad: (_adagrad, lambda optimizer: ("_accumulators",)),
-}
-SUPPORTED = tuple(cls.__name__ for cls in _RULES)
-
 
 class StepRule:
-    """How far an optimizer moves a weight for a gradient of one.
+    """How an optimizer's step size follows from its learning rate and its moments.
+
+    This one is that of plain gradient descent, the learning rate. An optimizer of one's own joins
+    with a subclass that `step_rule` is told of:
+
+        @step_rule.register(MyOptimizer)
+        class MyRule(StepRule):
+            slots = ("_accumulators",)
+
+            def step_size(self, rate, correction, moments):
+                return rate / ops.sqrt(moments[0])
 
     Args:
-        optimizer: A Keras optimizer of a supported class.
+        optimizer: The optimizer.
 
     Attributes:
-        momentum: The momentum by which steps add up; 0 where the optimizer averages them instead.
+        slots: Names of the optimizer's lists of variables that hold the moments of a weight.
+        momentum: The momentum by which step sizes add up from one update to the next; 0 where the
+            optimizer averages gradients instead.
         nesterov: Whether the optimizer looks ahead by its momentum.
     """
 
+    slots: Sequence[str] = ()
+    momentum: float = 0.0
+    nesterov: bool = False
+
     def __init__(self, optimizer: Any) -> None:
-        rule = _find_rule(optimizer)
-        assert rule is not None
-        self._optimizer = optimizer
-        self._rule, slots = rule
-        self._slots = slots(optimizer)
-        adds_up = isinstance(optimizer, (keras.optimizers.SGD, keras.optimizers.RMSprop))
-        self.momentum = float(optimizer.momentum) if adds_up else 0.0
-        self.nesterov = bool(getattr(optimizer, "nesterov", False))
+        self.optimizer = optimizer
 
-    def moments(self, variable: Any) -> list[Tensor]:
-        """What the optimizer keeps of a weight's gradients and the step depends on."""
-        slots = (optimizer_slot(self._optimizer, name, variable) for name in self._slots)
-        return [to_accumulator(slot) for slot in slots]
-
-    def step(self, rate: Tensor, count: Tensor, dtype: str) -> ElementStep:
-        """The step of an update, as a function of `moments` or of the same part of each.
+    def bias_correction(self, count: Tensor) -> Tensor:
+        """What the moments fall short by in their first updates.
 
         Args:
-            rate: The learning rate before the update.
-            count: Number of updates so far, this one included.
-            dtype: That of the moments.
+            count: Number of updates so far, this one included: a scalar of the moments' dtype.
 
         Returns:
-            A function that returns a scalar, or a tensor of the shape of the moments.
+            A scalar for `step_size`; by default 1.
         """
-        return self._rule(self._optimizer, ops.cast(rate, dtype), ops.cast(count, dtype))
+        return 1.0
+
+    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
+        """The step size of an update, entry by entry.
+
+        Args:
+            rate: Scalar learning rate.
+            correction: What `bias_correction` returned.
+            moments: The tensors in `slots`, or the same part of each.
+
+        Returns:
+            A scalar, or a tensor of the shape of the moments.
+        """
+        return rate
 
 
-def is_supported(optimizer: Any) -> bool:
-    """Whether there is a `StepRule` for an optimizer."""
-    return _find_rule(optimizer) is not None
-
-
-def _find_rule(optimizer: Any) -> tuple[Rule, Callable[[Any], Sequence[str]]] | None:
-    for cls, rule in reversed(_RULES.items()):
-        # On torch an instance is of a subclass that only fuses the same update.
-        if isinstance(optimizer, cls):
-            return rule if _defined_in(optimizer, "update_step").startswith("keras.") else None
+@functools.singledispatch
+def step_rule(optimizer: Any) -> StepRule | None:
+    """The rule that is registered for an optimizer's class or its next of kin, or `None`."""
     return None
 
 
-def _defined_in(optimizer: Any, method: str) -> str:
-    """The module of the class that a method of an optimizer comes from."""
-    return next(cls.__module__ for cls in type(optimizer).__mro__ if method in vars(cls))
+@step_rule.register(keras.optimizers.SGD)
+class _SGD(StepRule):
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer)
+        self.momentum, self.nesterov = float(optimizer.momentum), bool(optimizer.nesterov)
 
 
-Step: TypeAlias = tuple[list[Tensor], Callable[..., Tensor]]
-"""Tensors, and a function of a scalar and these that is the step times the scalar."""
+@step_rule.register(keras.optimizers.Adam)
+@step_rule.register(keras.optimizers.AdamW)
+class _Adam(StepRule):
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer)
+        self.slots = ("_velocity_hats",) if optimizer.amsgrad else ("_velocities",)
+
+    def bias_correction(self, count: Tensor) -> Tensor:
+        return ops.sqrt(1.0 - ops.power(self.optimizer.beta_2, count))
+
+    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
+        return rate * correction / (ops.sqrt(moments[0]) + self.optimizer.epsilon)
 
 
-def steps_of(
-    rule: StepRule, targets: Sequence[Target], rate: Tensor, count: Tensor, happened: Tensor
-) -> list[Step]:
-    """For each weight what its step is computed from, and how.
+@step_rule.register(keras.optimizers.Nadam)
+class _Nadam(StepRule):
+    slots = ("_velocities",)
 
-    With momentum the sums of the steps are brought up to date.
+    def bias_correction(self, count: Tensor) -> Tensor:
+        return 1.0 - ops.power(self.optimizer.beta_2, count)
+
+    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
+        return rate / (ops.sqrt(moments[0] / correction) + self.optimizer.epsilon)
+
+
+@step_rule.register(keras.optimizers.Adamax)
+class _Adamax(StepRule):
+    slots = ("_u",)
+
+    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
+        return rate / (moments[0] + self.optimizer.epsilon)
+
+
+@step_rule.register(keras.optimizers.RMSprop)
+class _RMSprop(StepRule):
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer)
+        self.slots = ("_velocities", *(["_average_gradients"] if optimizer.centered else []))
+        self.momentum = float(optimizer.momentum)
+
+    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
+        square, *means = moments
+        for mean in means:
+            # Not in place, which on torch would change the optimizer's own variable. A constant
+            # gradient has no variance, and rounding may leave less than that.
+            square = ops.maximum(square - ops.square(mean), 0.0)
+        return rate / ops.sqrt(square + self.optimizer.epsilon)
+
+
+@step_rule.register(keras.optimizers.Adagrad)
+class _Adagrad(StepRule):
+    slots = ("_accumulators",)
+
+    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
+        return rate / ops.sqrt(moments[0] + self.optimizer.epsilon)
+
+
+class StepSizes:
+    """The step sizes of one update of an optimizer.
 
     Args:
         rule: The optimizer's.
-        targets: The weights.
         rate: The learning rate before the update.
         count: Number of updates so far, this one included.
-        happened: Whether there was an update; gradients may only have accumulated.
-
-    Returns:
-        A `Step` for each weight; 0 where there was no update, which leaves all as it is.
+        happened: Whether there was an update; gradients may only have accumulated. Where there
+            was none, the step sizes are 0, which leaves all weights as they are.
     """
-    happened = cast_like(happened, rate)
 
-    def scaled(scale: Tensor, total: Tensor) -> Tensor:
-        return total * cast_like(cast_like(scale, happened) * happened, total)
+    def __init__(self, rule: StepRule, rate: Tensor, count: Tensor, happened: Tensor) -> None:
+        self._rule, self._rate, self._count = rule, rate, count
+        self._happened = cast_like(happened, rate)
+        # With momentum the moment is the step size itself, in which the rate is already.
+        self._factor = self._happened if rule.momentum else rate * self._happened
+        self._totals: dict[int, Tensor] = {}
+        self._scalars: tuple[Any, ...] = (None,)
 
-    if rule.momentum:
-        totals: dict[int, Tensor] = {}
-        return [([_add_up(rule, t, rate, count, happened, totals)], scaled) for t in targets]
+    def moments(self, target: Target) -> list[Tensor]:
+        """What the step size of a weight is computed from.
 
-    return [_step_of(rule, target, rate * happened, count) for target in targets]
+        With momentum the sum of the weight's step sizes, which is brought up to date.
+        """
+        rule = self._rule
+        slots = (optimizer_slot(rule.optimizer, name, target.variable) for name in rule.slots)
+        moments = [to_accumulator(slot) for slot in slots]
+        return [self._add_up(target, moments)] if rule.momentum else moments
 
+    def __call__(self, scale: Tensor, moments: Sequence[Tensor]) -> Tensor:
+        """A step size.
 
-def _step_of(rule: StepRule, target: Target, rate: Tensor, count: Tensor) -> Step:
-    moments = rule.moments(target.variable)
-    dtype = _dtype((moments or [rate])[0])
-    prepared: dict[int, ElementStep] = {}  # Once for a scale, however many pieces a weight is in.
+        Args:
+            scale: Scalar that it is multiplied by.
+            moments: What `moments` returned, or the same part of each.
+        """
+        rate, correction = self._scaled(scale, _dtype((moments or [self._factor])[0]))
+        if self._rule.momentum:
+            return moments[0] * rate
+        return self._rule.step_size(rate, correction, moments)
 
-    def step(scale: Tensor, *parts: Tensor) -> Tensor:
-        if id(scale) not in prepared:
-            prepared[id(scale)] = rule.step(rate * cast_like(scale, rate), count, dtype)
-        return prepared[id(scale)](*parts)
+    def _scaled(self, scale: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
+        if keras.backend.backend() != "torch":  # A tensor must not leave its graph.
+            return self._compute_scaled(scale, dtype)
+        # There a weight comes in many pieces, one after the other and with the same scale.
+        if self._scalars[0] is not scale or self._scalars[1] != dtype:
+            self._scalars = (scale, dtype, self._compute_scaled(scale, dtype))
+        return self._scalars[2]  # type: ignore[no-any-return]
 
-    return moments, step
+    def _compute_scaled(self, scale: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
+        rate = ops.cast(self._factor * cast_like(scale, self._factor), dtype)
+        return rate, self._rule.bias_correction(ops.cast(self._count, dtype))
+
+    def _add_up(self, target: Target, moments: Sequence[Tensor]) -> Tensor:
+        """The step size of an optimizer with momentum, by the recursion of its own buffer."""
+        rule, dtype = self._rule, _dtype((moments or [self._rate])[0])
+        correction = rule.bias_correction(ops.cast(self._count, dtype))
+        step = rule.step_size(ops.cast(self._rate, dtype), correction, moments)
+        key = id(target.total_step)
+        if key not in self._totals:  # SGD's is the same number for all weights.
+            before = cast_like(target.total_step.value, step)
+            added = rule.momentum * before + step
+            self._totals[key] = ops.where(self._happened > 0, added, before)
+            target.total_step.assign(self._totals[key])
+        total = self._totals[key]
+        return rule.momentum * total + step if rule.nesterov else total
 
 
 def _dtype(x: Tensor) -> str:
@@ -192,42 +219,31 @@ def _dtype(x: Tensor) -> str:
     return name
 
 
-def _add_up(
-    rule: StepRule,
-    target: Target,
-    rate: Tensor,
-    count: Tensor,
-    happened: Tensor,
-    totals: dict[int, Tensor],
-) -> Tensor:
-    """The step of an optimizer with momentum, by the recursion of its own buffer."""
-    moments = rule.moments(target.variable)
-    step = rule.step(rate, count, _dtype((moments or [rate])[0]))(*moments)
-    key = id(target.total_step)
-    if key not in totals:  # SGD's is the same number for all weights.
-        before = cast_like(target.total_step.value, step)
-        totals[key] = ops.where(happened > 0, rule.momentum * before + step, before)
-        target.total_step.assign(totals[key])
-    return rule.momentum * totals[key] + step if rule.nesterov else totals[key]
-
-
-def check_inner_optimizer(optimizer: Any) -> None:
-    """Raises unless the optimizer is supported, bare and fresh."""
-    supported = f"one of {', '.join(SUPPORTED)}"
+def find_rule(optimizer: Any) -> StepRule:
+    """The `StepRule` of an optimizer; raises unless it is supported, bare and fresh."""
+    supported = [cls.__name__ for cls in step_rule.registry if cls is not object]
+    expected = f"one of {', '.join(supported)}"
     if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise invalid_value("inner_optimizer", f"a Keras optimizer, {supported}", optimizer)
+        raise invalid_value("inner_optimizer", f"a Keras optimizer, {expected}", optimizer)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         expected = "the optimizer itself; put `LossScaleOptimizer` around `Proximal`"
         raise invalid_value("inner_optimizer", expected, optimizer)
     if hasattr(optimizer, "inner_optimizer"):
         expected = "the optimizer itself; give one `Proximal` a dict of all penalties"
         raise invalid_value("inner_optimizer", expected, optimizer)
-    if not is_supported(optimizer):
-        name = type(optimizer).__name__
-        raise invalid_value("inner_optimizer", f"{supported}, not {name}", optimizer)
+    cls = type(optimizer)
+    registered = next(base for base in cls.__mro__ if base in step_rule.registry)
+    updating = definer(cls, "update_step")
+    # On torch an instance is of a subclass, also of Keras's, that only fuses the same update.
+    is_known = issubclass(registered, updating) or updating.__module__.startswith("keras.")
+    rule = step_rule(optimizer) if is_known else None
+    if rule is None:
+        expected = f"{expected}, not {cls.__name__}; register a rule for others with `step_rule`"
+        raise invalid_value("inner_optimizer", expected, optimizer)
     if optimizer.use_ema:
         expected = "an optimizer with use_ema=False: averages of the weights have no zeros"
         raise invalid_value("inner_optimizer", expected, optimizer)
     if optimizer.built:
         expected = "an optimizer that is not yet built on variables"
         raise invalid_value("inner_optimizer", expected, optimizer)
+    return rule

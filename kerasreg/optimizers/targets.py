@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kerasreg._checks import check_axis, invalid_value
-from kerasreg.regularizers import GroupLasso, Penalty
-from kerasreg.regularizers.penalty_map import is_smooth, match_penalties, to_penalty
+from kerasreg._checks import invalid_value
+from kerasreg.regularizers import Penalty
+from kerasreg.regularizers.from_keras import as_penalty, to_penalty
+from kerasreg.regularizers.penalty_map import match_penalties
 
 
 def check_penalty(penalty: Any) -> Penalty | dict[str, Penalty]:
@@ -31,7 +32,7 @@ def _with_prox(penalty: Any) -> Penalty:
     """Returns a penalty that has a proximal operator, or raises."""
     converted = to_penalty("penalty", penalty)
     cls = type(converted)
-    if all(getattr(cls, name) is getattr(Penalty, name) for name in ("_prox", "prox", "update")):
+    if not cls.implements("_prox", "prox", "update"):
         expected = f"a penalty with a proximal operator; give {cls.__name__} a method `_prox(w, "
         raise invalid_value("penalty", expected + "step)`, or pass it to a layer", penalty)
     return converted
@@ -44,7 +45,8 @@ def check_target(variable: Any) -> None:
             f"Invalid constraint on weight `{variable.path}`. Expected none, as a penalty of "
             f"`Proximal` acts on it. Received: constraint={variable.constraint!r}"
         )
-    if variable.regularizer is not None and not is_smooth(variable.regularizer):
+    in_the_loss = as_penalty(variable.regularizer)
+    if in_the_loss is not None and in_the_loss.has_kink:
         raise ValueError(
             f"Invalid regularizer on weight `{variable.path}`. Expected none with a kink at zero, "
             "as a penalty of `Proximal` acts on the weight too; leave it out of the layer, or take "
@@ -55,7 +57,7 @@ def check_target(variable: Any) -> None:
 
 @dataclass
 class Target:
-    """A weight with its penalty, and the sum of its steps where the optimizer has momentum."""
+    """A weight with its penalty, and the sum of its step sizes where the optimizer has momentum."""
 
     variable: Any
     penalty: Penalty
@@ -85,8 +87,6 @@ class Targets:
             raise invalid_value("penalty", f"a weight to act on among\n  {paths}\n", penalty)
         for target in self.all:
             check_target(target.variable)
-            if isinstance(target.penalty, GroupLasso):
-                where = f" of GroupLasso on weight `{target.variable.path}`"
-                check_axis("axis", target.penalty.axis, target.variable.shape, where)
+            target.penalty.check_weight(target.variable)
             if target.penalty not in self.penalties:
                 self.penalties.append(target.penalty)

@@ -11,8 +11,9 @@ import keras
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers, attention_attribute, forget_compiled_steps
 from kerasreg.regularizers.base import Penalty
+from kerasreg.regularizers.from_keras import as_penalty
 from kerasreg.regularizers.l2 import L2
-from kerasreg.regularizers.penalty_map import find_pattern, match_penalties, to_penalty
+from kerasreg.regularizers.penalty_map import find_pattern, match_penalties
 
 _PROBE = L2(1.0)
 
@@ -110,22 +111,22 @@ def _check_penalty(penalty: Any, where: str = "") -> None:
     if not isinstance(penalty, keras.regularizers.Regularizer):
         expected = "a kerasreg penalty or a `keras.regularizers.Regularizer`"
         raise invalid_value("penalties", expected, penalty, where)
-    if getattr(penalty, "is_constraint", False):
+    if isinstance(penalty, Penalty) and penalty.is_constraint:
         name = type(penalty).__name__
         expected = f"a penalty that can be part of a loss; give {name} to `Proximal` instead"
         raise invalid_value("penalties", expected, penalty, where)
 
 
 def _to_proximal(variable: Any) -> Penalty:
-    try:
-        return to_penalty("regularizer", variable.regularizer)
-    except ValueError:
+    penalty = as_penalty(variable.regularizer)
+    if penalty is None:
         raise ValueError(
             f"Invalid regularizer on weight `{variable.path}`. Expected one with a proximal "
             "operator, a kerasreg penalty, or L1, L2 or L1L2 of keras.regularizers; put one in "
             "its place with `attach_regularizers`. "
             f"Received: regularizer={variable.regularizer!r}"
-        ) from None
+        )
+    return penalty
 
 
 def _find_owners(model: Any) -> dict[int, list[Any]]:

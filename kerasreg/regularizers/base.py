@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import numbers
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import keras
 from keras import ops
 
-from kerasreg._checks import check_non_negative
+from kerasreg._checks import check_non_negative, definer, is_number
 from kerasreg._keras_internals import register_regularizer_string
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
+from kerasreg.regularizers.strength_scale import StrengthScale
 
 PACKAGE = "kerasreg"
 
@@ -27,13 +28,6 @@ def register_penalty(cls: P) -> P:
     return cls
 
 
-class Scale(Protocol):
-    """What multiplies the value of a penalty in the loss while a model trains."""
-
-    def factor_like(self, x: Tensor) -> Tensor:
-        """The factor as a tensor of the dtype of `x`."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Update:
     """A weight that an optimizer has just updated, and that a penalty is about to act on.
@@ -41,20 +35,25 @@ class Update:
     Args:
         w: The weight after the optimizer's update.
         memory: What `Penalty.remember` returned for it before the update.
-        compute_step: Computes `step` times a scalar, which it is given; only on demand, as some
-            penalties seldom need it.
+        moments: What its step size is computed from: scalars, or tensors of the shape of `w`.
+        step_size: Computes the step size times a scalar, from that scalar and `moments`.
     """
 
     w: Tensor
     memory: Any
-    compute_step: Callable[[Tensor], Tensor]
+    moments: Sequence[Tensor]
+    step_size: Callable[[Tensor, Sequence[Tensor]], Tensor]
 
     def step(self, scale: Tensor = 1.0) -> Tensor:
-        """How far the optimizer moves the weight for a gradient of one, times `scale`.
+        """The step size: how far the optimizer moves the weight for a gradient of one.
 
-        A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
+        Args:
+            scale: Scalar that it is multiplied by.
+
+        Returns:
+            A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
         """
-        return self.compute_step(scale)
+        return self.step_size(scale, self.moments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +81,15 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     is_constraint: ClassVar[bool] = False
     """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
 
-    live_scale: ClassVar[Scale | None] = None
-    """What multiplies its value while a model trains: of the copy that `scaled_by` returns."""
+    strength_scale: ClassVar[StrengthScale | None] = None
+    """What multiplies its value while a model trains; only the copy by `scaled_by` has one."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Lets a shortcut to the value count only beside the formula that it is a shortcut of."""
+        super().__init_subclass__(**kwargs)
+        of_the_value = {definer(cls, "_value"), definer(cls, "value_from_norms")}
+        if len(of_the_value) > 1 or cls.__call__ is not Penalty.__call__:
+            cls.value_from_norms = Penalty.value_from_norms  # type: ignore[method-assign]
 
     def __call__(self, w: Tensor) -> Tensor:
         """The value of the penalty.
@@ -97,14 +103,16 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         Raises:
             ValueError: If a layer asks for the value of a constraint.
         """
-        if self.is_constraint and hasattr(w, "path"):  # A variable: it is a layer that asks.
-            raise ValueError(
-                f"Invalid regularizer on weight `{w.path}`. Expected a penalty that can be part of "
-                f"a loss; give {type(self).__name__} to `Proximal` instead. Received: "
-                f"regularizer={self!r}"
-            )
+        if isinstance(w, keras.Variable):  # A layer asks, and an error can name its weight.
+            if self.is_constraint:
+                raise ValueError(
+                    f"Invalid regularizer on weight `{w.path}`. Expected a penalty that can be "
+                    f"part of a loss; give {type(self).__name__} to `Proximal` instead. Received: "
+                    f"regularizer={self!r}"
+                )
+            self.check_weight(w)
         value = self._value(to_accumulator(w))
-        return value if self.live_scale is None else value * self.live_scale.factor_like(value)
+        return value if self.strength_scale is None else value * self.strength_scale.like(value)
 
     def prox(self, w: Tensor, step: Tensor) -> Tensor:
         """The proximal operator, `argmin_z sum_i (z_i - w_i)^2 / (2 step_i) + penalty(z)`.
@@ -195,24 +203,60 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         return ops.where(ops.any(wide != 0), self._dual_norm(wide), 0.0)
 
     @property
-    def main_strength(self) -> float:
-        """The first hyper-parameter, as `l1` or `alpha`: what a path of strengths varies."""
-        return float(getattr(self, dataclasses.fields(self)[0].name))
+    def main_strength(self) -> float | None:
+        """The first hyper-parameter, as `l1` or `alpha`: what a path of strengths varies.
 
-    def scaled_by(self, scale: Scale) -> Penalty:
-        """A copy for the one weight on which `scale` multiplies its value in the loss."""
+        `None` where there is none, or it is no number.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        value = getattr(self, names[0]) if names else None
+        return float(value) if value is not None and is_number(value) else None
+
+    @property
+    def has_kink(self) -> bool:
+        """Whether it has a kink at zero, so that `Proximal` makes zeros exact with it.
+
+        By default unless its main strength is 0; a penalty with a gradient everywhere says no.
+        """
+        return self.main_strength != 0
+
+    def value_from_norms(self, l1_norm: float, l2_norm: float) -> float | None:
+        """The value, where the norms of the weight are enough to know it: faster for a log.
+
+        A class that defines it defines `_value` as well; one that inherits it and has another
+        `_value` or `__call__` starts without.
+
+        Args:
+            l1_norm: Sum of the magnitudes.
+            l2_norm: Euclidean norm.
+
+        Returns:
+            The value; `None` where the norms are not enough, which must not depend on them.
+        """
+        return None
+
+    def check_weight(self, variable: Any) -> None:
+        """Raises if it cannot act on a weight, as for want of an axis; by default it can."""
+
+    @classmethod
+    def implements(cls, *methods: str) -> bool:
+        """Whether the class, or one between it and `Penalty`, defines any of these methods."""
+        return any(definer(cls, method) is not Penalty for method in methods)
+
+    def scaled_by(self, strength_scale: StrengthScale) -> Penalty:
+        """A copy for weights on which `strength_scale` multiplies its value in the loss."""
         scaled = copy.copy(self)
-        object.__setattr__(scaled, "live_scale", scale)
+        object.__setattr__(scaled, "strength_scale", strength_scale)
         return scaled
 
     @property
     def unscaled(self) -> Penalty:
-        """The penalty itself, without what scales it on one weight."""
-        return self if self.live_scale is None else copy.copy(self)
+        """The penalty itself, without what scales it on some weights."""
+        return self if self.strength_scale is None else copy.copy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy gets: not what scales it, which belongs to a weight of one model."""
-        return {name: value for name, value in vars(self).items() if name != "live_scale"}
+        """What a copy gets: not what scales it, which belongs to weights of one model."""
+        return {name: value for name, value in vars(self).items() if name != "strength_scale"}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as plain numbers."""

@@ -46,6 +46,11 @@ class ElasticNet(Penalty):
         """Validates the strengths."""
         self._check_strengths("alpha", "l1", "l2")
 
+    @property
+    def has_kink(self) -> bool:
+        """Whether the absolute values count, which have a kink at zero."""
+        return self.alpha * self.l1 > 0
+
     @classmethod
     def from_sklearn(cls, alpha: float, l1_ratio: float, n_outputs: int = 1) -> ElasticNet:
         """The penalty of `sklearn.linear_model.ElasticNet(alpha, l1_ratio)` for Keras's `"mse"`.
@@ -102,6 +107,10 @@ class ElasticNet(Penalty):
         if self.l2 > 0:
             value += self.l2 * ops.sum(ops.square(w))
         return self.alpha * value
+
+    def value_from_norms(self, l1_norm: float, l2_norm: float) -> float:
+        """The value, from the norms of the weight."""
+        return self.alpha * (self.l1 * l1_norm + self.l2 * l2_norm**2)
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         shrunk = soft_threshold(w, step * (self.alpha * self.l1))

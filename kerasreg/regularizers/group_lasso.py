@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from keras import ops
 
@@ -47,11 +48,10 @@ class GroupLasso(Penalty):
         object.__setattr__(self, "axis", check_integer("axis", self.axis))
         check_bool("size_scaling", self.size_scaling)
 
-    def __call__(self, w: Tensor) -> Tensor:
-        """The value of the penalty; see `Penalty.__call__`."""
-        if hasattr(w, "path"):  # Only here is the variable still in hand, and can be named.
-            check_axis("axis", self.axis, w.shape, f" of GroupLasso on weight `{w.path}`")
-        return super().__call__(w)
+    def check_weight(self, variable: Any) -> None:
+        """Raises if the weight has no axis `axis`."""
+        where = f" of {type(self).__name__} on weight `{variable.path}`"
+        check_axis("axis", self.axis, variable.shape, where)
 
     def group_norms(self, w: Tensor) -> Tensor:
         """Euclidean norm of each group: a vector as long as the weight's axis `axis`."""

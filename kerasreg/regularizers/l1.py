@@ -51,6 +51,10 @@ class L1(Penalty):
     def _value(self, w: Tensor) -> Tensor:
         return self.l1 * ops.sum(magnitude(w))
 
+    def value_from_norms(self, l1_norm: float, l2_norm: float) -> float:
+        """The value, from the norms of the weight."""
+        return self.l1 * l1_norm
+
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         return soft_threshold(w, step * self.l1)
 

@@ -36,8 +36,17 @@ class L2(Penalty):
         """Validates the strength."""
         self._check_strengths("l2")
 
+    @property
+    def has_kink(self) -> bool:
+        """It has a gradient everywhere, so that weights become small and not zero."""
+        return False
+
     def _value(self, w: Tensor) -> Tensor:
         return self.l2 * ops.sum(ops.square(w))
+
+    def value_from_norms(self, l1_norm: float, l2_norm: float) -> float:
+        """The value, from the norms of the weight."""
+        return self.l2 * l2_norm**2
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         return w / (1.0 + step * (2.0 * self.l2))

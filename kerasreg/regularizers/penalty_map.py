@@ -11,11 +11,6 @@ import keras
 from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg.regularizers.base import Penalty
-from kerasreg.regularizers.elastic_net import ElasticNet
-from kerasreg.regularizers.group_lasso import GroupLasso
-from kerasreg.regularizers.l1 import L1
-from kerasreg.regularizers.l2 import L2
-from kerasreg.regularizers.mcp import MCP
 
 P = TypeVar("P", bound=Callable[..., Any])  # A regularizer; Keras is not typed.
 
@@ -26,30 +21,6 @@ ADVICE = (
     "A pattern must match the whole path; start it with `.*` to leave the model's name open, "
     "which changes from one model to the next, and which a loaded model's paths do not have"
 )
-
-
-def to_penalty(argument: str, regularizer: Any) -> Penalty:
-    """The penalty that a Keras regularizer stands for; raises if it has no proximal operator."""
-    if isinstance(regularizer, Penalty):
-        return regularizer.unscaled
-    if isinstance(regularizer, keras.regularizers.L1):
-        return L1(float(regularizer.l1))
-    if isinstance(regularizer, keras.regularizers.L2):
-        return L2(float(regularizer.l2))
-    if isinstance(regularizer, keras.regularizers.L1L2):
-        return ElasticNet(1.0, float(regularizer.l1), float(regularizer.l2))
-    raise invalid_value(
-        argument, "a kerasreg penalty, or L1, L2 or L1L2 of keras.regularizers", regularizer
-    )
-
-
-def is_smooth(regularizer: Any) -> bool:
-    """Whether a layer's regularizer has a gradient everywhere, so that no zeros are its aim."""
-    if isinstance(regularizer, ElasticNet):
-        return regularizer.alpha * regularizer.l1 == 0
-    if isinstance(regularizer, (L1, keras.regularizers.L1, keras.regularizers.L1L2)):
-        return float(regularizer.l1) == 0
-    return not isinstance(regularizer, (GroupLasso, MCP))
 
 
 def is_kernel(variable: Any) -> bool:

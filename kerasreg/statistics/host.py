@@ -1,15 +1,25 @@
-"""Statistics of weights in the memory of a CPU, at the price of reading them."""
+"""Measures weights in the memory of a CPU, in little more time than reading them takes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kerasreg.statistics.numbers import BUCKETS, NonZeroHistogram, Statistics, limit_of
+from kerasreg._backends import host_view
+from kerasreg.statistics.numbers import (
+    BUCKETS,
+    LARGEST_EXPONENT,
+    LEAST_EXPONENT,
+    Measured,
+    Statistics,
+    histogram_rows,
+    limit_of,
+)
+from kerasreg.statistics.weights import Weight, penalty_values
 
 Array = npt.NDArray[Any]
 
@@ -17,7 +27,7 @@ Array = npt.NDArray[Any]
 BLOCK_SIZE = 1 << 17
 # Rows of a block are summed in float32, the sums in float64.
 _ROW = 2048
-# Counted at once: pieces whose temporaries stay in the cache with the block.
+# Values whose buckets are counted at once: their temporaries stay in the cache with the block.
 PIECE = 1 << 16
 # Magnitudes whose squares neither overflow float32 nor lose a digit that is seen in the sum.
 _SAFE = (1e-15, 1e15)
@@ -27,6 +37,36 @@ _ONES = {np.dtype(dtype): np.ones(_ROW, dtype) for dtype in (np.float32, np.floa
 
 # Two neighbours' bucket numbers make one number, so that there is half as much to count.
 _PAIRS = 256 * (BUCKETS + 1)
+
+
+class HostStatistics:
+    """Measures weights in the memory of a CPU, without a copy of them.
+
+    Args:
+        weights: The weights.
+        threshold: Magnitude below which a weight counts as near zero.
+        histograms: Whether to count histograms as well.
+    """
+
+    immediate = True
+    """Whether the numbers are there as soon as a call returns."""
+
+    def __init__(self, weights: Sequence[Weight], threshold: float, histograms: bool) -> None:
+        self._weights = weights
+        self._counter = BlockCounter(threshold)
+        self._histograms = [NonZeroHistogram() for _ in weights] if histograms else []
+
+    def __call__(self) -> Callable[[], Measured]:
+        """Measures the weights as they are now; returns a function that hands it over."""
+        weights = self._weights
+        histograms: Sequence[NonZeroHistogram | None] = self._histograms or [None] * len(weights)
+        statistics = [
+            self._counter.count(host_view(weight.variable), weight.unit_axes, histogram)
+            for weight, histogram in zip(weights, histograms, strict=True)
+        ]
+        rows = [histogram.rows() for histogram in self._histograms]
+        measured = Measured(statistics, rows, penalty_values(weights, statistics))
+        return lambda: measured
 
 
 class BlockCounter:
@@ -121,6 +161,63 @@ class BlockCounter:
         return self._scratch[key][:size]
 
 
+class NonZeroHistogram:
+    """Counts finite, non-zero values in equal buckets over a range that never shrinks.
+
+    Zeros would swamp every other bucket. The range is the smallest power of two that holds all
+    values seen so far, on both sides of zero, so that histograms of different steps compare. A
+    bucket holds its inner edge and not its outer one, but for the outermost, which hold both.
+    """
+
+    def __init__(self) -> None:
+        self.radius = 0.0
+        self._counts = np.zeros(BUCKETS, dtype=np.int64)
+        self._at_edges = np.zeros(2, dtype=np.int64)
+
+    def clear(self) -> None:
+        """Forgets the counts, and keeps the range."""
+        self._counts[:] = self._at_edges[:] = 0
+
+    def widen(self, largest: float) -> None:
+        """Makes the range hold magnitudes up to `largest`, a finite number.
+
+        Buckets merge: as the range doubles, each is the sum of two.
+        """
+        if largest <= self.radius:
+            return
+        mantissa, exponent = math.frexp(largest)
+        exponent -= mantissa == 0.5
+        radius = 2.0 ** min(max(exponent, LEAST_EXPONENT), LARGEST_EXPONENT)
+        doublings = round(math.log2(radius / self.radius)) if self.radius else 0
+        self.radius = radius
+        for _ in range(min(doublings, _HALF)):
+            left, right = self._counts[:_HALF], self._counts[_HALF:]
+            merged = np.zeros(BUCKETS, dtype=np.int64)
+            merged[_HALF // 2 : _HALF] = left.reshape(-1, 2).sum(axis=1)
+            merged[_HALF : _HALF + _HALF // 2] = right.reshape(-1, 2).sum(axis=1)
+            # What was at an end is now where an inner bucket begins.
+            merged[[_HALF // 2 - 1, _HALF + _HALF // 2]] += self._at_edges
+            self._counts, self._at_edges = merged, np.zeros(2, dtype=np.int64)
+
+    def add(self, counts: npt.NDArray[np.int64], at_edges: tuple[int, int] = (0, 0)) -> None:
+        """Adds values that are already counted in the buckets of the present range.
+
+        Args:
+            counts: Count of each bucket.
+            at_edges: Counts of the values at the left and the right end, which are in no bucket.
+        """
+        self._counts += counts
+        self._at_edges += at_edges
+
+    def rows(self) -> npt.NDArray[np.float64]:
+        """The counts as rows `[left, right, count]`; none while all values are zero."""
+        if self.radius == 0:
+            return np.zeros((0, 3))
+        counts = self._counts.copy()
+        counts[[0, -1]] += self._at_edges
+        return histogram_rows(self.radius, counts)
+
+
 class _ValueCounter:
     """Counts values in the buckets of a histogram, block by block."""
 
@@ -208,8 +305,8 @@ def _sums(magnitude: Array, top: Any) -> tuple[float, float]:
 def _both_sides(numbers: Array, negative: int, positive: int) -> Array:
     """Counts of the buckets from counts of the numbers -16 to 16, cut off towards zero.
 
-    Number 0 is all that lies next to zero, on both sides and in the middle: how many values are
-    negative and positive tells them apart. The two ends are in no bucket.
+    Number 0 stands for both buckets next to zero and for zero itself, which the numbers of negative
+    and positive values tell apart; -16 and 16 for the ends of the range, which are in no bucket.
     """
     left, right = numbers[:_HALF], numbers[_HALF + 1 :]
     counts = np.zeros(BUCKETS, dtype=np.int64)

@@ -62,18 +62,33 @@ def _numbered(kind: str, number: int) -> str:
     return f"{kind}_{number}" if number else kind
 
 
-def dropout_rates(model: Any) -> dict[str, float]:
-    """The present rate of each dropout, by the layer's path; recurrent layers have two."""
-    name_of = LayerNames(model).of_layer
-    found: list[tuple[str, float]] = []
-    spoken_for: set[int] = set()
-    for layer in all_layers(model):
-        rates = {} if id(layer) in spoken_for else rates_of(layer)
-        found += [("/".join(filter(None, (name_of(layer), kind))), rates[kind]) for kind in rates]
-        if any(rates):  # by name, as of an `LSTM`, whose cell has the same
-            spoken_for.update(map(id, all_layers(layer)))
-    names = unique_names(name for name, _ in found)
-    return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
+class Dropouts:
+    """The layers of a model that drop something at random, found and named once.
+
+    Args:
+        model: A Keras model.
+        names: Its names.
+    """
+
+    def __init__(self, model: Any, names: LayerNames) -> None:
+        of_others = rates_of.dispatch(object)
+        self._layers = [
+            (names.of_layer(layer), layer, set(map(id, all_layers(layer)[1:])))
+            for layer in all_layers(model)
+            if rates_of.dispatch(type(layer)) is not of_others
+        ]
+
+    def rates(self) -> dict[str, float]:
+        """The present rate of each dropout, by the layer's path; recurrent layers have two."""
+        found: list[tuple[str, float]] = []
+        spoken_for: set[int] = set()
+        for name, layer, below in self._layers:
+            rates = {} if id(layer) in spoken_for else rates_of(layer)
+            found += [("/".join(filter(None, (name, kind))), rates[kind]) for kind in rates]
+            if any(rates):  # by name, as of an `LSTM`, whose cell has the same
+                spoken_for |= below
+        names = unique_names(name for name, _ in found)
+        return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

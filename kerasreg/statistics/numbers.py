@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Statistics:
-    """What one pass over one or more weights counts.
+    """Counts and norms of one or more weights.
 
     Args:
         size: Number of weights.
@@ -57,6 +58,11 @@ class Statistics:
         return self.l2_norm / math.sqrt(count) if count else 0.0
 
 
+# What is logged of each weight: the same as of all together, and then some.
+_TOTALS = ("sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs")
+_OF_A_WEIGHT = (*_TOTALS, "nonzero_mean", "nonzero_rms")
+
+
 @dataclass(frozen=True)
 class Measured:
     """What is measured of several weights at one moment.
@@ -72,11 +78,27 @@ class Measured:
     histograms: list[npt.NDArray[np.float64]]
     penalties: list[float]
 
+    @functools.cached_property
+    def totals(self) -> dict[str, float]:
+        """The numbers of all weights together, by name."""
+        total = total_statistics(self.statistics)
+        numbers = {name: getattr(total, name) for name in _TOTALS}
+        return {**numbers, "regularization_loss": sum(self.penalties)}
 
-def limit_of(threshold: float, dtype: npt.DTypeLike) -> float:
+    def of_each(self) -> list[dict[str, float]]:
+        """The numbers of each weight, by name; without dead units where it has no units."""
+        return [
+            {n: getattr(part, n) for n in _OF_A_WEIGHT if n != "dead_units" or part.units}
+            for part in self.statistics
+        ]
+
+
+@functools.cache
+def limit_of(threshold: float, dtype: np.dtype[Any] | str) -> float:
     """The smallest positive number of a dtype that is not below the threshold.
 
-    All that is below it is near zero, exactly as in float64; zero itself whatever the threshold.
+    Magnitudes below it are near zero, exactly as if float64 compared them with the threshold; zero
+    is for every threshold.
     """
     kind: Any = np.dtype(dtype).type
     with np.errstate(over="ignore"):  # Nothing reaches a threshold that the dtype does not have.
@@ -89,81 +111,19 @@ def limit_of(threshold: float, dtype: npt.DTypeLike) -> float:
 def total_statistics(parts: Iterable[Statistics]) -> Statistics:
     """The statistics of several weights taken together."""
     parts = list(parts)
+    added = ("size", "zeros", "near_zeros", "l1_norm", "units", "dead_units")
+    sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in added}
     return Statistics(
-        size=sum(part.size for part in parts),
-        zeros=sum(part.zeros for part in parts),
-        near_zeros=sum(part.near_zeros for part in parts),
-        l1_norm=sum(part.l1_norm for part in parts),
+        **sums,
         l2_norm=math.hypot(*(part.l2_norm for part in parts)),
         max_abs=float(np.max([part.max_abs for part in parts], initial=0.0)),
-        units=sum(part.units for part in parts),
-        dead_units=sum(part.dead_units for part in parts),
     )
 
 
 BUCKETS = 32
-_HALF = BUCKETS // 2
 
-# Of the range: so that float32 holds its sixteenth's inverse, and float64 its width.
-LEAST_EXPONENT, _LARGEST_EXPONENT = -100, 1022
-
-
-class NonZeroHistogram:
-    """Counts finite, non-zero values in equal buckets over a range that never shrinks.
-
-    Zeros would swamp every other bucket. The range is the smallest power of two that holds all
-    values seen so far, on both sides of zero, so that histograms of different steps compare. A
-    bucket holds the magnitudes from its inner edge up to, and without, its outer one; the
-    outermost holds that as well.
-    """
-
-    def __init__(self) -> None:
-        self.radius = 0.0
-        self._counts = np.zeros(BUCKETS, dtype=np.int64)
-        self._at_edges = np.zeros(2, dtype=np.int64)
-
-    def clear(self) -> None:
-        """Forgets the counts, and keeps the range."""
-        self._counts[:] = self._at_edges[:] = 0
-
-    def widen(self, largest: float) -> None:
-        """Makes the range hold magnitudes up to `largest`, a finite number.
-
-        Buckets merge: as the range doubles, each is the sum of two.
-        """
-        if largest <= self.radius:
-            return
-        mantissa, exponent = math.frexp(largest)
-        exponent -= mantissa == 0.5
-        radius = 2.0 ** min(max(exponent, LEAST_EXPONENT), _LARGEST_EXPONENT)
-        doublings = round(math.log2(radius / self.radius)) if self.radius else 0
-        self.radius = radius
-        for _ in range(min(doublings, _HALF)):
-            left, right = self._counts[:_HALF], self._counts[_HALF:]
-            merged = np.zeros(BUCKETS, dtype=np.int64)
-            merged[_HALF // 2 : _HALF] = left.reshape(-1, 2).sum(axis=1)
-            merged[_HALF : _HALF + _HALF // 2] = right.reshape(-1, 2).sum(axis=1)
-            # What was at an end is now where an inner bucket begins.
-            merged[[_HALF // 2 - 1, _HALF + _HALF // 2]] += self._at_edges
-            self._counts, self._at_edges = merged, np.zeros(2, dtype=np.int64)
-
-    def add(self, counts: npt.NDArray[np.int64], at_edges: tuple[int, int] = (0, 0)) -> None:
-        """Adds values that are already counted in the buckets of the present range.
-
-        Args:
-            counts: Count of each bucket.
-            at_edges: Counts of the values at the left and the right end, which are in no bucket.
-        """
-        self._counts += counts
-        self._at_edges += at_edges
-
-    def rows(self) -> npt.NDArray[np.float64]:
-        """The counts as rows `[left, right, count]`; none while all values are zero."""
-        if self.radius == 0:
-            return np.zeros((0, 3))
-        counts = self._counts.copy()
-        counts[[0, -1]] += self._at_edges
-        return histogram_rows(self.radius, counts)
+# Of the radius of a histogram's range: float32 holds 16 / radius, and float64 2 * radius.
+LEAST_EXPONENT, LARGEST_EXPONENT = -100, 1022
 
 
 def histogram_rows(radius: float, counts: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -81,11 +81,19 @@ def check_data(argument: str, data: Any) -> Any:
 
 def _residual(weight: Weight, gradient: Tensor) -> Tensor:
     w = ops.stop_gradient(weight.variable.value)
-    penalty, regularizer = weight.proximal_penalty, weight.variable.regularizer
-    if penalty is not None:
-        scale = 1.0 if penalty.is_constraint else to_float(weight.strength_scale)
-    elif isinstance(regularizer, Penalty):
-        penalty, scale = regularizer, 1.0 if weight.loss_scale is None else weight.loss_scale
+    penalty, scale = _penalty_of(weight)
     if penalty is not None and scale > 0:  # The subdifferential grows with the strength.
         return scale * penalty.subdifferential_distance(w, gradient / scale)
     return ops.sqrt(ops.sum(ops.square(gradient)))
+
+
+def _penalty_of(weight: Weight) -> tuple[Penalty | None, float]:
+    """The penalty whose subdifferential counts, and what scales it now."""
+    penalty, regularizer = weight.proximal_penalty, weight.variable.regularizer
+    if penalty is not None:
+        return penalty, 1.0 if penalty.is_constraint else to_float(weight.strength_scale)
+    scale = weight.strength_scale_in_loss
+    return (
+        regularizer if isinstance(regularizer, Penalty) else None,
+        1.0 if scale is None else scale,
+    )

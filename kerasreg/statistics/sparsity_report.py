@@ -1,4 +1,4 @@
-"""A table of every weight and how sparse it is."""
+"""Reports how sparse each weight of a model is."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any
 
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.numbers import Statistics, total_statistics
-from kerasreg.statistics.penalty_values import describe_regularizer
-from kerasreg.statistics.weights import IN_THE_LOSS, Weight, find_weights
+from kerasreg.statistics.weights import Weight, describe_penalties, find_weights
 
 COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "penalty")
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One weight of a report, or all of them.
 
     Args:
@@ -56,15 +55,15 @@ class Row:
 
 @dataclass(frozen=True)
 class SparsityReport:
-    """What `sparsity_report` returns: prints as a table, and is one in a notebook.
+    """The table that `sparsity_report` returns, for `print` and for notebooks.
 
     Args:
-        rows: One `Row` for each weight.
-        total: The `Row` of all weights together.
+        rows: A `ReportRow` for each weight.
+        total: The `ReportRow` of all weights together.
     """
 
-    rows: tuple[Row, ...]
-    total: Row
+    rows: tuple[ReportRow, ...]
+    total: ReportRow
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data: `{"rows": [{...}, ...], "total": {...}}`."""
@@ -126,32 +125,15 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
 def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> SparsityReport:
     """The report of weights that have been measured."""
 
-    def row(path: str, shape: tuple[int, ...], numbers: Any, penalty: str) -> Row:
-        return Row(
-            path,
-            shape,
-            numbers.size,
-            numbers.zeros,
-            numbers.sparsity,
-            numbers.dead_units,
-            numbers.units,
-            penalty,
-        )
+    def row(path: str, shape: Sequence[int], n: Statistics, penalty: str) -> ReportRow:
+        counts = (n.size, n.zeros, n.sparsity, n.dead_units, n.units)
+        return ReportRow(path, tuple(shape), *counts, penalty)
 
     rows = tuple(
-        row(weight.variable.path, tuple(weight.variable.shape), numbers, describe_penalties(weight))
+        row(weight.variable.path, weight.variable.shape, numbers, describe_penalties(weight))
         for weight, numbers in zip(weights, statistics, strict=True)
     )
     return SparsityReport(rows, row("total", (), total_statistics(statistics), ""))
-
-
-def describe_penalties(weight: Weight) -> str:
-    """Each penalty of a weight in words, with its place unless that is the loss."""
-    words = []
-    for penalty, place in weight.penalties:
-        name, strengths = describe_regularizer(penalty)
-        words.append(f"{name}({strengths})" + ("" if place == IN_THE_LOSS else f", {place}"))
-    return "; ".join(words)
 
 
 def _align(cell: str, width: int, column: int) -> str:

@@ -1,8 +1,10 @@
-"""Finds the weights of a model, each once, with what a report says of them."""
+"""Finds the weights of a model, each once, with the penalties that act on it."""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +12,13 @@ import keras
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
+from kerasreg._tensors import to_float
 from kerasreg.layers.unit_axes import unit_axes
 from kerasreg.optimizers.proximal import find_proximal
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.live_strength import live_scale
+from kerasreg.regularizers.from_keras import strength_of, value_from_norms
 from kerasreg.statistics.names import LayerNames, unique_names
+from kerasreg.statistics.numbers import Statistics
 
 # Where a penalty acts, in words.
 IN_THE_LOSS = "in the loss"
@@ -33,8 +37,7 @@ class Weight:
             and everything else that has no units to lose.
         input_axes: The axes that number its inputs, not the positions of a convolution; or `None`.
         proximal_penalty: The penalty that the model's `Proximal` has for it, if any.
-        strength_scale: The variable that scales that penalty. What scales one in the loss is
-            `loss_scale`.
+        strength_scale: The variable of the model's `Proximal` that scales that penalty.
     """
 
     variable: Any
@@ -43,6 +46,12 @@ class Weight:
     input_axes: tuple[int, ...] | None = None
     proximal_penalty: Penalty | None = None
     strength_scale: Any = None
+
+    @property
+    def units(self) -> int:
+        """Number of its output units; 0 where it has none to lose."""
+        axes = self.unit_axes
+        return 0 if axes is None else math.prod(self.variable.shape[axis] for axis in axes)
 
     @property
     def penalties(self) -> list[tuple[Any, str]]:
@@ -59,18 +68,131 @@ class Weight:
         return acting
 
     @property
-    def loss_scale(self) -> float | None:
+    def strength_scale_in_loss(self) -> float | None:
         """What scales its penalty in the loss now, `None` where nothing ever has."""
-        scale = live_scale(self.variable.regularizer)
+        regularizer = self.variable.regularizer
+        scale = regularizer.strength_scale if isinstance(regularizer, Penalty) else None
         return None if scale is None else scale.value
 
+    @property
+    def acting_penalties(self) -> list[tuple[Any, float | None]]:
+        """The penalties that add to what is minimised, each with what scales it now.
 
-def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Weight]:
+        That is `None` where the model's `Proximal` does. A frozen weight's penalty in the loss
+        does not act, and a constraint has no value.
+        """
+        scale = self.strength_scale_in_loss
+        in_the_loss = 1.0 if scale is None else scale
+        return [
+            (penalty, None if place == AFTER_THE_STEP else in_the_loss)
+            for penalty, place in self.penalties
+            if place != FROZEN and not (isinstance(penalty, Penalty) and penalty.is_constraint)
+        ]
+
+    def strength(self, strength_scale: float) -> float | None:
+        """The strength of the first penalty that acts on it, `None` where none has one.
+
+        Args:
+            strength_scale: What scales the penalties of `Proximal` now.
+        """
+        for penalty, scale in self.acting_penalties:
+            strength = strength_of(penalty)
+            if strength is not None:
+                return strength * (strength_scale if scale is None else scale)
+        return None
+
+    def penalty_value(self, statistics: Statistics, strength_scale: float) -> float:
+        """What the penalties that act on it amount to at its present value.
+
+        Args:
+            statistics: Its statistics, whose norms are the value of most penalties.
+            strength_scale: What scales the penalties of `Proximal` now.
+        """
+
+        def compute(penalty: Any) -> float:
+            w = keras.ops.stop_gradient(self.variable.value)
+            return to_float(keras.ops.sum(penalty(w)))
+
+        return total_value(self.acting_penalties, statistics, strength_scale, compute)
+
+
+def total_value(
+    penalties: Sequence[tuple[Any, float | None]],
+    statistics: Statistics,
+    strength_scale: float,
+    compute: Callable[[Any], float],
+) -> float:
+    """The sum of the values of penalties on one weight.
+
+    Args:
+        penalties: The penalties, as `Weight.acting_penalties`.
+        statistics: The statistics of the weight.
+        strength_scale: What scales the penalties of `Proximal`.
+        compute: Computes a penalty that the norms are not enough for.
+    """
+    total = 0.0
+    for penalty, scale in penalties:
+        value = value_from_norms(penalty, statistics.l1_norm, statistics.l2_norm)
+        value = compute(penalty) if value is None else value
+        total += value * (strength_scale if scale is None else scale)
+    return total
+
+
+def penalty_values(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> list[float]:
+    """What the penalties that act on each weight amount to now, see `Weight.penalty_value`."""
+    scale = read_strength_scale(weights)
+    return [w.penalty_value(of_w, scale) for w, of_w in zip(weights, statistics, strict=True)]
+
+
+def strengths(weights: Sequence[Weight]) -> tuple[float | None, dict[str, float]]:
+    """What scales the penalties of weights now, and how strong they are.
+
+    Args:
+        weights: The weights.
+
+    Returns:
+        The scale that they have in common, see `common_strength_scale`, and the strength of each
+        weight that has one, by the weight's name.
+    """
+    scale = read_strength_scale(weights)
+    found = ((weight.name, weight.strength(scale)) for weight in weights)
+    by_name = {name: strength for name, strength in found if strength is not None}
+    return common_strength_scale(weights, scale), by_name
+
+
+def read_strength_scale(weights: Sequence[Weight]) -> float:
+    """What scales the penalties of the model's `Proximal` now; 1 where there is none."""
+    scales = (weight.strength_scale for weight in weights)
+    return next((to_float(scale) for scale in scales if scale is not None), 1.0)
+
+
+def common_strength_scale(weights: Sequence[Weight], strength_scale: float) -> float | None:
+    """What scales the penalties of `Proximal`, or else those in the loss if it is one number.
+
+    Args:
+        weights: The weights.
+        strength_scale: What scales the penalties of `Proximal` now.
+    """
+    acting = [(w, scale) for w in weights for _, scale in w.acting_penalties]
+    scales = {scale for _, scale in acting}
+    if None in scales:
+        return strength_scale
+    if len(scales) == 1 and any(w.strength_scale_in_loss is not None for w, _ in acting):
+        return scales.pop()
+    return None
+
+
+def find_weights(
+    model: Any,
+    pattern: str | re.Pattern[str] | None = None,
+    layer_names: LayerNames | None = None,
+) -> list[Weight]:
     """The weights of a model in the order of `model.weights`, each once.
 
     Args:
         model: A built Keras model or layer.
         pattern: Regular expression, searched for in `variable.path`; `None` for all weights.
+        layer_names: The names of the model's layers, where they are known already.
 
     Returns:
         A list of `Weight`.
@@ -78,15 +200,11 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
     Raises:
         ValueError: If the model has no weights yet, or none whose path matches.
     """
-    check_built(model)
+    chosen = choose_variables(model, pattern)
     owners = {
         id(variable): layer for layer in all_layers(model) for variable in layer.variables
     }  # Parents come first, so that the layer itself has the last word.
-    variables = {id(variable): variable for variable in model.weights}  # in order, each once
-    chosen = [v for v in variables.values() if _is_numeric(v)]
-    if pattern is not None:
-        chosen = _filter(chosen, pattern)
-    layer_names = LayerNames(model)
+    layer_names = layer_names or LayerNames(model)
     names = unique_names(layer_names.of_variable(variable) for variable in chosen)
     optimizer = find_proximal(model)
     proximal = {}
@@ -108,6 +226,14 @@ def find_weights(model: Any, pattern: str | re.Pattern[str] | None = None) -> li
     ]
 
 
+def choose_variables(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Any]:
+    """The variables of `find_weights`; raises what it raises."""
+    check_built(model)
+    variables = {id(variable): variable for variable in model.weights}  # in order, each once
+    chosen = [variable for variable in variables.values() if _is_numeric(variable)]
+    return chosen if pattern is None else _filter(chosen, pattern)
+
+
 def _is_numeric(variable: Any) -> bool:
     dtype: str = keras.backend.standardize_dtype(variable.dtype)
     return dtype.startswith(("float", "bfloat", "int", "uint"))
@@ -120,3 +246,31 @@ def _filter(variables: list[Any], pattern: str | re.Pattern[str]) -> list[Any]:
         paths = "\n  ".join(variable.path for variable in variables)
         raise invalid_value("weights", f"a pattern found in one of the paths\n  {paths}\n", pattern)
     return chosen
+
+
+def describe_penalties(weight: Weight) -> str:
+    """Each penalty of a weight in words, with its place unless that is the loss."""
+    words = []
+    for penalty, place in weight.penalties:
+        name, strengths = describe_regularizer(penalty)
+        words.append(f"{name}({strengths})" + ("" if place == IN_THE_LOSS else f", {place}"))
+    return "; ".join(words)
+
+
+def describe_regularizer(regularizer: Any) -> tuple[str, str]:
+    """Name and strengths of a regularizer, as `("L1", "l1=0.001")`."""
+    if isinstance(regularizer, keras.regularizers.Regularizer):
+        try:
+            config = regularizer.get_config()
+        except Exception:  # Keras allows a regularizer without a config; it is only described.
+            config = {}
+        name = type(regularizer).__name__
+        if not isinstance(regularizer, Penalty):
+            name = f"keras.{name}" if type(regularizer).__module__.startswith("keras.") else name
+        return name, ", ".join(f"{key}={_short(value)}" for key, value in config.items())
+    return getattr(regularizer, "__name__", type(regularizer).__name__), ""
+
+
+def _short(value: Any) -> str:
+    # Keras keeps some strengths as float32, which would print as 0.0010000000474974513.
+    return f"{value:.7g}" if isinstance(value, float) else str(value)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import innermost_optimizer
 from kerasreg._tensors import to_numpy
-from kerasreg.statistics.penalty_values import describe_regularizer
+from kerasreg.statistics.weights import describe_regularizer
 from kerasreg.strength.plan import Options, Plan
 from kerasreg.strength.samples import Samples
 from kerasreg.strength.training import Training

@@ -10,7 +10,6 @@ from kerasreg._checks import check_built, invalid_value
 from kerasreg._tensors import Tensor, to_float
 from kerasreg.optimizers.targets import Targets, check_penalty
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.penalty_map import is_smooth
 from kerasreg.statistics.loss_gradient import LossGradient
 from kerasreg.statistics.names import unique_names
 from kerasreg.strength.null_model import NullModel, fit_null_model, is_single_layer
@@ -131,14 +130,25 @@ def main_strength(penalty: Any) -> float:
     """The strength of a penalty, or of the first of several; raises if it cannot be scaled."""
     checked = check_penalty(penalty)
     penalties = list(checked.values()) if isinstance(checked, dict) else [checked]
+    strengths = [_positive_strength(each) for each in penalties]
     for each in penalties:
-        if getattr(each, "is_constraint", False):
-            raise invalid_value("penalty", "penalties that have a strength", each)
-        if each.main_strength <= 0:
-            raise invalid_value("penalty", "penalties of a positive strength", each)
-        if is_smooth(each):
+        if not each.has_kink:
             raise invalid_value("penalty", "penalties with a kink at zero, which give zeros", each)
-    return penalties[0].main_strength
+        if not each.implements("_dual_norm", "dual_norm"):
+            name = type(each).__name__
+            expected = f"penalties with a dual norm; give {name} a method `_dual_norm(grad)`"
+            raise invalid_value("penalty", expected, each)
+    return strengths[0]
+
+
+def _positive_strength(penalty: Penalty) -> float:
+    strength = penalty.main_strength
+    if penalty.is_constraint or strength is None:
+        expected = "penalties that have a strength, as their first hyper-parameter"
+        raise invalid_value("penalty", expected, penalty)
+    if strength <= 0:
+        raise invalid_value("penalty", "penalties of a positive strength", penalty)
+    return strength
 
 
 def check_compiled(model: Any) -> None:

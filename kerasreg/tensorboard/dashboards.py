@@ -1,4 +1,4 @@
-"""What the tabs HPARAMS and Custom Scalars need beside the charts themselves."""
+"""Sets up the tabs Custom Scalars and HPARAMS for a run, and says how to open them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,77 @@ from kerasreg.tensorboard.hparams import (
     add_session_start,
 )
 from kerasreg_tensorboard.names import TOTALS
+
+# Where `keras.callbacks.TensorBoard` writes the metrics of the validation, and under which name.
+_KERAS_GROUP = "validation"
+_KERAS_PREFIX = "epoch_"
+
+
+class Dashboards:
+    """The summaries for Custom Scalars and HPARAMS, each when its content is known.
+
+    Args:
+        log_dir: Folder of the run.
+        weights: The weights that are logged.
+        hparams: Hyper-parameters of the run, or `None` to leave it out of the HPARAMS tab.
+    """
+
+    def __init__(
+        self, log_dir: str, weights: Sequence[Weight], hparams: Mapping[str, Value] | None
+    ) -> None:
+        self._log_dir = log_dir
+        self._weights = weights
+        self._hparams = hparams
+        self._announced = False
+
+    def at_start(self) -> summary_pb2.Summary:
+        """The layout of Custom Scalars, as far as it is known."""
+        summary = summary_pb2.Summary()
+        add_layout(summary, self._weights)
+        return summary
+
+    def after_first_epoch(self, metrics: Sequence[str]) -> summary_pb2.Summary:
+        """The layout with charts of the metrics, and the run's row in HPARAMS.
+
+        There is no row before: without its columns, which nothing can add to later, the tab
+        would show every chart as one.
+
+        Args:
+            metrics: Names of Keras's metrics that are logged as totals.
+
+        Returns:
+            The summary, empty after the first call.
+        """
+        summary = summary_pb2.Summary()
+        if not self._announced:
+            self._announced = True
+            add_layout(summary, self._weights, metrics)
+            if self._hparams is not None:
+                add_session_start(summary, self._hparams)
+                add_experiment(summary, self._hparams, self._columns(metrics))
+        return summary
+
+    def at_end(self, ok: bool = True) -> summary_pb2.Summary:
+        """The end of the row, and the row itself where no epoch has ended."""
+        summary = self.after_first_epoch(())
+        if self._hparams is not None:
+            add_session_end(summary, ok)
+        return summary
+
+    def _columns(self, metrics: Sequence[str]) -> list[Metric]:
+        validated = validation_metrics(metrics)
+        names = validated or [name for name in metrics if not name.startswith("val_")]
+        names = [*names, "sparsity", "regularization_loss"]
+        names += [name for name in ("val_data_loss", "val_loss") if name in metrics]
+        return [Metric(f"{TOTALS}/{name}", name) for name in names] + self._of_keras(validated)
+
+    def _of_keras(self, validated: Sequence[str]) -> list[Metric]:
+        """The metrics that Keras's own callback has begun to log into the same folder."""
+        if not os.path.isdir(os.path.join(self._log_dir, _KERAS_GROUP)):
+            return []  # A column that a run has nothing for takes its line off the plot.
+        tags = [_KERAS_PREFIX + name.removeprefix("val_") for name in validated]
+        return [Metric(tag, f"{_KERAS_GROUP}/{tag}", _KERAS_GROUP) for tag in tags]
+
 
 # More lines cannot be told apart; the page draws every chart of an open category at once.
 LINES_PER_CHART = 6
@@ -92,12 +163,8 @@ def _lines(metric: str, weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
     row = CHARTS_PER_CATEGORY // 2
     count = min(len(names), row if len(names) <= row * LINES_PER_CHART else CHARTS_PER_CATEGORY)
     edges = [len(names) * index // count for index in range(count + 1)] if count else []
-    return [_weights_chart(metric, names[start:end]) for start, end in itertools.pairwise(edges)]
-
-
-def _weights_chart(metric: str, names: Sequence[str]) -> layout_pb2.Chart:
-    title = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
-    return _line_chart(title, metric, names)
+    charts = [names[start:end] for start, end in itertools.pairwise(edges)]
+    return [_line_chart(" … ".join(dict.fromkeys((c[0], c[-1]))), metric, c) for c in charts]
 
 
 def _line_chart(title: str, group: str, names: Iterable[str]) -> layout_pb2.Chart:
@@ -108,19 +175,14 @@ def _line_chart(title: str, group: str, names: Iterable[str]) -> layout_pb2.Char
 
 def _bands(weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
     """Charts of the non-zero weights: mean <= root mean square <= maximum of the magnitude."""
-    charts = [
-        layout_pb2.Chart(
-            title=weight.name, margin=layout_pb2.MarginChartContent(series=[_band(weight.name)])
+    charts = []
+    for name in (weight.name for weight in _largest(weights, CHARTS_PER_CATEGORY)):
+        band = layout_pb2.MarginChartContent.Series(
+            value=f"nonzero_rms/{name}", lower=f"nonzero_mean/{name}", upper=f"max_abs/{name}"
         )
-        for weight in _largest(weights, CHARTS_PER_CATEGORY)
-    ]
+        margin = layout_pb2.MarginChartContent(series=[band])
+        charts.append(layout_pb2.Chart(title=name, margin=margin))
     return charts[::-1]  # The tab shows charts of this kind from the last to the first.
-
-
-def _band(name: str) -> layout_pb2.MarginChartContent.Series:
-    return layout_pb2.MarginChartContent.Series(
-        value=f"nonzero_rms/{name}", lower=f"nonzero_mean/{name}", upper=f"max_abs/{name}"
-    )
 
 
 def _largest(weights: Sequence[Weight], count: int) -> list[Weight]:
@@ -153,74 +215,3 @@ def invitation(log_dir: str) -> str:
         f"    tensorboard --logdir {shlex.quote(shown)}\n"
         f"    http://localhost:6006/?smoothing=0&pinnedCards={quote(pins)}#timeseries"
     )
-
-
-# Where `keras.callbacks.TensorBoard` writes the metrics of the validation, and under which name.
-_KERAS_GROUP = "validation"
-_KERAS_PREFIX = "epoch_"
-
-
-class Dashboards:
-    """Says when which of it is written: each method returns a summary to write at once.
-
-    Args:
-        log_dir: Folder of the run.
-        weights: The weights that are logged.
-        hparams: Hyper-parameters of the run, or `None` to leave it out of the HPARAMS tab.
-    """
-
-    def __init__(
-        self, log_dir: str, weights: Sequence[Weight], hparams: Mapping[str, Value] | None
-    ) -> None:
-        self._log_dir = log_dir
-        self._weights = weights
-        self._hparams = hparams
-        self._announced = False
-
-    def at_start(self) -> summary_pb2.Summary:
-        """The layout of Custom Scalars, as far as it is known."""
-        summary = summary_pb2.Summary()
-        add_layout(summary, self._weights)
-        return summary
-
-    def after_first_epoch(self, metrics: Sequence[str]) -> summary_pb2.Summary:
-        """The layout with charts of the metrics, and the run's row in HPARAMS.
-
-        There is no row before: without its columns, which nothing can add to later, the tab
-        would show every chart as one.
-
-        Args:
-            metrics: Names of Keras's metrics that are logged as totals.
-
-        Returns:
-            The summary, empty after the first call.
-        """
-        summary = summary_pb2.Summary()
-        if not self._announced:
-            self._announced = True
-            add_layout(summary, self._weights, metrics)
-            if self._hparams is not None:
-                add_session_start(summary, self._hparams)
-                add_experiment(summary, self._hparams, self._columns(metrics))
-        return summary
-
-    def at_end(self, ok: bool = True) -> summary_pb2.Summary:
-        """The end of the row, and the row itself where no epoch has ended."""
-        summary = self.after_first_epoch(())
-        if self._hparams is not None:
-            add_session_end(summary, ok)
-        return summary
-
-    def _columns(self, metrics: Sequence[str]) -> list[Metric]:
-        validated = validation_metrics(metrics)
-        names = validated or [name for name in metrics if not name.startswith("val_")]
-        names = [*names, "sparsity", "regularization_loss"]
-        names += [name for name in ("val_data_loss", "val_loss") if name in metrics]
-        return [Metric(f"{TOTALS}/{name}", name) for name in names] + self._of_keras(validated)
-
-    def _of_keras(self, validated: Sequence[str]) -> list[Metric]:
-        """The metrics that Keras's own callback has begun to log into the same folder."""
-        if not os.path.isdir(os.path.join(self._log_dir, _KERAS_GROUP)):
-            return []  # A column that a run has nothing for takes its line off the plot.
-        tags = [_KERAS_PREFIX + name.removeprefix("val_") for name in validated]
-        return [Metric(tag, f"{_KERAS_GROUP}/{tag}", _KERAS_GROUP) for tag in tags]

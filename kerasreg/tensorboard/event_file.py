@@ -1,6 +1,8 @@
-"""The file that a run's events go into, in a folder of this machine or at a remote address.
+"""Writes TensorBoard's event files, in a folder of this machine or at a remote address.
 
-TensorFlow's file systems or TensorBoard's own do the remote part, whichever know the address.
+TensorBoard's own `EventFileWriter` imports all of TensorFlow where it is installed, and raises
+into training when the disk is full. Remote files are written by TensorFlow's file systems, or by
+TensorBoard's where those do not know the address.
 """
 
 from __future__ import annotations
@@ -10,11 +12,16 @@ import errno
 import itertools
 import os
 import socket
+import struct
 import time
+import warnings
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import google_crc32c
+from tensorboard.compat.proto import event_pb2, summary_pb2
 
 from kerasreg._checks import check_folder, invalid_value
 
@@ -31,8 +38,86 @@ _PACKAGES = {
 }
 
 
+class EventWriter:
+    """An event file that never raises: after the first failure it writes no more.
+
+    It may be used from several threads, one after the other; a failure is reported in the thread
+    that calls `warn`.
+
+    Args:
+        log_dir: Folder of the run, or its address as `gs://bucket/run`; made if it is missing.
+        first_step: First step that will be written. TensorBoard then forgets points from this
+            step on in earlier files of the folder, as after an interrupted run.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], first_step: int) -> None:
+        self._log_dir = os.fspath(log_dir)
+        self._file: LocalEventFile | RemoteEventFile | None = None
+        self._failure: OSError | None = None
+        self._open(first_step)
+
+    def write(self, step: int, summary: summary_pb2.Summary) -> None:
+        """Writes a summary at a step."""
+        self._write(event_pb2.Event(step=step, summary=summary))
+
+    def close(self) -> None:
+        """Closes the file; nothing is written after that."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            try:
+                file.close()
+            except OSError as error:
+                self._failure = error
+
+    def warn(self) -> None:
+        """Warns of a failure, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            warnings.warn(
+                f"Cannot write the TensorBoard log in '{self._log_dir}': {failure}. "
+                "Training goes on without it.",
+                stacklevel=2,
+            )
+
+    def _open(self, first_step: int) -> None:
+        try:
+            self._file = open_event_file(self._log_dir)
+        except OSError as error:
+            self._failure = error
+        self._write(event_pb2.Event(file_version="brain.Event:2"))
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(event_pb2.Event(step=first_step, session_log=start))
+
+    def _write(self, event: event_pb2.Event) -> None:
+        if self._file is None:
+            return
+        event.wall_time = time.time()
+        try:
+            if self._file.is_removed:
+                self.close()
+                self._open(event.step)
+                self._write(event)
+                return
+            self._file.write(record(event.SerializeToString()))
+        except OSError as error:
+            self.close()
+            self._failure = error
+
+
+def record(data: bytes) -> bytes:
+    """A record of TensorBoard's files: length and data, each with its checksum."""
+    header = struct.pack("<Q", len(data))
+    return header + _checksum(header) + data + _checksum(data)
+
+
+def _checksum(data: bytes) -> bytes:
+    # Rotated and shifted, as TFRecord demands of the CRC of what may hold CRCs itself.
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
 class LocalEventFile:
-    """An unbuffered file: what is written is on its way, and nothing is left to fail at close.
+    """An unbuffered file: `write` hands all data to the system, so that closing cannot fail.
 
     It closes itself with its last reference, so that an interrupted training leaves none open.
     """
@@ -48,7 +133,7 @@ class LocalEventFile:
 
     @property
     def is_removed(self) -> bool:
-        """Whether somebody has deleted it; the system would write on into nothing."""
+        """Whether somebody has deleted it, which the system does not say when data are written."""
         return os.fstat(self._descriptor).st_nlink == 0
 
 
@@ -90,12 +175,12 @@ class _RemoteObject:
         self._changed = False
 
     def append(self, data: bytes) -> None:
-        """Adds to what the next upload brings."""
+        """Adds data to the next upload."""
         self._content += data
         self._changed = True
 
     def upload(self) -> None:
-        """Replaces the file if there is anything new; what failed once is not tried again."""
+        """Replaces the file if there are new data; a failed upload is not repeated."""
         if self._changed:
             self._changed = False
             with _as_os_errors(), self._file_system.GFile(self._path, "wb") as file:

@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 from kerasreg._checks import invalid_value, is_number
-from kerasreg.statistics.penalty_values import describe_regularizer
+from kerasreg.statistics.weights import describe_regularizer
 
 Value: TypeAlias = bool | int | float | str
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,13 +16,64 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasreg._tensors import to_float
-from kerasreg.statistics.names import dropout_rates
-from kerasreg.statistics.numbers import Measured, Statistics, total_statistics
-from kerasreg.statistics.penalty_values import common_scale, read_scale, strength
-from kerasreg.statistics.weights import Weight
+from kerasreg.statistics.names import Dropouts
+from kerasreg.statistics.numbers import Measured
+from kerasreg.statistics.weights import Weight, strengths
 from kerasreg_tensorboard.names import TOTALS
 
 _SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None)
+
+
+def live_values(model: Any, weights: Sequence[Weight], dropouts: Dropouts) -> dict[str, float]:
+    """What can change while a model trains, by tag: learning rate, dropout rates, strengths."""
+    values = {f"dropout_rate/{name}": rate for name, rate in dropouts.rates().items()}
+    optimizer = getattr(model, "optimizer", None)
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        values[f"{TOTALS}/learning_rate"] = to_float(optimizer.learning_rate)
+    scale, by_weight = strengths(weights)
+    if scale is not None:
+        values[f"{TOTALS}/strength_scale"] = scale
+    return values | {f"strength/{name}": value for name, value in by_weight.items()}
+
+
+def with_sums(losses: Mapping[str, float]) -> dict[str, float]:
+    """The parts of the losses and their sums, as `total_loss` and `val_total_loss`."""
+    sums = {
+        f"{prefix}total_loss": losses[f"{prefix}data_loss"] + losses[f"{prefix}penalty"]
+        for prefix in ("", "val_")
+        if f"{prefix}data_loss" in losses
+    }
+    return {**losses, **sums}
+
+
+def add_totals(summary: summary_pb2.Summary, totals: Mapping[str, float]) -> None:
+    """Adds numbers of the whole model, by the names of their charts."""
+    for name, value in totals.items():
+        add_scalar(summary, f"{TOTALS}/{name}", value)
+
+
+def add_measured(
+    summary: summary_pb2.Summary, weights: Sequence[Weight], measured: Measured
+) -> None:
+    """Adds what was measured of each weight."""
+    total = measured.totals["regularization_loss"]
+    for weight, numbers, penalty in zip(
+        weights, measured.of_each(), measured.penalties, strict=True
+    ):
+        for name, value in numbers.items():
+            add_scalar(summary, f"{name}/{weight.name}", value)
+        if weight.penalties:
+            share = penalty / total if total and math.isfinite(total) else total
+            add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
+            add_scalar(summary, f"penalty_share/{weight.name}", share)
+    for weight, rows in zip(weights, measured.histograms, strict=False):
+        add_histogram(summary, f"nonzero/{weight.name}", rows)
+
+
+def add_scalars(summary: summary_pb2.Summary, values: Mapping[str, float]) -> None:
+    """Adds a point to each of several charts, by tag."""
+    for tag, value in values.items():
+        add_scalar(summary, tag, value)
 
 
 def add_scalar(summary: summary_pb2.Summary, tag: str, value: float) -> None:
@@ -51,71 +102,3 @@ def add_histogram(summary: summary_pb2.Summary, tag: str, buckets: npt.NDArray[n
         metadata=histogram_metadata.create_summary_metadata(display_name=None, description=None),
         tensor=make_tensor_proto(np.asarray(buckets, dtype=np.float64)),
     )
-
-
-MEASURES = ("sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs")
-_OF_NONZERO = ("nonzero_mean", "nonzero_rms")
-
-
-def totals_of(measured: Measured) -> dict[str, float]:
-    """The numbers of all weights together."""
-    total = total_statistics(measured.statistics)
-    values = {name: getattr(total, name) for name in MEASURES}
-    return {**values, "regularization_loss": sum(measured.penalties)}
-
-
-def with_sums(losses: Mapping[str, float]) -> dict[str, float]:
-    """The parts of the losses and their sums, as `total_loss` and `val_total_loss`."""
-    sums = {
-        f"{prefix}total_loss": losses[f"{prefix}data_loss"] + losses[f"{prefix}penalty"]
-        for prefix in ("", "val_")
-        if f"{prefix}data_loss" in losses
-    }
-    return {**losses, **sums}
-
-
-def live_values(model: Any, weights: Sequence[Weight]) -> dict[str, float]:
-    """What can change while a model trains, by tag: learning rate, dropout rates, strengths."""
-    values = {f"dropout_rate/{name}": rate for name, rate in dropout_rates(model).items()}
-    optimizer = getattr(model, "optimizer", None)
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        values[f"{TOTALS}/learning_rate"] = to_float(optimizer.learning_rate)
-    scale = read_scale(weights)
-    common = common_scale(weights, scale)
-    if common is not None:
-        values[f"{TOTALS}/strength_scale"] = common
-    for weight in weights:
-        value = strength(weight, scale)
-        if value is not None:
-            values[f"strength/{weight.name}"] = value
-    return values
-
-
-def add_totals(summary: summary_pb2.Summary, totals: Mapping[str, float]) -> None:
-    """Adds the totals to a summary."""
-    for name, value in totals.items():
-        add_scalar(summary, f"{TOTALS}/{name}", value)
-
-
-def add_weights(
-    summary: summary_pb2.Summary, weights: Sequence[Weight], measured: Measured
-) -> None:
-    """Adds what was measured of each weight to a summary."""
-    total = sum(measured.penalties)
-    for weight, statistics, penalty in zip(
-        weights, measured.statistics, measured.penalties, strict=True
-    ):
-        for name, value in _measures(statistics):
-            add_scalar(summary, f"{name}/{weight.name}", value)
-        if weight.penalties:
-            share = penalty / total if total and math.isfinite(total) else total
-            add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
-            add_scalar(summary, f"penalty_share/{weight.name}", share)
-    for weight, rows in zip(weights, measured.histograms, strict=False):
-        add_histogram(summary, f"nonzero/{weight.name}", rows)
-
-
-def _measures(statistics: Statistics) -> Iterator[tuple[str, float]]:
-    for name in (*MEASURES, *_OF_NONZERO):
-        if name != "dead_units" or statistics.units:
-            yield name, getattr(statistics, name)

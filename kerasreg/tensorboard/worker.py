@@ -5,44 +5,13 @@ from __future__ import annotations
 import os
 import queue
 import threading
-import warnings
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeAlias
-
-
-class Guard:
-    """Runs the parts of a logger; the first failure is its last, with one warning.
-
-    Args:
-        name: Name of the logger.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.failed = False
-
-    def run(self, action: Callable[..., None], *args: Any) -> None:
-        """Runs a part, unless one has failed before."""
-        if not self.failed:
-            self.run_always(action, *args)
-
-    def run_always(self, action: Callable[..., None], *args: Any) -> None:
-        """Runs a part that tidies up."""
-        try:
-            action(*args)
-        except Exception as error:
-            self.failed = True
-            warnings.warn(
-                f"{self._name} failed in `{action.__name__}` and logs no more in this run; "
-                f"training goes on. {type(error).__name__}: {error}",
-                stacklevel=2,
-            )
-
+from typing import TypeAlias
 
 Job: TypeAlias = Callable[[], None]
 
-# Jobs that may wait. Training waits for the disk only if that is slower for as long as this lasts.
+# So many jobs may wait for a slow disk; with more of them training waits, too.
 LIMIT = 64
 
 
@@ -56,8 +25,8 @@ class Worker:
     def __init__(self) -> None:
         self._jobs: queue.Queue[Job | None] = queue.Queue(LIMIT)
         self._failures: list[Exception] = []
-        # The thread knows the queue only: a reference to the worker would keep it for ever. It is
-        # no reason for the process to stay either; `finalize` is called at its end.
+        # The thread refers to the queue alone: a reference to the worker would keep that for ever.
+        # As a daemon it does not keep the process either, at whose end `finalize` waits for it.
         thread = threading.Thread(
             target=_work, args=(self._jobs, self._failures), name="kerasreg", daemon=True
         )
@@ -83,7 +52,7 @@ class Worker:
         return self.close.alive and os.getpid() == self._process
 
     def check(self) -> None:
-        """Raises what a job has raised; those after it are not done any more."""
+        """Raises what a job has raised; the jobs after it are skipped."""
         if self._failures:
             raise self._failures.pop()
 
@@ -99,11 +68,11 @@ def _work(jobs: queue.Queue[Job | None], failures: list[Exception]) -> None:
             failures.append(error)
         finally:
             jobs.task_done()
-            job = None  # What it refers to may be forgotten while this thread waits.
+            job = None  # Keeps nothing alive while this thread waits.
 
 
 def _close(jobs: queue.Queue[Job | None], thread: threading.Thread, process: int) -> None:
     if os.getpid() == process:  # A forked process has the queue without the thread.
         jobs.put(None)
-        if thread is not threading.current_thread():  # which may be the last to know the worker
+        if thread is not threading.current_thread():  # It may have held the last reference.
             thread.join()

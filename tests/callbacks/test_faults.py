@@ -48,7 +48,7 @@ def test_the_folder_is_removed(tmp_path):
 
     def remove():
         # What waits is written first: which points are lost shall not depend on the thread.
-        logger._recorder.flush(10)
+        logger._run.flush(10)
         shutil.rmtree(tmp_path / "run")
 
     history = fit(classifier(), logger, At(1, remove))
@@ -76,7 +76,7 @@ def test_an_exception_in_another_callback(tmp_path):
     logger = kr.RegularizationLogger(tmp_path, update_freq=1, verbose=0)
     with pytest.raises(RuntimeError, match="somebody else's"):
         fit(classifier(), logger, At(1, fail))
-    logger._recorder.flush(10)
+    logger._run.flush(10)
     assert steps(tmp_path) == list(range(1, 11))
 
 
@@ -136,7 +136,7 @@ KILLED = """
     class Wait(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if self.epoch == 3 and batch == 2 and not resume:
-                logger._recorder.flush(10)
+                logger._run.flush(10)
                 print("here", flush=True)
                 time.sleep(300)
 

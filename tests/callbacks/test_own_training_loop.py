@@ -7,6 +7,7 @@ from helpers.event_files import read, steps
 from helpers.models import classifier, data
 
 import kerasreg as kr
+from kerasreg.tensorboard import run
 
 
 def test_own_training_loop(tmp_path):
@@ -76,3 +77,54 @@ def test_a_model_that_is_not_built(tmp_path):
     logger.set_model(keras.Sequential([keras.layers.Dense(2)]))
     with pytest.raises(ValueError, match="Expected a built model"):
         logger.log(1)
+
+
+def test_what_changes_while_a_run_is_open(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(2, kernel_regularizer=kr.L1(0.1), name="first"),
+            kr.Dropout(0.1, name="dropout"),
+            keras.layers.Dense(2, name="second"),
+            keras.layers.Dense(1, name="last"),
+        ]
+    )
+    model.compile(kr.Proximal(keras.optimizers.SGD(0.5), {".*last/kernel": kr.L1(0.2)}), "mse")
+    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    logger.set_model(model)
+    logger.log(1)
+    model.get_layer("dropout").rate = 0.3
+    model.optimizer.learning_rate = 0.25
+    model.optimizer.strength_scale = 2.0
+    model.get_layer("second").kernel.regularizer = kr.L2(0.4)
+    logger.log(2)
+    logger.close()
+    points = read(tmp_path)
+    for tag, expected in {
+        "dropout_rate/dropout": [0.1, 0.3],
+        "all/learning_rate": [0.5, 0.25],
+        "all/strength_scale": [1.0, 2.0],
+        "strength/first/kernel": [0.1, 0.1],
+        "strength/last/kernel": [0.2, 0.4],
+    }.items():
+        np.testing.assert_allclose([value for _, value in points[tag]], expected, rtol=1e-6)
+    assert [step for step, _ in points["strength/second/kernel"]] == [2]
+    assert [step for step, _ in points["penalty_share/second/kernel"]] == [2]
+
+
+def test_a_run_finds_weights_and_names_layers_once(tmp_path, monkeypatch):
+    found = []
+    for name in ("find_weights", "LayerNames"):
+        real = getattr(run, name)
+        monkeypatch.setattr(run, name, lambda *a, f=real: found.append(f.__name__) or f(*a))
+    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    logger.set_model(classifier())
+    for step in range(3):
+        logger.log(step)
+    assert sorted(found) == ["LayerNames", "find_weights"]
+
+
+def test_arguments_that_do_not_fit_the_model_are_refused_at_once(tmp_path):
+    logger = kr.RegularizationLogger(tmp_path, input_shape=(28, 28))
+    with pytest.raises(ValueError, match="argument `input_shape`"):
+        logger.set_model(classifier())

@@ -282,7 +282,7 @@ def test_full_disk(tmp_path):
     assert len(read(tmp_path)["all/sparsity"]) >= 1
 
 
-@pytest.mark.parametrize("part", ["totals_of", "live_values", "add_weights"])
+@pytest.mark.parametrize("part", ["statistics_of", "live_values", "add_measured"])
 def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch, plain, part):
     def fail(*args):
         raise RuntimeError("broken on purpose")

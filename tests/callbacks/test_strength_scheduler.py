@@ -277,12 +277,12 @@ def test_any_choice_of_weights_has_its_factor_on_one_variable_of_its_own(choices
         np.testing.assert_allclose(loss, data_loss + 0.1 * expected @ sums, rtol=1e-5)
         model.get_state_tree()  # which refuses two variables of one path
     assert [v.path for v in model.variables if "strength_scale" not in v.path] == state
-    scales = {id(w.regularizer.live_scale) for w in weights}
+    scales = {id(w.regularizer.strength_scale) for w in weights}
     assert len(model.variables) == size + (len(scales) if BACKEND == "jax" else 0)
 
 
 def scale_of(weight):
-    scale = getattr(weight.regularizer, "live_scale", None)
+    scale = getattr(weight.regularizer, "strength_scale", None)
     return 1.0 if scale is None else scale.value
 
 
@@ -350,7 +350,7 @@ MIRRORED = """
         model.compile(keras.optimizers.SGD(0.0), "mse")
     scheduler = kr.StrengthScheduler(lambda epoch: [2.0, 0.0, 3.0][epoch])
     history = model.fit(x, x[:, :1], 8, 3, verbose=0, callbacks=[scheduler]).history
-    assert len(dense.kernel.regularizer.live_scale.state.value.values) == 2
+    assert len(dense.kernel.regularizer.strength_scale.state.value.values) == 2
     np.testing.assert_allclose(history["loss"], [3.0, 0.0, 4.5], rtol=1e-6)
 """
 

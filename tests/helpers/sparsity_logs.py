@@ -5,9 +5,9 @@ from tensorboard.compat.proto import summary_pb2
 
 import kerasreg as kr
 from kerasreg.statistics.weights import find_weights
+from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.pages import add_marker
 from kerasreg.tensorboard.points import add_scalar
-from kerasreg.tensorboard.writer import EventWriter
 
 HTML = '<img src=x onerror="pwned=1">'  # PyTorch allows no dot in a name
 

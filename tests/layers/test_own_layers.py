@@ -9,7 +9,7 @@ from keras import ops
 import kerasreg as kr
 from kerasreg.layers.dropout_rates import dropout_rates, live_rate
 from kerasreg.layers.unit_axes import UnitAxes, unit_axes
-from kerasreg.statistics.names import dropout_rates as rates_of_model
+from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.strength.null_model import is_affine
 
 X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
@@ -123,4 +123,7 @@ def test_dropout_inside_a_layer_is_named_once():
     ]
     inputs = keras.Input((4, 5))
     model = keras.Model(inputs, [layer(inputs) for layer in layers])
-    assert rates_of_model(model) == {"rnn/cell/dropout": 0.1, "lstm/recurrent_dropout": 0.2}
+    assert Dropouts(model, LayerNames(model)).rates() == {
+        "rnn/cell/dropout": 0.1,
+        "lstm/recurrent_dropout": 0.2,
+    }

@@ -3,7 +3,7 @@
 import keras
 
 import kerasreg as kr
-from kerasreg.statistics.names import dropout_rates
+from kerasreg.statistics.names import Dropouts, LayerNames
 
 
 def test_every_kind_of_dropout():
@@ -20,7 +20,8 @@ def test_every_kind_of_dropout():
         ],
         name="model",
     )
-    assert dropout_rates(model) == {
+    dropouts = Dropouts(model, LayerNames(model))
+    assert dropouts.rates() == {
         "spatial": 0.2,
         "inner": 0.1,
         "lstm/dropout": 0.3,
@@ -28,4 +29,4 @@ def test_every_kind_of_dropout():
         "gaussian": 0.5,
     }
     block.layers[0].rate = 0.6
-    assert dropout_rates(model)["inner"] == 0.6
+    assert dropouts.rates()["inner"] == 0.6

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import kerasreg as kr
-from kerasreg.statistics.names import LayerNames, dropout_rates
+from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.weights import find_weights
 
 layers = keras.layers
@@ -49,7 +49,7 @@ def test_models_that_are_built_again_overlay_each_other(build):
             layers.Dense(1), kr.Dropout(0.5), layers.LSTM(1), keras.Sequential()
         model = build()
         found.append([weight.name for weight in find_weights(model)])
-        found[-1] += list(dropout_rates(model))
+        found[-1] += list(Dropouts(model, LayerNames(model)).rates())
     if build is not named:
         assert found[0] == found[1] == found[2]
     assert len(set(found[0])) == len(found[0])
@@ -58,7 +58,8 @@ def test_models_that_are_built_again_overlay_each_other(build):
 def test_numbers_start_anew_in_each_model():
     layers.Dense(1)
     assert [weight.name for weight in find_weights(sequential())] == NAMES[sequential]
-    assert list(dropout_rates(sequential())) == ["dropout", "dropout_1"]
+    model = sequential()
+    assert list(Dropouts(model, LayerNames(model)).rates()) == ["dropout", "dropout_1"]
 
 
 def test_the_order_is_the_models():

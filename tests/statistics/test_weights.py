@@ -10,8 +10,7 @@ from helpers.models import Subclassed, kitchen_sink
 
 import kerasreg as kr
 from kerasreg.statistics.measurement import statistics_of
-from kerasreg.statistics.penalty_values import describe_regularizer
-from kerasreg.statistics.weights import find_weights
+from kerasreg.statistics.weights import describe_regularizer, find_weights
 
 
 def value(weight):

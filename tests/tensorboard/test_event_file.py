@@ -16,8 +16,8 @@ from tensorboard.compat.tensorflow_stub.io import gfile
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
 from kerasreg.tensorboard import event_file
+from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.points import add_scalar
-from kerasreg.tensorboard.writer import EventWriter
 
 fsspec = pytest.importorskip("fsspec")
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's file systems")

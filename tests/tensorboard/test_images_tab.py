@@ -17,8 +17,8 @@ from tensorboard.compat.proto import summary_pb2
 
 import kerasreg as kr
 from kerasreg.statistics.weights import find_weights
+from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.pictures import ZeroPatterns
-from kerasreg.tensorboard.writer import EventWriter
 
 pytestmark = dashboard.MARKS
 

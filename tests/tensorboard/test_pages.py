@@ -13,6 +13,7 @@ from helpers.sparsity_logs import Log, model
 from tensorboard.compat.proto import summary_pb2
 
 import kerasreg as kr
+from kerasreg.statistics.names import LayerNames
 from kerasreg.statistics.sparsity_report import COLUMNS
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
@@ -70,5 +71,5 @@ def test_names_stay_plain_text():
     (row,) = kr.sparsity_report(model, "kernel").rows
     assert NAME in row.path
     assert cells(report_page(kr.sparsity_report(model, "kernel")))[1] == row.cells()
-    page = configuration_page(model, find_weights(model, "kernel"))
+    page = configuration_page(model, LayerNames(model), find_weights(model, "kernel"), {})
     assert cells(page)[1][:2] == (row.path, "2 × 2")

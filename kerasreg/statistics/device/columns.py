@@ -1,6 +1,6 @@
-"""What a device hands over: one vector, with a row of these columns for each weight.
+"""What a device hands over: one vector, in it a column of numbers for each weight.
 
-One array is one transfer, and float32 holds integers up to 2^24 only: counts come as two digits.
+One array is one transfer. float32 holds integers up to 2^24 only: counts come as two digits.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ import numpy.typing as npt
 from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, Statistics, histogram_rows
 
 DIGIT_BITS = 15
-# Each of the counts is two columns wide, as each of the buckets is.
+# A column begins with two digits for each of the counts, and ends with two for each bucket.
 COUNTS = ("zeros", "near_zeros", "dead_units")
 NUMBERS = ("l1_norm", "squares", "max_abs", "exponent")
-WIDTH = 2 * len(COUNTS) + len(NUMBERS)
-WIDTH_WITH_BUCKETS = WIDTH + 2 * BUCKETS
+LENGTH = 2 * len(COUNTS) + len(NUMBERS)
+LENGTH_WITH_BUCKETS = LENGTH + 2 * BUCKETS
 
-# All weights are zero yet.
+# The exponent while all weights are zero.
 NO_EXPONENT = LEAST_EXPONENT - 1
 
 
 @dataclass(frozen=True)
-class Row:
-    """Which weight a row is of, and what it counts too much.
+class Column:
+    """Which weight a column is of, and the zeros that it was padded with, which are counted.
 
     Args:
         number: The number of the weight.
         padding: Number of zeros that were added to the weight.
-        padded_units: Number of units all of whose weights were.
+        padded_units: Number of units that consist of such zeros only.
     """
 
     number: int
     padding: int = 0
     padded_units: int = 0
 
-    def statistics(self, row: npt.NDArray[np.float64], size: int, units: int) -> Statistics:
+    def statistics(self, numbers: npt.NDArray[np.float64], size: int, units: int) -> Statistics:
         """The `Statistics` of a weight of some size and number of units."""
-        zeros, near_zeros, dead_units = _counts(row[: 2 * len(COUNTS)])
-        l1_norm, squares, max_abs, _ = row[2 * len(COUNTS) : WIDTH].tolist()
+        zeros, near_zeros, dead_units = _counts(numbers[: 2 * len(COUNTS)])
+        l1_norm, squares, max_abs, _ = numbers[2 * len(COUNTS) : LENGTH].tolist()
         return Statistics(
             size=size,
             zeros=zeros - self.padding,
@@ -54,12 +54,12 @@ class Row:
         )
 
 
-def histogram_of_row(row: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The histogram of a weight from its row, as rows `[left, right, count]`."""
-    exponent = int(row[WIDTH - 1])
+def histogram_of(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The histogram in a column, as rows `[left, right, count]`."""
+    exponent = int(numbers[LENGTH - 1])
     if exponent == NO_EXPONENT:
         return np.zeros((0, 3))
-    return histogram_rows(2.0**exponent, _counts(row[WIDTH:WIDTH_WITH_BUCKETS]))
+    return histogram_rows(2.0**exponent, _counts(numbers[LENGTH:LENGTH_WITH_BUCKETS]))
 
 
 def _counts(digits: npt.NDArray[np.float64]) -> list[int]:

@@ -15,14 +15,14 @@ from keras import ops
 from kerasreg._backends import compiled
 from kerasreg._tensors import Tensor
 from kerasreg.statistics.device.blocks import Block, blocks_of, shard_shape
-from kerasreg.statistics.device.columns import NO_EXPONENT, Row
-from kerasreg.statistics.device.fused_reduction import block_rows
+from kerasreg.statistics.device.columns import NO_EXPONENT, Column
+from kerasreg.statistics.device.fused_reduction import block_columns
 
 Values = Sequence[Tensor]
 
 
 class CompiledReduction:
-    """Reduces weights to a vector of rows, followed by values of penalties and scales.
+    """Reduces weights to a vector of columns, followed by values of penalties and scales.
 
     It is compiled by its first call, and anew where other penalties act than before.
 
@@ -44,9 +44,11 @@ class CompiledReduction:
         dtypes = [keras.backend.standardize_dtype(value.dtype) for value in values]
         shards = [shard_shape(value) for value in values]
         self._blocks = blocks_of(shapes, dtypes, unit_axes, shards)
-        self.rows = [row for block in self._blocks for row in _rows_of(block, shapes, unit_axes)]
+        self.columns = [
+            column for block in self._blocks for column in _columns_of(block, shapes, unit_axes)
+        ]
         self._settings = (threshold, histograms)
-        self._exponents = _put(np.full(len(self.rows), NO_EXPONENT, np.int32), values)
+        self._exponents = _put(np.full(len(self.columns), NO_EXPONENT, np.int32), values)
         self._penalties: list[tuple[int, Any]] | None = None
         self._program: Callable[..., tuple[Tensor, Tensor]]
 
@@ -75,8 +77,10 @@ class CompiledReduction:
         parts, new_exponents, first = [ops.zeros((0,))], [exponents[:0]], 0
         for block in self._blocks:
             last = first + len(block.members)
-            rows, new = block_rows(values, block, threshold, exponents[first:last], histograms)
-            parts.append(ops.reshape(rows, (-1,)))
+            columns, new = block_columns(
+                values, block, threshold, exponents[first:last], histograms
+            )
+            parts.append(ops.reshape(columns, (-1,)))
             new_exponents.append(new)
             first = last
         for number, penalty in penalties:
@@ -92,16 +96,16 @@ def _dtype(x: Tensor) -> str:
     return dtype
 
 
-def _rows_of(
+def _columns_of(
     block: Block,
     shapes: Sequence[tuple[int, ...]],
     unit_axes: Sequence[tuple[int, ...] | None],
-) -> Iterator[Row]:
+) -> Iterator[Column]:
     for member in block.members:
         units = math.prod(shapes[member][axis] for axis in unit_axes[member] or ())
         padded_units = math.prod(block.shape) // block.unit_size
         padding = math.prod(block.shape) - math.prod(shapes[member])
-        yield Row(member, padding, padded_units - units)
+        yield Column(member, padding, padded_units - units)
 
 
 def _compiled(function: Callable[..., Any], values: Values) -> Callable[..., Any]:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasreg._tensors import Tensor
-from kerasreg.statistics.device.columns import WIDTH, WIDTH_WITH_BUCKETS, histogram_of_row
+from kerasreg.regularizers.from_keras import value_from_norms
+from kerasreg.statistics.device.columns import LENGTH, LENGTH_WITH_BUCKETS, histogram_of
 from kerasreg.statistics.numbers import Measured, Statistics
-from kerasreg.statistics.penalty_values import FROM_NORMS, acting_penalties
-from kerasreg.statistics.weights import Weight
+from kerasreg.statistics.weights import Weight, total_value
 
 
 class DeviceStatistics:
@@ -30,11 +30,11 @@ class DeviceStatistics:
     """
 
     immediate = False
-    """Whether nobody has to wait for what is measured."""
+    """Whether the numbers are there as soon as a call returns."""
 
     def __init__(self, weights: Sequence[Weight], threshold: float, histograms: bool) -> None:
         self._weights = weights
-        self._width = WIDTH_WITH_BUCKETS if histograms else WIDTH
+        self._length = LENGTH_WITH_BUCKETS if histograms else LENGTH
         self._histograms = histograms
         arguments = (self._values(), [w.unit_axes for w in weights], threshold, histograms)
         self._reduction: Any
@@ -54,12 +54,12 @@ class DeviceStatistics:
             A function that waits for the `Measured` and hands it over, in any thread; the weights
             may have changed by then.
         """
-        acting = [acting_penalties(weight) for weight in self._weights]
+        acting = [weight.acting_penalties for weight in self._weights]
         computed = [
             (number, penalty)
             for number, penalties in enumerate(acting)
             for penalty, _ in penalties
-            if type(penalty) not in FROM_NORMS
+            if value_from_norms(penalty, 1.0, 1.0) is None
         ]
         scales = [w.strength_scale for w in self._weights if w.strength_scale is not None][:1]
         vector = self._reduction(self._values(), computed, list(map(_value_now, scales)))
@@ -72,18 +72,19 @@ class DeviceStatistics:
         acting: list[list[tuple[Any, float | None]]],
         computed: int,
     ) -> Measured:
-        rows = len(self._reduction.rows)
-        table, rest = np.split(vector, [rows * self._width])
-        statistics = [_of_no_elements(weight) for weight in self._weights]
+        columns = self._reduction.columns
+        table, rest = np.split(vector, [len(columns) * self._length])
+        # Of weights without elements, for which nothing is computed.
+        statistics = [
+            Statistics(0, 0, 0, 0.0, 0.0, 0.0, w.units, dead_units=w.units) for w in self._weights
+        ]
         histograms = [np.zeros((0, 3))] * len(self._weights) if self._histograms else []
-        for row, columns in zip(
-            self._reduction.rows, table.reshape(rows, self._width), strict=True
-        ):
-            weight = self._weights[row.number]
+        for column, numbers in zip(columns, table.reshape(-1, self._length), strict=True):
+            weight = self._weights[column.number]
             size = math.prod(weight.variable.shape)
-            statistics[row.number] = row.statistics(columns, size, _number_of_units(weight))
+            statistics[column.number] = column.statistics(numbers, size, weight.units)
             if self._histograms:
-                histograms[row.number] = histogram_of_row(columns)
+                histograms[column.number] = histogram_of(numbers)
         values, scale = rest[:computed].tolist(), float(rest[-1]) if len(rest) > computed else 1.0
         return Measured(statistics, histograms, _penalties(acting, statistics, values, scale))
 
@@ -100,17 +101,6 @@ def _value_now(variable: Any) -> Tensor:
 
         return tf.convert_to_tensor(variable.value)
     return variable.value
-
-
-def _number_of_units(weight: Weight) -> int:
-    if weight.unit_axes is None:
-        return 0
-    return math.prod(weight.variable.shape[axis] for axis in weight.unit_axes)
-
-
-def _of_no_elements(weight: Weight) -> Statistics:
-    units = _number_of_units(weight)
-    return Statistics(0, 0, 0, 0.0, 0.0, 0.0, units, dead_units=units)
 
 
 def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[np.float64]]:
@@ -142,15 +132,7 @@ def _penalties(
 ) -> list[float]:
     """The penalty of each weight, from its norms or from what was computed for it, in order."""
     remaining = iter(computed)
-    totals = []
-    for penalties, of_weight in zip(acting, statistics, strict=True):
-        total = 0.0
-        for penalty, factor in penalties:
-            from_norms = FROM_NORMS.get(type(penalty))
-            if from_norms is None:
-                value = next(remaining)
-            else:
-                value = from_norms(penalty, of_weight.l1_norm, of_weight.l2_norm)
-            total += value * (scale if factor is None else factor)
-        totals.append(total)
-    return totals
+    return [
+        total_value(penalties, of_weight, scale, lambda _: next(remaining))
+        for penalties, of_weight in zip(acting, statistics, strict=True)
+    ]

@@ -40,7 +40,7 @@ class _Format(NamedTuple):
 _FORMATS = {"float32": _Format("int32", 23, 127), "float64": _Format("int64", 52, 1023)}
 
 
-def block_rows(
+def block_columns(
     values: Sequence[Tensor],
     block: Block,
     threshold: float,
@@ -57,7 +57,7 @@ def block_rows(
         histograms: Whether to count the buckets.
 
     Returns:
-        Rows of columns for its members, and the new exponents.
+        An array with a column of numbers as a row for each member, and the new exponents.
     """
     x = block.gather(values)
     dtype, format_ = _format(x)
@@ -102,7 +102,7 @@ def _count_all(counts: Tensor, axis: int) -> Tensor:
 
 
 def _as_sum(x: Tensor) -> Tensor:
-    """A sum of magnitudes as it is; without this XLA merges it with the next, and digits go."""
+    """Keeps a sum of magnitudes apart from the next, with which XLA merges it and loses digits."""
     return ops.view(_magnitude_bits(x), _format(x)[0])
 
 
@@ -130,7 +130,7 @@ def _largest(partial: Tensor) -> Tensor:
 
 
 def _digits(counts: Tensor) -> Tensor:
-    """The sum over axis 1 as two digits, for it may exceed what an integer holds."""
+    """The sum over axis 1 as two digits, as float32 or an integer may not hold it as one."""
     high = ops.sum(ops.right_shift(counts, DIGIT_BITS), axis=1)
     low = ops.sum(ops.bitwise_and(counts, 2**DIGIT_BITS - 1), axis=1)
     high += ops.right_shift(low, DIGIT_BITS)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from kerasreg._tensors import Tensor
 
 SMALL_SIZE = 1 << 14
-# Of small weights; each element of them is a partial result.
+# Elements of small weights that are taken together; each is a partial result by itself.
 MANY_SIZE = 1 << 18
-# Of a large one: what is computed of it elementwise takes 16 MB.
+# Elements of a large weight that are taken together: one temporary array of them has 16 MB.
 PIECE_SIZE = 1 << 22
 # Partial sums of so many elements keep float32's digits.
 LONGEST_RUN = 128

@@ -1,7 +1,7 @@
-"""The statistics on PyTorch, which runs each operation by itself and none waits for the host.
+"""The statistics on PyTorch: operations that run one by one, none of which waits for the host.
 
-Norms of order 0, 1, 2 and infinity read a piece once each and write next to nothing. Each partial
-result is of a unit, and is added to those of that unit.
+Norms of order 0, 1, 2 and infinity read a piece once each and write next to nothing. Each of their
+results belongs to one unit, and is added to that unit's other ones.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from keras import ops
 
-from kerasreg.statistics.device.columns import DIGIT_BITS, NO_EXPONENT, Row
+from kerasreg.statistics.device.columns import DIGIT_BITS, NO_EXPONENT, Column
 from kerasreg.statistics.device.pieces import pieces_of
 from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, limit_of
 
 _HALF = BUCKETS // 2
-# Sixteenths cut off away from zero, -17 to 17: 0 is zero itself, 17 the outer edge.
+# Buckets are numbered from zero outwards, -16 to 16: 0 is zero itself, 17 the outer edge.
 _OUTER = _HALF + 1
 _NUMBERS = 2 * _OUTER + 1
 
@@ -29,7 +29,7 @@ Values = Sequence[torch.Tensor]
 
 
 class TorchReduction:
-    """Reduces weights to a vector of rows, followed by values of penalties and scales.
+    """Reduces weights to a vector of columns, followed by values of penalties and scales.
 
     Args:
         values: The weights.
@@ -52,7 +52,7 @@ class TorchReduction:
             for shape, axes in zip(shapes, unit_axes, strict=True)
         ]
         first_units = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-        self.rows = [Row(number) for number in range(len(values))]
+        self.columns = [Column(number) for number in range(len(values))]
         self._pieces = pieces_of(shapes, dtypes, unit_axes)
         self._threshold = threshold
         self._histograms = histograms
@@ -92,10 +92,10 @@ class TorchReduction:
             self._exponents = torch.maximum(self._exponents, _exponents(largest[1]))
             tail.append(_digits(self._count_buckets(values)).flatten(1))
         numbers = torch.stack([*norms, largest[0], self._exponents.to(self._wide)], dim=1)
-        rows = torch.cat([*digits, numbers, *tail], dim=1)
+        columns = torch.cat([*digits, numbers, *tail], dim=1)
         extra = [ops.sum(penalty(values[number])) for number, penalty in penalties]
         extra += scales
-        return torch.cat([rows.flatten(), *(e.reshape(1).to(self._wide) for e in extra)])
+        return torch.cat([columns.flatten(), *(e.reshape(1).to(self._wide) for e in extra)])
 
     def _reduce(self, values: Values) -> tuple[torch.Tensor, torch.Tensor]:
         """Of each weight five sums, and the largest magnitude of all and of the finite ones."""
@@ -121,16 +121,18 @@ class TorchReduction:
 
     def _partial_results(self, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
         norm = torch.linalg.vector_norm
-        limit = limit_of(self._threshold, str(x.dtype).removeprefix("torch."))
-        below = math.nextafter(limit, 0.0) if x.dtype == torch.float64 else _below(limit)
-        # Zero up to that number, and unchanged above it.
-        not_near = norm(torch.nn.functional.hardshrink(x, below), 0, axis)
+        # Zero up to the number next to the limit, and unchanged above it.
+        not_near = norm(torch.nn.functional.hardshrink(x, self._largest_near_zero(x)), 0, axis)
         squares = norm(x, 2, axis).square()
         sums = [norm(x, 0, axis), not_near, norm(x, 1, axis), squares]
         most = [norm(x, math.inf, axis)]
         finite = torch.nan_to_num(x, 0.0, 0.0, 0.0) if self._histograms else x
         most.append(norm(finite, math.inf, axis) if self._histograms else most[0])
         return _rows(sums), _rows(most)
+
+    def _largest_near_zero(self, x: torch.Tensor) -> float:
+        kind = np.dtype(str(x.dtype).removeprefix("torch.")).type
+        return float(np.nextafter(kind(limit_of(self._threshold, kind.__name__)), kind(0)))
 
     def _count_buckets(self, values: Values) -> torch.Tensor:
         """Counts of the buckets of each weight."""
@@ -156,11 +158,6 @@ class TorchReduction:
 
 def _rows(results: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([result.flatten() for result in results])
-
-
-def _below(limit: float) -> float:
-    """The float32 next to a limit, towards zero."""
-    return float(np.nextafter(np.float32(limit), np.float32(0)))
 
 
 def _digits(counts: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from helpers.processes import in_process
 
 import kerasreg as kr
 from kerasreg.statistics.device import DeviceStatistics, fused_reduction
-from kerasreg.statistics.device.columns import DIGIT_BITS, WIDTH
+from kerasreg.statistics.device.columns import DIGIT_BITS, LENGTH
 from kerasreg.statistics.weights import Weight
 
 pytestmark = pytest.mark.skipif(BACKEND == "torch", reason="PyTorch runs each operation by itself")
@@ -30,11 +30,11 @@ def many_weights():
 def test_many_weights_are_few_blocks_and_compiled_once(monkeypatch):
     traced = []
 
-    def block_rows(values, block, *args):
+    def block_columns(values, block, *args):
         traced.append(block)
-        return fused_reduction.block_rows(values, block, *args)
+        return fused_reduction.block_columns(values, block, *args)
 
-    monkeypatch.setattr("kerasreg.statistics.device.compiled.block_rows", block_rows)
+    monkeypatch.setattr("kerasreg.statistics.device.compiled.block_columns", block_columns)
     weights = many_weights()
     weights[-1].variable.regularizer = kr.GroupLasso(0.1)
     measure = DeviceStatistics(weights, 0.1, histograms=False)
@@ -72,7 +72,7 @@ def test_nothing_but_the_result_leaves_the_device():
     vector, exponents = jax.eval_shape(
         measure._reduction._program, values, [], measure._reduction._exponents
     )
-    assert vector.shape == (len(weights) * WIDTH,) and exponents.shape == (len(weights),)
+    assert vector.shape == (len(weights) * LENGTH,) and exponents.shape == (len(weights),)
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="Only JAX donates")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.backends import BACKEND
 
-from kerasreg.statistics.device.columns import WIDTH_WITH_BUCKETS
+from kerasreg.statistics.device.columns import LENGTH_WITH_BUCKETS
 from kerasreg.statistics.device.pieces import PIECE_SIZE
 
 if BACKEND != "torch":
@@ -52,7 +52,7 @@ def test_nothing_waits_for_the_device():
     """On the meta device there is no value to wait for."""
     shapes, axes = [(64,)] * 20 + [(300, 301)], [None] * 20 + [(1,)]
     vector, operations = reduce(shapes, axes, "meta")
-    assert vector.shape == (21 * WIDTH_WITH_BUCKETS,)
+    assert vector.shape == (21 * LENGTH_WITH_BUCKETS,)
     assert not set(WAITING) & set(operations.names)
     assert not [name for name in reduce(shapes, axes)[1].names if name in WAITING]
 
