@@ -155,7 +155,7 @@ class TestOwnPenalty:
 
     def test_a_path(self, penalty):
         path = kr.regularization_path(
-            linear(), penalty, X, Y, n_strengths=2, epochs_per_strength=30, verbose=0
+            linear(), penalty, X, Y, n_strengths=2, min_ratio=0.3, verbose=0
         )
         assert path.rows[0].sparsity == 1.0 > path.rows[-1].sparsity
 
