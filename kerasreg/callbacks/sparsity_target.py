@@ -154,8 +154,8 @@ class SparsityTarget:
         if self._controller.is_at_bound and missing == (scale > first):
             stronger, larger = ("stronger", "larger") if missing else ("weaker", "smaller")
             reason = (
-                f"The `strength_scale` is at its bound, {scale:g}, after {first:g} at the "
-                f"beginning; give `Proximal` {stronger} penalties, or begin with a {larger} one."
+                f"The scale of the strength is at its bound, {scale:g}, after {first:g} at the "
+                f"beginning; give `Proximal` {stronger} penalties, or a {larger} `strength_scale`."
             )
         else:
             groups = "" if self._penalties.are_separable else "penalises whole groups, "
