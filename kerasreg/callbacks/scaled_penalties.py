@@ -1,4 +1,4 @@
-"""The penalties of a model that one factor scales."""
+"""The penalties of a model that one `strength_scale` multiplies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ScaledPenalties:
         pattern: Chooses the weights whose penalties in the loss are scaled; `None` for all.
 
     Attributes:
-        sparse_weights: Those on which `Proximal` has a penalty that makes zeros.
+        sparse_weights: The weights on which `Proximal` has a penalty that makes zeros.
         are_separable: Whether those penalties act on every entry of a weight by itself.
 
     Raises:
@@ -51,22 +51,22 @@ class ScaledPenalties:
         self._scales = scale_penalties(model, in_the_loss)
 
     @property
-    def proximal_scale(self) -> Any:
-        """The variable that scales the penalties of `Proximal`."""
+    def strength_scale(self) -> Any:
+        """The variable that scales the penalties of `Proximal`, `None` where there is none."""
         return None if self._optimizer is None else self._optimizer.strength_scale
 
     @property
-    def steps_per_update(self) -> int:
-        """How many batches `Proximal` collects the gradients of for an update."""
+    def batches_per_update(self) -> int:
+        """How many batches' gradients `Proximal` accumulates for an update."""
         inner = None if self._optimizer is None else self._optimizer.inner_optimizer
         return getattr(inner, "gradient_accumulation_steps", None) or 1
 
-    def assign(self, factor: float) -> None:
-        """Scales all of them by a factor."""
+    def assign(self, strength_scale: float) -> None:
+        """Scales all of them, from the next training step on."""
         if self._optimizer is not None:
-            self._optimizer.strength_scale = factor
+            self._optimizer.strength_scale = strength_scale
         for scale in self._scales:
-            scale.assign(factor)
+            scale.assign(strength_scale)
 
 
 def _targets(optimizer: Proximal, model: Any) -> list[tuple[Any, Penalty]]:

@@ -11,48 +11,54 @@ from keras import ops
 
 from kerasreg._backends import host_view, is_on_host
 
-# The factor stays within this range of where a training began, and of one.
+# | constant                | value | raised                                                       |
+# |-------------------------|-------|--------------------------------------------------------------|
+# | RANGE                   | 1e4   | the strength scale may go further from the first, and from 1 |
+# | TOLERANCE               | 0.01  | a sparsity further from the target counts as reached         |
+# | _RISE                   | 0.15  | the target rises over a larger part of the training          |
+# | _AHEAD                  | 0.5   | the sparsity may be further ahead of the rise, as part of    |
+# |                         |       | the target                                                   |
+# | _FALL_AHEAD             | 2.0   | where it is ahead the logarithm of the scale may fall lower  |
+# | _INTEGRAL               | 0.05  | the logarithm follows an error faster, ...                   |
+# | _INTEGRAL_EACH_STEP     | 0.6   | ... where every update is measured                           |
+# | _PROPORTIONAL           | 1.5   | it follows a change of the error further, ...                |
+# | _PROPORTIONAL_EACH_STEP | 2.5   | ... where every update is measured                           |
+# | _INTEGRAL_LEFT          | 4.5   | it follows an error faster towards the end                   |
+# | _UNKNOWN_LEFT           | 200.0 | an end that is not known seems further away, in updates      |
+# | _FASTEST_INTEGRAL       | 30.0  | it may follow an error faster near both ends                 |
+# | _FASTEST                | 5.0   | it may change faster near both ends                          |
+# | _FALLING                | 5.0   | it falls faster than it rises, as zeros come back slowly     |
+# | _LARGEST_ERROR          | 4.0   | errors count up to a larger one, in logits of the sparsity   |
+# | _LARGEST_INTEGRATED     | 1.0   | missing zeros raise it faster the more are missing           |
 RANGE = 1e4
-# How near to the target counts as reached.
 TOLERANCE = 0.01
 
-# The part of the training in which the target rises; up to which part of the target the sparsity
-# may be ahead of that, and how far the logarithm falls at most where it is.
 _RISE, _AHEAD, _FALL_AHEAD = 0.15, 0.5, 2.0
-# What a measurement adds to the factor's logarithm for an error of one that changed by one, ...
-_INTEGRAL, _PROPORTIONAL = 0.05, 1.5
-# ... and where every step is measured.
-_INTEGRAL_EACH_STEP, _PROPORTIONAL_EACH_STEP = 0.6, 2.5
-# The least that it adds for an error of one, relative to the steps to the end; and how many there
-# seem to be where that is not known.
+_INTEGRAL, _INTEGRAL_EACH_STEP = 0.05, 0.6
+_PROPORTIONAL, _PROPORTIONAL_EACH_STEP = 1.5, 2.5
 _INTEGRAL_LEFT, _UNKNOWN_LEFT = 4.5, 200.0
-# How fast the logarithm may follow the error, and change at all, relative to the steps since the
-# beginning or to the end.
-_FASTEST_INTEGRAL, _FASTEST = 30.0, 5.0
-# By how much faster where there are too many zeros, as they come back slowly.
-_FALLING = 5.0
-# The largest error, and the one above which the logarithm rises no faster.
+_FASTEST_INTEGRAL, _FASTEST, _FALLING = 30.0, 5.0, 5.0
 _LARGEST_ERROR, _LARGEST_INTEGRATED = 4.0, 1.0
 
 
 class SparsityController:
-    """Feedback from the sparsity to the factor on the strength.
+    """Feedback from the sparsity to the scale of the strength.
 
     The logit of the sparsity is roughly linear in the logarithm of the strength, but it answers
     late: a weight takes its time to reach zero, the longer the smaller the learning rate. Feedback
     on the error alone, an integral controller, would oscillate; on the error's change as well, it
-    is damped. Increments of the factor, instead of a sum of errors, do not wind up at a bound.
+    is damped. Increments of the scale, instead of a sum of errors, do not wind up at a bound.
 
-    A factor that is too large for a while removes weights that were needed, and that do not come
-    back. So the error's change counts more than the error, and a large error no more than one of
-    one: while the zeros are on their way it is no reason for more strength. What is missing
-    becomes urgent as the steps run out, also because the learning rate may.
+    A scale that is too large for a while removes weights that were needed and that do not come
+    back. So the change of the error counts more than the error itself, and errors above one count
+    as one: a large error while the zeros are on their way asks for no more strength. What is
+    missing becomes urgent as the updates run out, as the learning rate may go to 0 with them.
 
-    The target rises from the first sparsity by `1 - (1 - progress)^3`, soon, as zeros that are made
-    in a hurry take that same strength. The penalty may be ahead of it.
+    The target rises from the first sparsity by `1 - (1 - progress)^3`: early, as zeros that are
+    made late and in a hurry take more strength. The sparsity may be ahead of it.
 
-    What is zero flickers by up to a percent with the batches, over some ten steps, so that near
-    the end every step is measured and answered.
+    The sparsity fluctuates by up to a percent from batch to batch, over some ten updates. So every
+    update near the end is measured and answered.
 
     Sources: Astrom & Hagglund, PID Controllers, 1995; Zhu & Gupta, To Prune, or Not to Prune,
     2017 (the rise).
@@ -60,41 +66,41 @@ class SparsityController:
     Args:
         target: Fraction of zeros, between 0 and 1.
         frequency: Largest number of updates between two measurements.
-        start: Number of updates before the first.
-        end: Their number after the last; infinity where it is not known.
-        factor: The factor at the start.
+        start: Number of updates before the training.
+        end: Number of updates after it; infinity where that is not known.
+        strength_scale: The scale at the start.
     """
 
     def __init__(
-        self, target: float, frequency: int, start: float, end: float, factor: float
+        self, target: float, frequency: int, start: float, end: float, strength_scale: float
     ) -> None:
         self.target = target
         self.end = end
         self._frequency = frequency
         self._start = self._last = self._due = start
-        self._lowest = math.log(min(1.0, factor) / RANGE)
-        self._highest = math.log(max(1.0, factor) * RANGE)
-        self._first_logarithm = self._logarithm = math.log(factor)
+        self._lowest = math.log(min(1.0, strength_scale) / RANGE)
+        self._highest = math.log(max(1.0, strength_scale) * RANGE)
+        self._first_logarithm = self._logarithm = math.log(strength_scale)
         self._first_sparsity: float | None = None
         self._error = 0.0
 
     @property
-    def factor(self) -> float:
-        """The factor now."""
+    def strength_scale(self) -> float:
+        """What multiplies the strength now."""
         return math.exp(self._logarithm)
 
     @property
     def is_at_bound(self) -> bool:
-        """Whether the factor is as large or as small as it may become."""
+        """Whether the scale is as large or as small as it may become."""
         return self._logarithm in (self._lowest, self._highest)
 
     def is_due(self, count: float) -> bool:
-        """Whether to measure after so many updates."""
+        """Whether to measure after this number of updates."""
         return count >= self._due
 
     def update(self, count: float, sparsity: float) -> None:
-        """Changes the factor by the sparsity after so many updates."""
-        # Both at the beginning and at the end much changes within few steps.
+        """Changes the scale by the sparsity after this number of updates."""
+        # Much changes within few updates at both ends of a training.
         near = min(count - self._start + 10, self.end - count + 5)
         interval = count - self._last
         left = max(1.0, self.end - count) if math.isfinite(self.end) else _UNKNOWN_LEFT

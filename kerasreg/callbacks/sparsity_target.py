@@ -14,19 +14,19 @@ from kerasreg.callbacks.scaled_penalties import ScaledPenalties
 from kerasreg.callbacks.sparsity_controller import TOLERANCE, SparsityController, zero_fraction
 from kerasreg.callbacks.step_counter import StepCounter
 
-# How many they are.
+# Number of updates at the end of a training that the strength can no longer answer.
 COUNT = 10
 
-# Which part of the weights that are left may be set to zero at the end: as a learning rate goes to
-# 0 the answer comes too late, and the smallest tenth a training loses without notice.
+# The part of the non-zero weights that may be set to zero at the end. As a learning rate goes to 0
+# a stronger penalty comes too late, and a model does not miss the smallest tenth.
 _SETTLED = 0.1
 
 
 class LastUpdates:
-    """The last updates of a training, whose effect on the number of zeros nothing can answer.
+    """The last updates of a training, whose effect on the number of zeros is undone.
 
-    A last batch of few samples can turn three percent of all weights to zero or away from it, and
-    with a learning rate that goes to 0 the answer comes too late.
+    A last batch of few samples can set three percent of all weights to zero, or away from it, and
+    with a learning rate that goes to 0 a change of the strength comes too late.
 
     Args:
         variables: The weights, as they are before these updates.
@@ -37,12 +37,11 @@ class LastUpdates:
         self._before = _flat(variables)
 
     def settle(self, target: float) -> None:
-        """Brings the fraction of zeros to a target, as far as little has to change for it.
+        """Brings the fraction of zeros to a target, where few weights have to change for it.
 
-        Undoes that part of the updates by which they led away from it: the smallest of the weights
-        that have left zero are zero again, or the largest of those that have become zero are what
-        they were. Where zeros are missing still, few of those that are left, the smallest are set
-        to zero.
+        Undoes what led away from the target: the smallest of the weights that have left zero are
+        set to zero again, or the largest of those that have become zero get their earlier values
+        back. If zeros are still missing, and few of them, the smallest weights are set to zero.
         """
         after = _flat(self._variables)
         count = round(target * after.size)
@@ -83,7 +82,7 @@ def _smallest(flat: Any, count: int) -> Any:
 
 
 class SparsityTarget:
-    """The factor on the strength at which a fraction of the weights is zero, in one training.
+    """The strength scale at which a fraction of the weights is zero, found in one training.
 
     Args:
         model: The model.
@@ -97,9 +96,9 @@ class SparsityTarget:
     ) -> None:
         self._model, self._penalties = model, penalties
         self._target, self._frequency = target, frequency
-        self._per_update = penalties.steps_per_update
+        self._per_update = penalties.batches_per_update
         self._too_late = max(COUNT, model.steps_per_execution // self._per_update)
-        self._first_factor = to_float(penalties.proximal_scale) or 1.0
+        self._first_scale = to_float(penalties.strength_scale) or 1.0
         self._controller: SparsityController | None = None
         self._last_updates: LastUpdates | None = None
         self._ahead = 0
@@ -120,12 +119,12 @@ class SparsityTarget:
         if self._controller is None:
             start = self._updates(steps.step)
             self._controller = SparsityController(
-                self._target, self._frequency, start, end, self._first_factor
+                self._target, self._frequency, start, end, self._first_scale
             )
         self._controller.end = end
 
-    def factor(self, step: int) -> float:
-        """The factor for a step; measures where that is due."""
+    def strength_scale(self, step: int) -> float:
+        """The scale for a training step; measures the sparsity where that is due."""
         assert self._controller is not None
         updates = self._updates(step)
         if self._controller.is_due(updates):
@@ -134,10 +133,10 @@ class SparsityTarget:
         if is_late and self._last_updates is None and self._penalties.are_separable:
             bring_up_to_date(self._model)
             self._last_updates = LastUpdates(self._penalties.sparse_weights)
-        return self._controller.factor
+        return self._controller.strength_scale
 
     def end_batch(self, step: int) -> None:
-        """Holds the target after the last of the steps."""
+        """Holds the target after the last training step."""
         if self._last_updates is not None and step >= self._end:
             bring_up_to_date(self._model)
             self._last_updates.settle(self._target)
@@ -146,15 +145,16 @@ class SparsityTarget:
         """By how much, and why, the training has missed its target; `None` where it has not."""
         if self._controller is None:
             return None
-        reached, factor, first = self._measure(), self._controller.factor, self._first_factor
+        reached, first = self._measure(), self._first_scale
+        scale = self._controller.strength_scale
         size = sum(math.prod(variable.shape) for variable in self._penalties.sparse_weights)
         if abs(reached - self._target) <= max(TOLERANCE, 1 / size):
             return None
         missing = reached < self._target
-        if self._controller.is_at_bound and missing == (factor > first):
+        if self._controller.is_at_bound and missing == (scale > first):
             stronger, larger = ("stronger", "larger") if missing else ("weaker", "smaller")
             reason = (
-                f"The factor on the strength is at its bound, {factor:g}, after {first:g} at the "
+                f"The scale of the strength is at its bound, {scale:g}, after {first:g} at the "
                 f"beginning; give `Proximal` {stronger} penalties, or a {larger} `strength_scale`."
             )
         else:
@@ -162,7 +162,7 @@ class SparsityTarget:
             reason = (
                 f"The training {groups}was too short, ended early or where the callback could not "
                 "know, or has too many steps per execution; train for longer, or give `Proximal` "
-                f"penalties nearer to the strength: the factor on it ended at {factor:g}, after "
+                f"penalties nearer to the strength: the `strength_scale` ended at {scale:g}, after "
                 f"{first:g} at the beginning."
             )
         return (

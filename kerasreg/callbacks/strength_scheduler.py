@@ -19,32 +19,35 @@ _LARGEST = float(np.finfo("float32").max)
 
 
 class StrengthScheduler(Scheduler):
-    """Multiplies the strengths of penalties by a factor while a model trains.
+    """Multiplies the strengths of penalties by a number, while a model trains.
 
-    The factor is that of a schedule, or the one at which `target_sparsity` is reached. It acts on
-    the penalties that the model's `Proximal` applies, as its `strength_scale`, and on those of
-    kerasreg and L1, L2 and L1L2 of Keras on weights in the loss; 0 turns them off, and 1 is their
-    own strength. Give each penalty one scheduler. `RegularizationLogger` shows the factor as
-    `all/strength_scale` and `strength/<weight>`; put it, and other callbacks that read the
-    weights, behind this one.
+    The number, `strength_scale`, is that of a schedule, or the one at which `target_sparsity` is
+    reached; 0 turns penalties off, and 1 is their own strength. It acts on the penalties that the
+    model's `Proximal` applies, and on those of kerasreg and L1, L2 and L1L2 of Keras on weights in
+    the loss. Give each penalty one scheduler. `RegularizationLogger` shows it as
+    `all/strength_scale`, and the strengths as `strength/<weight>`; put it, and other callbacks
+    that read the weights, behind this one.
 
-    For penalties in the loss, a model that has trained before compiles its steps once more at the
-    first use, and never again. A layer that several models share has one factor in all of them;
-    on TensorFlow compile the others, also a model around this one, anew after its first use.
+    For penalties in the loss, a model that has trained before compiles its training step once more
+    at the first use, and never again. A layer that several models share has one `strength_scale`
+    in all of them; on TensorFlow compile the others, also a model around this one, anew after its
+    first use.
 
-    At the end of the training the last factor stays, also for the next training and through
-    `compile`; `StrengthScheduler(lambda epoch: 1.0)` resets it. It is saved with `Proximal`, but
-    not for penalties in the loss: a loaded or cloned model has their own strengths.
+    At the end of the training the last `strength_scale` stays, also for the next training and
+    through `compile`; `StrengthScheduler(lambda epoch: 1.0)` resets it. It is saved with
+    `Proximal`, but not for penalties in the loss: a loaded or cloned model has their own strengths.
 
-    With `target_sparsity` the factor of `Proximal` answers the sparsity that it measures, between
-    a ten-thousandth and 10,000 times the penalties' own strength (or the first factor, where that
-    lies outside). The target rises over the first 15 % of the training, and is held from then on.
-    High targets take some 500 steps to be met without loss. What leads away from it in the last
-    ten updates, too late to be answered, is undone; if zeros are missing still, but no more than a
-    tenth of the weights that are left, the smallest become zero. So the target is met to the
-    weight, unless the penalties are of groups, as `GroupLasso`, or mostly L2, or the end is not
-    known, as with one epoch of a generator; a warning says where it is missed. Where
-    `EarlyStopping` ends the training or restores other weights, the sparsity is another.
+    With `target_sparsity` the `strength_scale` of `Proximal` answers the sparsity that is measured,
+    between a ten-thousandth and 10,000 times the penalties' own strength (or the first
+    `strength_scale`, where that lies outside). The target rises over the first 15 % of the
+    training, and is held from then on. High targets take some 500 updates to be met without loss.
+
+    The last ten updates come too late for an answer; what they change away from the target is
+    undone. If zeros are still missing then, but no more than a tenth of the weights that are left,
+    the smallest become zero. So the target is met to the weight, except in three cases: the
+    penalties are of groups, as `GroupLasso`; they are mostly L2; or the end is not known, as with
+    one epoch of a generator. A warning says where it is missed. Where `EarlyStopping` ends the
+    training or restores other weights, the sparsity is another.
 
     Sources: Sonderby et al., Ladder Variational Autoencoders, 2016 (warm-up of a penalty);
     Astrom & Hagglund, PID Controllers, 1995 (feedback); Zhu & Gupta, To Prune, or Not to Prune,
@@ -52,7 +55,7 @@ class StrengthScheduler(Scheduler):
 
     Args:
         schedule: Function of the epoch or the step, both counted from 0 in each `fit`, or from
-            `initial_epoch` on, that returns the factor; or a
+            `initial_epoch` on, that returns the `strength_scale`; or a
             `keras.optimizers.schedules.LearningRateSchedule`, a function of the step.
         target_sparsity: Instead of a schedule, fraction of zeros in (0, 1) among the weights on
             which `Proximal` has a penalty that makes zeros, all together.
@@ -61,7 +64,7 @@ class StrengthScheduler(Scheduler):
             alone. `None` for all.
         every: `"epoch"` or `"step"`: when to ask the schedule, and for which of them. By default
             the step for a `LearningRateSchedule`, and the epoch for a function. Within one
-            execution of `steps_per_execution` the factor stays as it is.
+            execution of `steps_per_execution` it stays as it is.
         where: `"loss"` or `"proximal"`, to scale only penalties there; `None` for both.
         frequency: With `target_sparsity` only, the number of steps between two measurements; near
             both ends of a training there are more. Each counts the zeros of all those weights, and
@@ -110,7 +113,7 @@ class StrengthScheduler(Scheduler):
             raise invalid_value("weights", 'None with where="proximal"', weights)
         self.frequency = check_integer("frequency", frequency, "a positive integer", least=1)
         self._penalties: ScaledPenalties | None = None
-        self._factor: float | None = None
+        self._strength_scale: float | None = None
         self._target: SparsityTarget | None = None
 
     def set_model(self, model: Any) -> None:
@@ -126,10 +129,10 @@ class StrengthScheduler(Scheduler):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Takes note that the next epoch is the first."""
         super().on_train_begin(logs)
-        self._factor = self._target = None
+        self._strength_scale = self._target = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the epoch's factor."""
+        """Sets the epoch's `strength_scale`."""
         super().on_epoch_begin(epoch, logs)
         if self.target_sparsity is not None and self._penalties is not None:
             if self._target is None:
@@ -161,15 +164,15 @@ class StrengthScheduler(Scheduler):
         # Where another scheduler has the same penalties, the later one wins in each epoch. At each
         # step, on JAX, it would cost: reading the model brings its state up to date, and the
         # change into it.
-        is_new = number != self._factor or self.every == "epoch"
+        is_new = number != self._strength_scale or self.every == "epoch"
         if is_new and self.model is not None and self._penalties is not None:
-            self._factor = number
+            self._strength_scale = number
             self._penalties.assign(number)
 
     def _controlled(self, step: int) -> float:
-        """The factor for a step of a training with a target."""
+        """The schedule of a training with a target."""
         assert self._target is not None
-        return self._target.factor(step)
+        return self._target.strength_scale(step)
 
 
 def _check_target(target: Any, weights: Any, every: Any, where: Any) -> None:

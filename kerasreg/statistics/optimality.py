@@ -36,6 +36,8 @@ class Optimality:
                 f"the residual is that of its loss. Received: model={model!r}"
             )
         self._weights = [weight for weight in weights if weight.variable.trainable]
+        for weight in self._weights:
+            _check_residual(weight)
         self._data = data
         # What `Proximal` weighs its penalty against includes a smooth one in the loss.
         proximal = [w.variable for w in self._weights if w.proximal_penalty is not None]
@@ -97,3 +99,15 @@ def _penalty_of(weight: Weight) -> tuple[Penalty | None, float]:
         regularizer if isinstance(regularizer, Penalty) else None,
         1.0 if scale is None else scale,
     )
+
+
+def _check_residual(weight: Weight) -> None:
+    """Raises unless the penalty whose subdifferential counts knows it."""
+    penalty, _ = _penalty_of(weight)
+    if penalty is not None and not penalty.implements("_residual", "subdifferential_distance"):
+        raise ValueError(
+            f"Invalid penalty on weight `{weight.variable.path}`. Expected one that knows its "
+            f"subdifferential, to measure how far the weight is from optimal; give "
+            f"{type(penalty).__name__} a method `_residual(w, grad)`. "
+            f"Received: penalty={penalty!r}"
+        )

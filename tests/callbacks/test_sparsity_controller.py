@@ -16,7 +16,9 @@ def simulate(target, lag, slope, away=4.0, steps=STEPS, end=None):
 
     The right factor is `away` e-folds from the first.
     """
-    controller = SparsityController(target, 10, 0, steps if end is None else end, factor=0.5)
+    controller = SparsityController(
+        target, 10, 0, steps if end is None else end, strength_scale=0.5
+    )
     first = math.log(target / (1 - target)) - slope * away
     logit, sparsities, measured = -14.0, [], 0
     for step in range(steps):
@@ -24,7 +26,7 @@ def simulate(target, lag, slope, away=4.0, steps=STEPS, end=None):
         if controller.is_due(step):
             controller.update(step, sparsities[-1])
             measured += 1
-        logit += (first + slope * math.log(controller.factor / 0.5) - logit) / lag
+        logit += (first + slope * math.log(controller.strength_scale / 0.5) - logit) / lag
     return np.array(sparsities), controller, measured
 
 
@@ -47,10 +49,10 @@ def test_starts_from_a_strength_that_is_far_too_large():
 
 
 def test_zeros_that_are_there_at_any_strength():
-    controller = SparsityController(0.5, 10, 0, 10 * STEPS, factor=1.0)
+    controller = SparsityController(0.5, 10, 0, 10 * STEPS, strength_scale=1.0)
     for step in range(200):  # of the 1500 in which the target rises
         controller.update(step, min(step, 0.3))
-    assert math.exp(-2.01) < controller.factor < 1
+    assert math.exp(-2.01) < controller.strength_scale < 1
 
 
 def test_of_a_training_of_unknown_length():
@@ -62,25 +64,25 @@ def test_of_a_training_of_unknown_length():
 def test_bounds(away, factor):
     _, controller, _ = simulate(0.5, 10.0, 1.0, away=away)
     assert controller.is_at_bound
-    np.testing.assert_allclose(controller.factor, factor)
+    np.testing.assert_allclose(controller.strength_scale, factor)
 
 
 def test_a_factor_left_over_from_a_schedule_is_no_bound():
-    controller = SparsityController(0.5, 10, 0, STEPS, factor=1e-8)
+    controller = SparsityController(0.5, 10, 0, STEPS, strength_scale=1e-8)
     for step in range(STEPS):
         controller.update(step, 0.0)
-    np.testing.assert_allclose(controller.factor, RANGE)
+    np.testing.assert_allclose(controller.strength_scale, RANGE)
 
 
 def test_the_target_rises_as_soon_as_the_end_is_known():
     factors = []
     for end in (math.inf, 20 * STEPS):
-        controller = SparsityController(0.9, 10, 0, math.inf, factor=1.0)
+        controller = SparsityController(0.9, 10, 0, math.inf, strength_scale=1.0)
         for step in range(0, 500, 10):
             if step == 100:
                 controller.end = end
             controller.update(step, 0.6)
-        factors.append(controller.factor)
+        factors.append(controller.strength_scale)
     assert factors[1] < 0.1 * factors[0]
 
 

@@ -9,6 +9,7 @@ from helpers.models import classifier, data
 from keras import optimizers
 
 import kerasreg as kr
+from kerasreg.optimizers.steps import StepRule, step_rule
 
 INNER = {
     "sgd": lambda: optimizers.SGD(0.05, momentum=0.9),
@@ -298,6 +299,29 @@ class OwnUpdate(optimizers.Adam):
         super().update_step(gradient, variable, learning_rate)
 
 
+class Halving(optimizers.SGD):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate / 2)
+
+
+@step_rule.register(Halving)
+class HalvingRule(StepRule):
+    def step_size(self, rate, correction, moments):
+        return rate / 2
+
+
+class OwnUpdateAgain(Halving):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate / 2)
+
+
+def test_an_optimizer_of_ones_own_joins_with_a_rule():
+    variable = keras.Variable(np.array([[1.0, 0.02]], "float32"))
+    optimizer = kr.Proximal(Halving(0.1), kr.L1(1.0))
+    optimizer.apply([keras.ops.convert_to_tensor([[2.0, 0.0]])], [variable])
+    np.testing.assert_allclose(to_numpy(variable.value), [[1.0 - 0.1 - 0.05, 0.0]], rtol=1e-6)
+
+
 class Mine(optimizers.Optimizer):
     def __init__(self):
         super().__init__(learning_rate=0.1)
@@ -317,6 +341,7 @@ def built():
         (lambda: optimizers.Ftrl(), "not Ftrl"),
         (lambda: Mine(), "not Mine"),
         (lambda: OwnUpdate(), "not OwnUpdate"),
+        (lambda: OwnUpdateAgain(), "not OwnUpdateAgain"),
         (lambda: optimizers.Adam(use_ema=True), "use_ema=False"),
         (
             lambda: optimizers.LossScaleOptimizer(optimizers.Adam()),
