@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from helpers import references
 from helpers.backends import JIT_COMPILE, to_numpy
 from helpers.event_files import read
 from helpers.models import classifier, data
+from helpers.references import reference
 
 import kerasreg as kr
 
@@ -63,7 +63,7 @@ def penalty_of(variable, w):
         return None
     if isinstance(regularizer, keras.regularizers.L1L2):
         regularizer = kr.ElasticNet(1.0, float(regularizer.l1), float(regularizer.l2))
-    return references.value(regularizer, w)
+    return reference(regularizer).value(w)
 
 
 def test_every_weight(run):
@@ -193,5 +193,5 @@ def test_filter(tmp_path):
     }
     assert not any(tag.startswith("nonzero/") for tag in points)
     kernels = [v for v in model.weights if v.path.endswith(("first/kernel", "last/kernel"))]
-    total = sum(references.value(kr.L1(1.0), to_numpy(v.value)) for v in kernels)
+    total = sum(reference(kr.L1(1.0)).value(to_numpy(v.value)) for v in kernels)
     np.testing.assert_allclose(history["l1_norm"], [total], rtol=1e-6)

@@ -76,7 +76,7 @@ def train_by_hand(model, penalty):
 @pytest.mark.parametrize(
     ("penalty", "jit_compile"),
     [(penalty, JIT_COMPILE[-1]) for penalty in LOSS_PENALTIES] + [(kr.L1(0.1), False)],
-    ids=str,
+    ids=lambda value: value if isinstance(value, bool) else type(value).__name__,
 )
 def test_in_the_loss_it_equals_training_compiled_anew(penalty, jit_compile):
     model, twin = model_with(penalty, jit_compile=jit_compile), model_with(penalty)

@@ -3,8 +3,8 @@
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-from helpers import references
 from helpers.backends import to_numpy
+from helpers.references import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ def test_group_soft_threshold_shortens_by_the_threshold():
 def test_group_prox_in_a_metric_of_twelve_orders_of_magnitude(w, exponents):
     step = np.float32(10.0) ** exponents
     penalty = kr.GroupLasso(1.0, size_scaling=False)
-    z, expected = to_numpy(penalty.prox(w, step)), references.prox(penalty, w, step)
+    z, expected = to_numpy(penalty.prox(w, step)), reference(penalty).prox(w, step)
     np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5 * np.abs(w).max())
 
 
