@@ -13,7 +13,7 @@ def wide(*arrays):
 
 
 class Elementwise:
-    """A sum over weights of `term(w)`, with the derivative `slope(w)` and a kink `kink |w|` at 0."""
+    """A sum of `term(w)` over all weights, with its derivative `slope(w)` and its kink `kink`."""
 
     def value(self, w):
         (w,) = wide(w)
