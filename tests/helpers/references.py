@@ -94,11 +94,16 @@ class GroupLasso:
         moved = [np.moveaxis(array, self.penalty.axis, 0) for array in arrays]
         for i in range(len(moved[0])):
             parts = [array[i : i + 1] for array in moved]
-            root = math.sqrt(parts[0].size) if self.penalty.size_scaling else 1.0
-            yield self.penalty.strength * root, *parts
+            yield self.strength(parts[0].size), *parts
+
+    def strength(self, size):
+        return self.penalty.strength * (math.sqrt(size) if self.penalty.size_scaling else 1.0)
 
     def value(self, w):
-        return sum(strength * norm(group) for strength, group in self.groups(*wide(w)))
+        (w,) = wide(w)
+        moved = np.moveaxis(w, self.penalty.axis, 0)
+        rows = moved.reshape(len(moved), -1) if w.size else np.zeros((1, 1))
+        return self.strength(rows.shape[1]) * np.linalg.norm(rows, axis=1).sum()
 
     def gradient(self, w):
         """The gradient where there is one, and 0 for each group at its kink."""
