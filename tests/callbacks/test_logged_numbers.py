@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers.backends import JIT_COMPILE, to_numpy
 from helpers.event_files import read
+from helpers.marks import first_is_fast
 from helpers.models import classifier, data
 from helpers.references import reference
 
@@ -25,7 +26,11 @@ class Snapshots(keras.callbacks.Callback):
         self.weights.append({v.path: to_numpy(v.value) for v in self.model.weights})
 
 
-@pytest.fixture(scope="module", params=JIT_COMPILE, ids=lambda jit: f"jit_compile={jit}")
+@pytest.fixture(
+    scope="module",
+    params=first_is_fast(JIT_COMPILE),
+    ids=lambda jit: f"jit_compile={jit}",
+)
 def run(request, tmp_path_factory):
     """One training, with everything that was logged and every epoch's weights."""
     keras.utils.set_random_seed(0)

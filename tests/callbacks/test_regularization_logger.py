@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
 from helpers.event_files import read, steps
+from helpers.marks import slow
 from helpers.models import Subclassed, classifier, data
 from helpers.processes import in_process
 
@@ -41,29 +42,30 @@ def assert_same_state(model, other):
 
 # Every pair of two of them. Compiled with batches of one size, as each size is compiled anew.
 CASES = [
-    ("float32", False, "epoch", 16),
+    slow("float32", False, "epoch", 16),
     ("float32", True, 1, 20),
     ("mixed_float16", False, 1, 16),
-    ("mixed_float16", True, "epoch", 20),
+    slow("mixed_float16", True, "epoch", 20),
 ]
 
 
 @pytest.mark.parametrize(
     ("policy", "jit_compile", "update_freq", "batch_size"),
-    [case for case in CASES if case[1] in JIT_COMPILE],
+    [case for case in CASES if getattr(case, "values", case)[1] in JIT_COMPILE],
 )
 def test_training_is_the_same_bit_for_bit(tmp_path, policy, jit_compile, update_freq, batch_size):
     keras.config.set_dtype_policy(policy)
     models, histories = [], []
     for callbacks in ([], [kr.RegularizationLogger(tmp_path, update_freq)]):
         keras.utils.set_random_seed(5)
-        models.append(classifier(jit_compile))
+        models.append(classifier(jit_compile, keras.optimizers.Adam(0.01)))
         histories.append(fit(models[-1], *callbacks, batch_size=batch_size))
     assert_same_state(*models)
     plain, logged = histories
     assert {name: logged[name] for name in plain} == plain
 
 
+@pytest.mark.slow
 def test_a_convolution_and_an_lstm_are_the_same_bit_for_bit(tmp_path):
     layers = keras.layers
 
@@ -276,6 +278,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.slow
 def test_full_disk(tmp_path):
     assert "trained to the end" in in_process(FULL_DISK, tmp_path)
     # What was written before is readable, and nothing half-written is in the way.
@@ -306,16 +309,22 @@ TWO_REPLICAS = """
     import keras, kerasreg as kr
     from helpers.models import classifier, data
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        model = classifier()
+        sgd = keras.optimizers.SGD(0.1)
+        model = classifier(optimizer=kr.Proximal(sgd, {".*last/bias": kr.L1(1e-3)}))
     x, y = data()
     logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
-    arguments = {"validation_data": (x, y), "callbacks": [logger]}
+    scheduler = kr.StrengthScheduler(lambda epoch: 1.0 + epoch)
+    arguments = {"validation_data": (x, y), "callbacks": [scheduler, logger]}
     history = model.fit(x, y, 8, epochs=2, verbose=0, **arguments).history
     for prefix in ("", "val_"):
         data_loss, penalty = (np.array(history[prefix + k]) for k in ("data_loss", "penalty"))
         np.testing.assert_allclose(data_loss + penalty, history[prefix + "loss"], rtol=1e-6)
         np.testing.assert_allclose(data_loss, history[prefix + "entropy"], rtol=1e-5)
     assert history["sparsity"][-1] == kr.sparsity_report(model).total.sparsity
+    assert np.all(np.array(history["penalty"]) > 0)
+    for variable in model.trainable_variables:
+        one, other = (replica.numpy() for replica in variable.value.values)
+        np.testing.assert_array_equal(one, other)
 """
 
 

@@ -159,6 +159,7 @@ MIRRORED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_mirrored_weights_count_once():
     in_process(MIRRORED, Path(__file__).parent)

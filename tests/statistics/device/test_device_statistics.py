@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, to_numpy
+from helpers.marks import slow
 
 import kerasreg as kr
 from kerasreg.statistics.device import DeviceStatistics, blocks, pieces
@@ -87,9 +88,17 @@ def check(weights, measured, threshold=THRESHOLD):
         np.testing.assert_array_equal(histogram, expected_histogram(w))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_against_numpy(dtype):
-    cases = CASES if dtype == "float32" else CASES[4::4]
+@pytest.mark.parametrize(
+    ("dtype", "cases"),
+    [
+        ("float32", CASES),
+        ("bfloat16", CASES[4::8]),
+        slow("bfloat16", CASES[4::4]),
+        slow("float16", CASES[4::4]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else len(value),
+)
+def test_against_numpy(dtype, cases):
     weights = [make_weight(sparse_values(shape), axes, dtype) for shape, axes in cases]
     check(weights, DeviceStatistics(weights, THRESHOLD, histograms=True)()())
 
