@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from helpers.backends import BACKEND
+from helpers.backends import BACKEND, JIT_COMPILE
 from helpers.event_files import read
-from helpers.marks import slow
+from helpers.marks import first_is_fast, slow
 from helpers.path_models import (
     Interrupt,
     coefficients,
@@ -143,9 +143,10 @@ class Counting(keras.Model):
         return super().call(x, training=training)
 
 
-def test_network_from_dense_to_sparse():
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
+def test_network_from_dense_to_sparse(jit_compile):
     x, y, x_val, y_val = digits()
-    model = train(network(jit_compile=BACKEND != "torch"), x, y)
+    model = train(network(jit_compile=jit_compile), x, y)
     before = [w.copy() for w in model.get_weights()]
     step = int(model.optimizer.iterations)
     path = kr.regularization_path(
