@@ -109,7 +109,8 @@ def start(code, *args):
     return subprocess.Popen(command, env=environment(), **pipes)
 
 
-@pytest.mark.parametrize("end", [slow("exit"), slow("exception"), "Ctrl-C"])
+@pytest.mark.slow  # test_worker.py has the ends of a process without Keras
+@pytest.mark.parametrize("end", ENDS)
 def test_the_process_ends_in_the_middle_of_an_epoch(end, tmp_path):
     process = start(ENDING.replace("{end}", ENDS[end]), tmp_path)
     process.communicate(timeout=300)
@@ -244,7 +245,7 @@ def test_odd_entries_in_the_logs(tmp_path):
     assert not {"all/text", "all/none", "all/array", "all/large"} & set(points)
 
 
-@pytest.mark.parametrize("output", ["/dev/full", "ascii"])
+@pytest.mark.parametrize("output", ["/dev/full", slow("ascii")])
 def test_output_that_cannot_be_printed(tmp_path, monkeypatch, output):
     file = open(
         "/dev/full" if output == "/dev/full" else tmp_path / "out", "w", 1, encoding="ascii"
@@ -257,6 +258,7 @@ def test_output_that_cannot_be_printed(tmp_path, monkeypatch, output):
         file.close()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_cut_off_and_another_model(tmp_path):
     def interrupt():
         raise KeyboardInterrupt
@@ -270,7 +272,7 @@ def test_a_training_that_is_cut_off_and_another_model(tmp_path):
     assert model.metrics_names == other.metrics_names
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+@pytest.mark.parametrize("copied", [slow(copy.deepcopy), lambda c: pickle.loads(pickle.dumps(c))])
 def test_copies(tmp_path, copied):
     logger = kr.RegularizationLogger(tmp_path, verbose=0)
     fit(classifier(), logger, epochs=1)

@@ -154,7 +154,7 @@ def test_histograms_learning_rate_and_dropout_rate(run):
             w = weights[variable.path]
             edges = np.append(buckets[:, 0], buckets[-1, 1])
             np.testing.assert_array_equal(np.histogram(w[w != 0], edges)[0], buckets[:, 2])
-    assert [value for _, value in points["all/learning_rate"]] == [np.float32(0.01)] * EPOCHS
+    assert [value for _, value in points["all/learning_rate"]] == [np.float32(0.1)] * EPOCHS
     assert [value for _, value in points["dropout_rate/drop"]] == [0.25] * EPOCHS
 
 

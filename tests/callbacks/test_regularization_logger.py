@@ -43,7 +43,7 @@ def assert_same_state(model, other):
 # Every pair of two of them. Compiled with batches of one size, as each size is compiled anew.
 CASES = [
     slow("float32", False, "epoch", 16),
-    ("float32", True, 1, 20),
+    slow("float32", True, 1, 20),
     ("mixed_float16", False, 1, 16),
     slow("mixed_float16", True, "epoch", 20),
 ]
@@ -120,7 +120,7 @@ class Evaluating(keras.callbacks.Callback):
         self.results.append(self.model.evaluate(*data(seed=2), verbose=0))
 
 
-@pytest.mark.parametrize("validation_data", [None, data(seed=1)])
+@pytest.mark.parametrize("validation_data", [slow(None), data(seed=1)])
 def test_callbacks_that_evaluate(tmp_path, validation_data):
     """They get what they would get without the logger, and spoil none of its numbers."""
     evaluating = Evaluating()
@@ -183,12 +183,13 @@ def test_totals_reach_other_callbacks(tmp_path):
         np.testing.assert_allclose([float(row[name]) for row in rows], history[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize("update_freq", ["epoch", 2])
+@pytest.mark.parametrize("update_freq", ["epoch", slow(2)])
 def test_progress_bar(tmp_path, capsys, update_freq):
     fit(classifier(), kr.RegularizationLogger(tmp_path, update_freq), verbose=1, epochs=1)
     assert "sparsity: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_beside_keras_tensorboard(tmp_path):
     if BACKEND != "tensorflow":
         pytest.importorskip("tensorflow")
@@ -223,6 +224,7 @@ def test_frozen_layers(tmp_path):
     assert "frozen" in points["configuration"][0][1].decode()
 
 
+@pytest.mark.slow
 def test_nan_and_infinite_weights_are_logged_as_such(tmp_path):
     model = classifier(optimizer=keras.optimizers.SGD(float("nan")))
     with warnings.catch_warnings():
@@ -285,7 +287,7 @@ def test_full_disk(tmp_path):
     assert len(read(tmp_path)["all/sparsity"]) >= 1
 
 
-@pytest.mark.parametrize("part", ["totals_of", "live_values", "add_weights"])
+@pytest.mark.parametrize("part", [slow("totals_of"), slow("live_values"), "add_weights"])
 def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch, plain, part):
     def fail(*args):
         raise RuntimeError("broken on purpose")

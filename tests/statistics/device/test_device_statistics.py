@@ -91,8 +91,9 @@ def check(weights, measured, threshold=THRESHOLD):
 @pytest.mark.parametrize(
     ("dtype", "cases"),
     [
-        ("float32", CASES),
-        ("bfloat16", CASES[4::8]),
+        ("float32", CASES[1:14:3]),
+        ("bfloat16", CASES[4:5]),
+        slow("float32", CASES),
         slow("bfloat16", CASES[4::4]),
         slow("float16", CASES[4::4]),
     ],
@@ -111,6 +112,7 @@ def test_without_histograms():
         assert statistics == expected_statistics(to_numpy(weight.variable.value), weight.unit_axes)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 by default")
 def test_float64_keeps_its_digits():
     values = sparse_values((300, 301)), sparse_values((5, 4))
@@ -132,8 +134,8 @@ def test_many_equal_terms_do_not_drift():
 
 def test_broken_weights():
     weights = [make_weight([1.0, 0.0])]
-    for shape in ((5, 4), (300, 301)):
-        for bad in (np.nan, np.inf, -np.inf):
+    for bad, shapes in {np.nan: [(5, 4), (300, 301)], np.inf: [(5, 4)], -np.inf: [(5, 4)]}.items():
+        for shape in shapes:
             values = sparse_values(shape)
             values[0, 0], values[-1, -1] = bad, 0.25
             weights.append(make_weight(values, (1,)))
