@@ -196,7 +196,7 @@ def test_only_weights_that_a_penalty_makes_zeros_of_are_counted():
         ".*last/kernel": kr.L1(0.0),
     }
     model = mlp(penalties)
-    fit(model, 0.5, epochs=10)
+    fit(model, 0.5, epochs=5)
     assert zero_fraction([model.get_layer("first").kernel]) == 0.5
     assert zero_fraction([model.get_layer("last").kernel]) == 0
 

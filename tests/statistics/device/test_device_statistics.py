@@ -175,6 +175,7 @@ def test_histogram_range_never_shrinks(size):
         np.testing.assert_array_equal(measure()().histograms[0], expected)
 
 
+@pytest.mark.slow
 def test_small_and_large_weights_are_divided_alike(monkeypatch):
     """The same numbers whatever the limits, which only decide who is measured with whom."""
     weights = [make_weight(sparse_values((40, 30), seed), (1,)) for seed in range(5)]
