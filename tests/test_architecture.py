@@ -1,6 +1,7 @@
 """The rules of the code base that a reader relies on."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -31,23 +32,36 @@ def part(module: str):
     return package if package != "kerasreg" else (below or ["__init__"])[0]
 
 
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
 def own_imports(path):
+    """The modules of ours that one imports, within functions too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kerasreg"):
-            if node.module == "kerasreg":
-                yield from (f"kerasreg.{a.name}" for a in node.names)
-            else:
-                yield node.module
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in NAMES or node.module == "kerasreg" else node.module
         elif isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.startswith("kerasreg"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path):
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    module = name_of(path)
     for imported in own_imports(path):
         below = PLACES[part(imported)] < PLACES[part(module)]
         assert below or part(imported) == part(module), f"{module} imports {imported}"
+
+
+def test_no_modules_import_each_other():
+    imports = {module: set(own_imports(path)) for module, path in NAMES.items()}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError with the circle
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

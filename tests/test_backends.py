@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import keras
+import pytest
 from helpers.backends import BACKEND
 
 from kerasreg._backends import is_chief
@@ -76,6 +77,7 @@ def test_a_single_process_writes():
     assert is_chief(model) is True
 
 
+@pytest.mark.slow
 def test_one_of_two_processes_writes():
     code = textwrap.dedent({"jax": JAX, "torch": TORCH, "tensorflow": TENSORFLOW}[BACKEND]) + END
     addresses = [free_address(), free_address()]

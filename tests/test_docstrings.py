@@ -7,11 +7,17 @@ import pkgutil
 import keras
 import numpy as np
 import pytest
+from helpers.marks import slow
 from helpers.models import classifier, data
 
 import kerasreg
 
-MODULES = [info.name for info in pkgutil.walk_packages(kerasreg.__path__, "kerasreg.")]
+NAMES = [info.name for info in pkgutil.walk_packages(kerasreg.__path__, "kerasreg.")]
+
+
+# Their examples train for long; the tests of these rooms do so at less length.
+SLOW = ["kerasreg.strength.regularization_path", "kerasreg.callbacks.strength_scheduler"]
+MODULES = [slow(name, id=name) if name in SLOW else name for name in NAMES]
 
 
 @pytest.mark.parametrize("module", MODULES)

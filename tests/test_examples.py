@@ -30,6 +30,7 @@ def copy_of(name, tmp_path, **constants):
     return tmp_path / "examples" / name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough for the example")
 def test_quickstart(tmp_path):
     printed = run(copy_of("quickstart.py", tmp_path))  # as it is: the README has its table
@@ -44,6 +45,7 @@ def test_quickstart(tmp_path):
     assert "tensorboard --logdir" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough for the example")
 def test_sweep(tmp_path):
     printed = run(copy_of("sweep.py", tmp_path, EPOCHS=8, STRENGTHS=("3e-4", "3e-3")))
@@ -67,6 +69,7 @@ def test_lasso_diabetes():
     assert difference and float(difference[1]) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="1300 passes one by one take a while")
 def test_mc_dropout(tmp_path):
     printed = run(ROOT / "examples" / "mc_dropout.py", "--output", "plot.png", cwd=tmp_path)
@@ -82,6 +85,7 @@ def test_mc_dropout(tmp_path):
     assert printed.rstrip().endswith("Plot: plot.png")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="300 short trainings take minutes on the others")
 def test_choose_strength(tmp_path):
     script = [sys.executable, ROOT / "examples" / "choose_strength.py", "--output", "plots"]

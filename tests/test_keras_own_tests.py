@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     find_spec("keras.src.layers.regularization.dropout_test") is None,
     reason="this version of Keras does not ship its tests",

@@ -5,6 +5,7 @@ import keras_tuner
 import numpy as np
 import pytest
 from helpers.event_files import read
+from helpers.marks import slow
 from helpers.models import data
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata as hparams_metadata
@@ -98,7 +99,7 @@ SEARCHES = {
 }
 
 
-@pytest.mark.parametrize("place", SEARCHES)
+@pytest.mark.parametrize("place", [slow("in the loss"), "after the step"])
 def test_search(tmp_path, place):
     build, objective, scores = SEARCHES[place]
     tuner = search_in(tmp_path, build, objective)

@@ -49,6 +49,7 @@ SHARDED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_the_replica_of_this_process():
     in_process(MIRRORED)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE
 from helpers.event_files import read
+from helpers.marks import first_is_fast, slow
 
 import kerasreg as kr
 
@@ -55,8 +56,8 @@ def counting(layer):
     return calls
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
-@pytest.mark.parametrize("first_rate", [0.0, 0.5])
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
+@pytest.mark.parametrize("first_rate", [0.0, slow(0.5)])
 def test_each_epoch_has_its_rate_and_nothing_is_compiled_anew(first_rate, jit_compile):
     layer = dropout(first_rate)
     model = model_with(layer, jit_compile=jit_compile)
@@ -69,7 +70,7 @@ def test_each_epoch_has_its_rate_and_nothing_is_compiled_anew(first_rate, jit_co
         assert traces <= 2 and len(calls) == traces
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 def test_a_model_that_was_compiled_at_rate_zero(jit_compile, tmp_path):
     model = model_with(dropout(), jit_compile=jit_compile)
     logger = kr.RegularizationLogger(tmp_path)
@@ -78,7 +79,7 @@ def test_a_model_that_was_compiled_at_rate_zero(jit_compile, tmp_path):
     check(fit(model, scheduler, callbacks=[logger]), RATES)
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 def test_a_rate_set_by_hand_after_the_model_was_compiled_at_rate_zero(jit_compile):
     layer, quiet = dropout(), keras.callbacks.Callback()
     model = model_with(layer, jit_compile=jit_compile)
@@ -193,7 +194,8 @@ def test_a_schedule_that_returns_no_rate(value):
 @pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), keras.ops.array(0.5)], ids=repr)
 def test_scalars_of_all_kinds(value):
     layer = dropout()
-    fit(model_with(layer), kr.DropoutRateScheduler(lambda epoch: value), epochs=1)
+    model = model_with(layer, run_eagerly=True)
+    fit(model, kr.DropoutRateScheduler(lambda epoch: value), epochs=1)
     assert layer.rate == 0.5
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import os
 import pickle
 import shutil
 import signal
@@ -10,18 +9,16 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from helpers.event_files import read, steps
+from helpers.marks import slow
 from helpers.models import classifier, data
-from helpers.processes import in_process
+from helpers.processes import environment, in_process
 
 import kerasreg as kr
-
-TESTS = Path(__file__).parent.parent
 
 
 class At(keras.callbacks.Callback):
@@ -107,20 +104,18 @@ ENDING = """
 
 
 def start(code, *args):
-    env = {**os.environ, "PYTHONPATH": str(TESTS)}
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=env, **pipes)
+    return subprocess.Popen(command, env=environment(), **pipes)
 
 
-def test_the_process_ends_in_the_middle_of_an_epoch(tmp_path):
-    processes = {
-        end: start(ENDING.replace("{end}", code), tmp_path / end) for end, code in ENDS.items()
-    }
-    for end, process in processes.items():
-        process.communicate(timeout=300)
-        assert process.returncode != 0, end
-        assert steps(tmp_path / end) == list(range(1, 9)), end
+@pytest.mark.slow  # test_worker.py has the ends of a process without Keras
+@pytest.mark.parametrize("end", ENDS)
+def test_the_process_ends_in_the_middle_of_an_epoch(end, tmp_path):
+    process = start(ENDING.replace("{end}", ENDS[end]), tmp_path)
+    process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert steps(tmp_path) == list(range(1, 9))
 
 
 KILLED = """
@@ -151,6 +146,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path):
     """No gap, and no step twice, though three steps were logged after the checkpoint."""
     process = start(KILLED, tmp_path)
@@ -176,6 +172,7 @@ def test_weights_that_are_not_numbers(tmp_path):
     assert len(points["all/sparsity"]) == 4 and "sparsity_report" in points
 
 
+@pytest.mark.slow
 def test_a_thousand_layers(tmp_path):
     model = keras.Model()
     model.many = [keras.layers.Dense(2, kernel_regularizer=kr.L1(1e-3)) for _ in range(1000)]
@@ -248,7 +245,7 @@ def test_odd_entries_in_the_logs(tmp_path):
     assert not {"all/text", "all/none", "all/array", "all/large"} & set(points)
 
 
-@pytest.mark.parametrize("output", ["/dev/full", "ascii"])
+@pytest.mark.parametrize("output", ["/dev/full", slow("ascii")])
 def test_output_that_cannot_be_printed(tmp_path, monkeypatch, output):
     file = open(
         "/dev/full" if output == "/dev/full" else tmp_path / "out", "w", 1, encoding="ascii"
@@ -261,6 +258,7 @@ def test_output_that_cannot_be_printed(tmp_path, monkeypatch, output):
         file.close()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_cut_off_and_another_model(tmp_path):
     def interrupt():
         raise KeyboardInterrupt
@@ -274,7 +272,7 @@ def test_a_training_that_is_cut_off_and_another_model(tmp_path):
     assert model.metrics_names == other.metrics_names
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+@pytest.mark.parametrize("copied", [slow(copy.deepcopy), lambda c: pickle.loads(pickle.dumps(c))])
 def test_copies(tmp_path, copied):
     logger = kr.RegularizationLogger(tmp_path, verbose=0)
     fit(classifier(), logger, epochs=1)

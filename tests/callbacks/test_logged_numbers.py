@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from helpers import references
 from helpers.backends import JIT_COMPILE, to_numpy
 from helpers.event_files import read
+from helpers.marks import first_is_fast
 from helpers.models import classifier, data
+from helpers.references import reference
 
 import kerasreg as kr
 
@@ -25,7 +26,11 @@ class Snapshots(keras.callbacks.Callback):
         self.weights.append({v.path: to_numpy(v.value) for v in self.model.weights})
 
 
-@pytest.fixture(scope="module", params=JIT_COMPILE, ids=lambda jit: f"jit_compile={jit}")
+@pytest.fixture(
+    scope="module",
+    params=first_is_fast(JIT_COMPILE),
+    ids=lambda jit: f"jit_compile={jit}",
+)
 def run(request, tmp_path_factory):
     """One training, with everything that was logged and every epoch's weights."""
     keras.utils.set_random_seed(0)
@@ -63,7 +68,7 @@ def penalty_of(variable, w):
         return None
     if isinstance(regularizer, keras.regularizers.L1L2):
         regularizer = kr.ElasticNet(1.0, float(regularizer.l1), float(regularizer.l2))
-    return references.value(regularizer, w)
+    return reference(regularizer).value(w)
 
 
 def test_every_weight(run):
@@ -149,7 +154,7 @@ def test_histograms_learning_rate_and_dropout_rate(run):
             w = weights[variable.path]
             edges = np.append(buckets[:, 0], buckets[-1, 1])
             np.testing.assert_array_equal(np.histogram(w[w != 0], edges)[0], buckets[:, 2])
-    assert [value for _, value in points["all/learning_rate"]] == [np.float32(0.01)] * EPOCHS
+    assert [value for _, value in points["all/learning_rate"]] == [np.float32(0.1)] * EPOCHS
     assert [value for _, value in points["dropout_rate/drop"]] == [0.25] * EPOCHS
 
 
@@ -193,5 +198,5 @@ def test_filter(tmp_path):
     }
     assert not any(tag.startswith("nonzero/") for tag in points)
     kernels = [v for v in model.weights if v.path.endswith(("first/kernel", "last/kernel"))]
-    total = sum(references.value(kr.L1(1.0), to_numpy(v.value)) for v in kernels)
+    total = sum(reference(kr.L1(1.0)).value(to_numpy(v.value)) for v in kernels)
     np.testing.assert_allclose(history["l1_norm"], [total], rtol=1e-6)

@@ -90,6 +90,7 @@ def compare(tag, value, right):
         assert np.abs(np.cumsum(value[:, 2] - right[:, 2])).sum() <= 1, tag
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_mirrored_strategy(tmp_path):
     in_process(MIRRORED, tmp_path)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
 from helpers.event_files import read, steps
+from helpers.marks import slow
 from helpers.models import Subclassed, classifier, data
 from helpers.processes import in_process
 
@@ -41,29 +42,30 @@ def assert_same_state(model, other):
 
 # Every pair of two of them. Compiled with batches of one size, as each size is compiled anew.
 CASES = [
-    ("float32", False, "epoch", 16),
-    ("float32", True, 1, 20),
+    slow("float32", False, "epoch", 16),
+    slow("float32", True, 1, 20),
     ("mixed_float16", False, 1, 16),
-    ("mixed_float16", True, "epoch", 20),
+    slow("mixed_float16", True, "epoch", 20),
 ]
 
 
 @pytest.mark.parametrize(
     ("policy", "jit_compile", "update_freq", "batch_size"),
-    [case for case in CASES if case[1] in JIT_COMPILE],
+    [case for case in CASES if getattr(case, "values", case)[1] in JIT_COMPILE],
 )
 def test_training_is_the_same_bit_for_bit(tmp_path, policy, jit_compile, update_freq, batch_size):
     keras.config.set_dtype_policy(policy)
     models, histories = [], []
     for callbacks in ([], [kr.RegularizationLogger(tmp_path, update_freq)]):
         keras.utils.set_random_seed(5)
-        models.append(classifier(jit_compile))
+        models.append(classifier(jit_compile, keras.optimizers.Adam(0.01)))
         histories.append(fit(models[-1], *callbacks, batch_size=batch_size))
     assert_same_state(*models)
     plain, logged = histories
     assert {name: logged[name] for name in plain} == plain
 
 
+@pytest.mark.slow
 def test_a_convolution_and_an_lstm_are_the_same_bit_for_bit(tmp_path):
     layers = keras.layers
 
@@ -118,7 +120,7 @@ class Evaluating(keras.callbacks.Callback):
         self.results.append(self.model.evaluate(*data(seed=2), verbose=0))
 
 
-@pytest.mark.parametrize("validation_data", [None, data(seed=1)])
+@pytest.mark.parametrize("validation_data", [slow(None), data(seed=1)])
 def test_callbacks_that_evaluate(tmp_path, validation_data):
     """They get what they would get without the logger, and spoil none of its numbers."""
     evaluating = Evaluating()
@@ -181,12 +183,13 @@ def test_totals_reach_other_callbacks(tmp_path):
         np.testing.assert_allclose([float(row[name]) for row in rows], history[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize("update_freq", ["epoch", 2])
+@pytest.mark.parametrize("update_freq", ["epoch", slow(2)])
 def test_progress_bar(tmp_path, capsys, update_freq):
     fit(classifier(), kr.RegularizationLogger(tmp_path, update_freq), verbose=1, epochs=1)
     assert "sparsity: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_beside_keras_tensorboard(tmp_path):
     if BACKEND != "tensorflow":
         pytest.importorskip("tensorflow")
@@ -221,6 +224,7 @@ def test_frozen_layers(tmp_path):
     assert "frozen" in points["configuration"][0][1].decode()
 
 
+@pytest.mark.slow
 def test_nan_and_infinite_weights_are_logged_as_such(tmp_path):
     model = classifier(optimizer=keras.optimizers.SGD(float("nan")))
     with warnings.catch_warnings():
@@ -276,13 +280,14 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.slow
 def test_full_disk(tmp_path):
     assert "trained to the end" in in_process(FULL_DISK, tmp_path)
     # What was written before is readable, and nothing half-written is in the way.
     assert len(read(tmp_path)["all/sparsity"]) >= 1
 
 
-@pytest.mark.parametrize("part", ["statistics_of", "live_values", "add_measured"])
+@pytest.mark.parametrize("part", [slow("statistics_of"), slow("live_values"), "add_measured"])
 def test_any_other_failure_warns_once_and_training_goes_on(tmp_path, monkeypatch, plain, part):
     def fail(*args):
         raise RuntimeError("broken on purpose")
@@ -306,16 +311,22 @@ TWO_REPLICAS = """
     import keras, kerasreg as kr
     from helpers.models import classifier, data
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        model = classifier()
+        sgd = keras.optimizers.SGD(0.1)
+        model = classifier(optimizer=kr.Proximal(sgd, {".*last/bias": kr.L1(1e-3)}))
     x, y = data()
     logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
-    arguments = {"validation_data": (x, y), "callbacks": [logger]}
+    scheduler = kr.StrengthScheduler(lambda epoch: 1.0 + epoch)
+    arguments = {"validation_data": (x, y), "callbacks": [scheduler, logger]}
     history = model.fit(x, y, 8, epochs=2, verbose=0, **arguments).history
     for prefix in ("", "val_"):
         data_loss, penalty = (np.array(history[prefix + k]) for k in ("data_loss", "penalty"))
         np.testing.assert_allclose(data_loss + penalty, history[prefix + "loss"], rtol=1e-6)
         np.testing.assert_allclose(data_loss, history[prefix + "entropy"], rtol=1e-5)
     assert history["sparsity"][-1] == kr.sparsity_report(model).total.sparsity
+    assert np.all(np.array(history["penalty"]) > 0)
+    for variable in model.trainable_variables:
+        one, other = (replica.numpy() for replica in variable.value.values)
+        np.testing.assert_array_equal(one, other)
 """
 
 

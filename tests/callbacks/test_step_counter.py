@@ -11,7 +11,7 @@ import kerasreg as kr
 bundling = pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch runs single steps only")
 
 
-def classifier(optimizer="adam", **kwargs):
+def classifier(optimizer="sgd", **kwargs):
     """A small one: only its steps are looked at."""
     layer = keras.layers.Dense(3, "softmax", kernel_regularizer=kr.L1(1e-2))
     model = keras.Sequential([keras.Input((6,)), layer])

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND
+from helpers.marks import slow
 from sklearn.datasets import load_digits
 
 import kerasreg as kr
@@ -53,7 +54,11 @@ def to_the_weight(target):
 # target, a wrong strength to start from, least accuracy: that of a fixed strength is as high
 @pytest.mark.parametrize(
     ("target", "penalty", "accuracy"),
-    [(0.5, kr.L1(1e-2), 0.97), (0.9, kr.L1(1e-5), 0.93), (0.98, kr.L1(1e-4), 0.75)],
+    [
+        slow(0.5, kr.L1(1e-2), 0.97),
+        (0.9, kr.L1(1e-5), 0.93),
+        slow(0.98, kr.L1(1e-4), 0.75),
+    ],
     ids=str,
 )
 def test_a_network_of_that_sparsity(target, penalty, accuracy):
@@ -63,6 +68,7 @@ def test_a_network_of_that_sparsity(target, penalty, accuracy):
     assert model.evaluate(X, Y, verbose=0)[1] > accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has one step per execution there")
 def test_steps_per_execution():
     model = mlp(kr.L1(1e-3), steps_per_execution=5)
@@ -70,6 +76,7 @@ def test_steps_per_execution():
     assert abs(sparsity_of(model) - 0.8) < 0.01
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_one_update():
     model, counts = mlp(kr.L1(1e-3), accumulate=4), []
     update = SparsityController.update
@@ -83,6 +90,7 @@ def test_accumulated_gradients_are_one_update():
     assert counts == sorted(set(counts)) and updates - 1 <= counts[-1] <= updates
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_from_its_factor():
     model, sparsities = mlp(kr.L1(1e-5)), []
     fit(model, 0.8, epochs=8)
@@ -94,6 +102,7 @@ def test_a_resumed_training_goes_on_from_its_factor():
     assert abs(sparsities[-1] - 0.8) < 0.01 and min(sparsities) > 0.7
 
 
+@pytest.mark.slow
 def test_data_of_unknown_length():
     starts = list(range(0, 1792, 64)) * 6
     batches = ((X[start : start + 64], Y[start : start + 64]) for start in starts)
@@ -125,7 +134,7 @@ def test_the_length_of_an_epoch_is_known_when_the_first_has_ended():
     ("penalty", "began", "epochs", "target", "message"),
     [
         (1e-12, 1.0, 30, 0.9, "bound, 10000, after 1 .*stronger penalties, or a larger"),
-        (1e-8, 1e-4, 30, 0.9, "bound, 10000, after 0.0001 .*stronger penalties, or a larger"),
+        slow(1e-8, 1e-4, 30, 0.9, "bound, 10000, after 0.0001 .*stronger penalties, or a larger"),
         (1e-5, 1.0, 1, 0.9, "too short.* train for longer.*ended at .*, after 1 at"),
     ],
 )
@@ -136,6 +145,7 @@ def test_a_target_that_is_missed_is_warned_of(penalty, began, epochs, target, me
         fit(model, target, epochs=epochs, batch_size=8, x=X[:64])
 
 
+@pytest.mark.slow
 def test_too_many_zeros_at_the_lower_bound():
     model = mlp({".*last/kernel": kr.L1(1e-3)})
     last = model.get_layer("last").kernel
@@ -154,6 +164,7 @@ def test_an_early_end_is_warned_of():
         fit(mlp(kr.L1(1e-5)), 0.9, epochs=10, callbacks=[Stop()])
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_goes_to_zero():
     model = mlp(kr.L1(1e-4))
     schedule = keras.optimizers.schedules.CosineDecay(3e-3, 20 * 29)
@@ -163,6 +174,7 @@ def test_a_learning_rate_that_goes_to_zero():
     assert sparsity_of(model) == to_the_weight(0.8)
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_that_does_not_know_its_end():
     model = mlp(kr.L1(1e-3))
     scheduler = kr.StrengthScheduler(target_sparsity=0.7)
@@ -184,7 +196,7 @@ def test_only_weights_that_a_penalty_makes_zeros_of_are_counted():
         ".*last/kernel": kr.L1(0.0),
     }
     model = mlp(penalties)
-    fit(model, 0.5, epochs=10)
+    fit(model, 0.5, epochs=5)
     assert zero_fraction([model.get_layer("first").kernel]) == 0.5
     assert zero_fraction([model.get_layer("last").kernel]) == 0
 
@@ -195,6 +207,7 @@ def test_without_a_penalty_that_makes_zeros(penalty):
         fit(mlp(penalty), 0.5, epochs=1)
 
 
+@pytest.mark.slow
 def test_only_proximal_is_scaled():
     model = mlp(kr.L1(1e-3))
     model.get_layer("last").bias.regularizer = regularizer = kr.L2(1e-3)

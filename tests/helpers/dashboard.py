@@ -15,8 +15,9 @@ import urllib.request
 
 import numpy as np
 import pytest
-from helpers.backends import BACKEND
 from PIL import Image
+
+from helpers.backends import BACKEND
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")

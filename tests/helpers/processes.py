@@ -6,10 +6,17 @@ import sys
 import textwrap
 
 
-def in_process(code, *args, **environment):
+def environment(**others):
+    """This process's own, in which the tests' modules are found."""
+    path = [os.path.dirname(os.path.dirname(__file__)), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **others}
+
+
+def in_process(code, *args, **others):
     """Runs code with the tests' modules at hand and returns what it printed."""
-    env = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__)), **environment}
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
-    run = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+    run = subprocess.run(
+        command, capture_output=True, text=True, env=environment(**others), timeout=300
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout

@@ -8,133 +8,159 @@ from scipy.optimize import brentq, minimize_scalar
 import kerasreg as kr
 
 
-def groups(w, axis):
-    """Views of the slices along an axis, each a group."""
-    moved = np.moveaxis(w, axis, 0)
-    return [moved[i : i + 1] for i in range(len(moved))]
+def wide(*arrays):
+    return (np.asarray(array, "float64") for array in arrays)
 
 
-def group_strength(penalty, group):
-    return penalty.strength * (math.sqrt(group.size) if penalty.size_scaling else 1.0)
+class Elementwise:
+    """A sum of `term(w)` over all weights, with its derivative `slope(w)` and its kink `kink`."""
 
+    def value(self, w):
+        (w,) = wide(w)
+        return np.sum(self.term(w))
 
-def l1_l2_of(penalty):
-    """Every elementwise penalty as the pair (l1, l2) of an elastic net."""
-    if isinstance(penalty, kr.L1):
-        return penalty.l1, 0.0
-    if isinstance(penalty, kr.L2):
-        return 0.0, penalty.l2
-    return penalty.alpha * penalty.l1, penalty.alpha * penalty.l2
+    def gradient(self, w):
+        """The gradient where there is one, and 0 for each term at its kink."""
+        (w,) = wide(w)
+        return self.slope(w)
 
-
-def mcp(penalty, w):
-    w, knee = np.abs(w), penalty.gamma * penalty.l1
-    return np.where(
-        w <= knee, penalty.l1 * w - w**2 / (2 * penalty.gamma), penalty.gamma * penalty.l1**2 / 2
-    )
-
-
-def mcp_slope(penalty, w):
-    return np.sign(w) * np.maximum(penalty.l1 - np.abs(w) / penalty.gamma, 0)
-
-
-def value(penalty, w):
-    w = np.asarray(w, "float64")
-    if isinstance(penalty, kr.MCP):
-        return np.sum(mcp(penalty, w))
-    if isinstance(penalty, kr.GroupLasso):
-        return sum(
-            group_strength(penalty, g) * np.linalg.norm(g.ravel()) for g in groups(w, penalty.axis)
+    def prox(self, w, step):
+        """The minimiser of `sum (z - w)^2 / (2 step) + value(z)`, by search."""
+        w, step = np.broadcast_arrays(*wide(w, step))
+        return np.reshape(
+            [self._prox(x, s) for x, s in zip(w.flat, step.flat, strict=True)], w.shape
         )
-    l1, l2 = l1_l2_of(penalty)
-    return l1 * np.sum(np.abs(w)) + l2 * np.sum(w**2)
+
+    def _prox(self, x, step):
+        if step == 0:
+            return x
+
+        def objective(z):
+            return (z - x) ** 2 / (2 * step) + self.term(z)
+
+        # The minimiser lies between 0 and x; zero itself is a kink that a search only comes close
+        # to. A grid finds the right one of several minima.
+        grid = np.linspace(0.0, x, 101)
+        best = int(np.argmin(objective(grid)))
+        bounds = sorted((grid[max(best - 1, 0)], grid[min(best + 1, 100)]))
+        found = minimize_scalar(objective, bounds=bounds, options={"xatol": 1e-12}).x
+        return min((0.0, x, found), key=objective)
+
+    def subdifferential_distance(self, w, grad):
+        w, grad = wide(w, grad)
+        at_zero = np.maximum(np.abs(grad) - self.kink, 0)
+        return np.linalg.norm(np.where(w == 0, at_zero, grad + self.slope(w)))
 
 
-def gradient(penalty, w):
-    """The gradient where there is one, and 0 for each term at its kink."""
-    w = np.asarray(w, "float64")
-    if isinstance(penalty, kr.GroupLasso):
+class ElasticNet(Elementwise):
+    def __init__(self, penalty):
+        self.kink, self.l2 = penalty.alpha * penalty.l1, penalty.alpha * penalty.l2
+
+    def term(self, w):
+        return self.kink * np.abs(w) + self.l2 * w**2
+
+    def slope(self, w):
+        return self.kink * np.sign(w) + 2 * self.l2 * w
+
+
+class L1(ElasticNet):
+    def __init__(self, penalty):
+        self.kink, self.l2 = penalty.l1, 0.0
+
+
+class L2(ElasticNet):
+    def __init__(self, penalty):
+        self.kink, self.l2 = 0.0, penalty.l2
+
+
+class MCP(Elementwise):
+    def __init__(self, penalty):
+        self.kink, self.gamma = penalty.l1, penalty.gamma
+
+    def term(self, w):
+        w, l1, gamma = np.abs(w), self.kink, self.gamma
+        return np.where(w <= gamma * l1, l1 * w - w**2 / (2 * gamma), gamma * l1**2 / 2)
+
+    def slope(self, w):
+        return np.sign(w) * np.maximum(self.kink - np.abs(w) / self.gamma, 0)
+
+
+class GroupLasso:
+    def __init__(self, penalty):
+        self.penalty = penalty
+
+    def groups(self, *arrays):
+        """For each slice along the axis its strength, and views of that slice of the arrays."""
+        moved = [np.moveaxis(array, self.penalty.axis, 0) for array in arrays]
+        for i in range(len(moved[0])):
+            parts = [array[i : i + 1] for array in moved]
+            yield self.strength(parts[0].size), *parts
+
+    def strength(self, size):
+        return self.penalty.strength * (math.sqrt(size) if self.penalty.size_scaling else 1.0)
+
+    def value(self, w):
+        (w,) = wide(w)
+        moved = np.moveaxis(w, self.penalty.axis, 0)
+        rows = moved.reshape(len(moved), -1) if w.size else np.zeros((1, 1))
+        return self.strength(rows.shape[1]) * np.linalg.norm(rows, axis=1).sum()
+
+    def gradient(self, w):
+        """The gradient where there is one, and 0 for each group at its kink."""
+        (w,) = wide(w)
         result = np.zeros_like(w)
-        for group, out in zip(groups(w, penalty.axis), groups(result, penalty.axis), strict=True):
-            norm = np.linalg.norm(group.ravel())
-            if norm > 0:
-                out[...] = group_strength(penalty, group) * group / norm
+        for strength, group, out in self.groups(w, result):
+            if np.any(group):
+                out[...] = strength * group / norm(group)
         return result
-    if isinstance(penalty, kr.MCP):
-        return mcp_slope(penalty, w)
-    l1, l2 = l1_l2_of(penalty)
-    return l1 * np.sign(w) + 2 * l2 * w
 
-
-def prox(penalty, w, step):
-    """The minimiser of `sum (z - w)^2 / (2 step) + penalty(z)`, by search."""
-    w = np.asarray(w, "float64")
-    step = np.broadcast_to(np.asarray(step, "float64"), w.shape)
-    result = np.zeros_like(w)
-    if isinstance(penalty, kr.GroupLasso):
-        parts = zip(*(groups(a, penalty.axis) for a in (w, step, result)), strict=True)
-        for group, steps, out in parts:
-            out[...] = _group_prox(group, steps * group_strength(penalty, group))
+    def prox(self, w, step):
+        """The minimiser of `sum (z - w)^2 / (2 step) + value(z)`, by search."""
+        w, step = np.broadcast_arrays(*wide(w, step))
+        result = np.zeros_like(w)
+        for strength, group, steps, out in self.groups(w, step, result):
+            out[...] = self._prox(group, strength * steps)
         return result
-    for index, x in np.ndenumerate(w):
-        result[index] = _scalar_prox(penalty, x, step[index])
-    return result
 
+    def _prox(self, w, thresholds):
+        """Solves z = w s / (s + t) with sum (w / (s + t))^2 = 1, or zero."""
+        if np.all(thresholds == 0):
+            return w
+        positive = thresholds > 0
+        if not np.any(w):
+            return np.zeros_like(w)
+        if not np.any(w[~positive]) and np.sum((w[positive] / thresholds[positive]) ** 2) <= 1:
+            return np.zeros_like(w)
 
-def _scalar_prox(penalty, x, step):
-    if step == 0:
-        return x
+        def excess(log_s):
+            return np.sum((w / (np.exp(log_s) + thresholds)) ** 2) - 1
 
-    def objective(z):
-        if isinstance(penalty, kr.MCP):
-            return (z - x) ** 2 / (2 * step) + mcp(penalty, z)
-        l1, l2 = l1_l2_of(penalty)
-        return (z - x) ** 2 / (2 * step) + l1 * abs(z) + l2 * z**2
+        s = np.exp(brentq(excess, math.log(norm(w)) - 80, math.log(norm(w)) + 1e-9, xtol=1e-14))
+        return w * s / (s + thresholds)
 
-    # The minimiser lies between 0 and x; zero itself is a kink that a search only comes close to.
-    # A grid finds the right one of several minima.
-    grid = np.linspace(0.0, x, 101)
-    best = int(np.argmin(objective(grid)))
-    bounds = sorted((grid[max(best - 1, 0)], grid[min(best + 1, 100)]))
-    found = minimize_scalar(objective, bounds=bounds, options={"xatol": 1e-12}).x
-    return min((0.0, x, found), key=objective)
-
-
-def _group_prox(w, thresholds):
-    """Solves z = w s / (s + t) with sum (w / (s + t))^2 = 1, or zero."""
-    if np.all(thresholds == 0):
-        return w
-    positive = thresholds > 0
-    if not np.any(w):
-        return np.zeros_like(w)
-    if not np.any(w[~positive]) and np.sum((w[positive] / thresholds[positive]) ** 2) <= 1:
-        return np.zeros_like(w)
-
-    def excess(log_s):
-        return np.sum((w / (np.exp(log_s) + thresholds)) ** 2) - 1
-
-    norm = np.linalg.norm(w.ravel())
-    s = np.exp(brentq(excess, math.log(norm) - 80, math.log(norm) + 1e-9, xtol=1e-14))
-    return w * s / (s + thresholds)
-
-
-def subdifferential_distance(penalty, w, grad):
-    w, grad = np.asarray(w, "float64"), np.asarray(grad, "float64")
-    if isinstance(penalty, kr.GroupLasso):
+    def subdifferential_distance(self, w, grad):
         total = 0.0
-        for g, d in zip(groups(w, penalty.axis), groups(grad, penalty.axis), strict=True):
-            strength, norm = group_strength(penalty, g), np.linalg.norm(g.ravel())
-            if norm > 0:
-                total += np.sum((d + strength * g / norm) ** 2)
+        for strength, group, slope in self.groups(*wide(w, grad)):
+            if np.any(group):
+                total += np.sum((slope + strength * group / norm(group)) ** 2)
             else:
-                total += max(np.linalg.norm(d.ravel()) - strength, 0.0) ** 2
+                total += max(norm(slope) - strength, 0.0) ** 2
         return math.sqrt(total)
-    if isinstance(penalty, kr.MCP):
-        at_zero = np.maximum(np.abs(grad) - penalty.l1, 0)
-        return np.linalg.norm(np.where(w == 0, at_zero, grad + mcp_slope(penalty, w)))
-    l1, l2 = l1_l2_of(penalty)
-    total = 0.0
-    for x, d in zip(w.ravel(), grad.ravel(), strict=True):
-        d = d + 2 * l2 * x
-        total += (d + l1 * np.sign(x)) ** 2 if x else max(abs(d) - l1, 0.0) ** 2
-    return math.sqrt(total)
+
+
+def norm(group):
+    return np.linalg.norm(np.ravel(group))
+
+
+REFERENCES = {
+    kr.L1: L1,
+    kr.L2: L2,
+    kr.ElasticNet: ElasticNet,
+    kr.MCP: MCP,
+    kr.GroupLasso: GroupLasso,
+}
+
+
+def reference(penalty):
+    """The reference of a penalty, with its strengths."""
+    return REFERENCES[type(penalty)](penalty)

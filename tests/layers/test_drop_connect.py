@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE, in_mode, to_numpy
+from helpers.marks import slow
 from helpers.mask_words import numpy_mask
 from keras import layers
 
@@ -163,7 +164,7 @@ def test_fresh_masks_and_a_live_rate():
     np.testing.assert_allclose(first, x @ masked, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["training", "inference", "fit"])
+@pytest.mark.parametrize("mode", ["training", "inference", slow("fit")])
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_each_regularizer_acts_once_and_on_the_whole_kernel(per_sample, scaling, mode):
@@ -245,8 +246,10 @@ def test_masking_is_that_of_the_layer(per_sample):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("per_sample", [False, True])
-@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize(
+    ("per_sample", "scaling"),
+    [(True, "training"), (False, "inference")] + [slow(False, "training"), slow(True, "inference")],
+)
 def test_dtypes(scaling, per_sample, dtype):
     compute = dtype.removeprefix("mixed_")
     layer = kr.DropConnect(layers.Dense(4, dtype=dtype), 0.5, per_sample, scaling, seed=2)
@@ -278,8 +281,12 @@ def test_a_float32_layer_in_a_mixed_model_computes_in_float32():
 
 
 @pytest.mark.parametrize("jit_compile", JIT_COMPILE)
-@pytest.mark.parametrize("scaling", SCALINGS)
-@pytest.mark.parametrize("kind", ["dense", "per_sample", "dense_steps", "conv2d"])
+@pytest.mark.parametrize(
+    ("kind", "scaling"),
+    [("dense", "training"), ("per_sample", "inference")]
+    + [slow("dense", "inference"), slow("per_sample", "training")]
+    + [slow(kind, scaling) for kind in ("dense_steps", "conv2d") for scaling in SCALINGS],
+)
 def test_fit(kind, scaling, jit_compile):
     make, shape = LAYERS["dense" if kind == "per_sample" else kind]
     inputs = keras.Input(shape[1:])

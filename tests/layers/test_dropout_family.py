@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE, gradient, in_mode, to_numpy
+from helpers.marks import slow
 
 import kerasreg as kr
 
@@ -98,6 +99,7 @@ def test_compiled_is_eager(cls, arguments, shape):
 
 
 @members
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "jax", reason="float64 is an option of the whole process there")
 def test_double_precision(cls, arguments, shape):
     x = normal(shape)
@@ -108,7 +110,7 @@ def test_double_precision(cls, arguments, shape):
 
 
 @members
-@pytest.mark.parametrize("policy", ["float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["float16", slow("mixed_bfloat16")])
 def test_low_precision(cls, arguments, shape, policy):
     x = normal(shape)
     layer, twin = (cls(rate=0.4, seed=7, dtype=d, **arguments) for d in (policy, "float32"))
@@ -118,21 +120,19 @@ def test_low_precision(cls, arguments, shape, policy):
     np.testing.assert_allclose(to_numpy(y), values(twin, x), rtol=tolerance, atol=tolerance)
 
 
-@members
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
-def test_in_a_model_from_a_file(cls, arguments, shape, jit_compile, tmp_path):
+def model_with(cls, arguments, shape):
     inputs = keras.Input(shape[1:])
     layer = cls(rate=0.3, name="drop", **arguments)
     dropped = layer(inputs)
     assert dropped.shape == (None, *shape[1:]) and layer.built and not layer.weights
-    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(dropped)))
-    model.compile("sgd", "mse", jit_compile=jit_compile)
+    return layer, keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(dropped)))
+
+
+@members
+def test_in_a_model_from_a_file(cls, arguments, shape, tmp_path):
+    layer, model = model_with(cls, arguments, shape)
     x = normal((20, *shape[1:]))
-    y = x.reshape(20, -1)[:, :1] / 10
-    # Compiled with batches of one size, as each size is compiled anew.
-    batch_size = 10 if jit_compile else 8
-    history = model.fit(x, y, batch_size, epochs=1, verbose=0, shuffle=False).history
-    assert np.all(np.isfinite(history["loss"]))
+    values(layer, x)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     twin = loaded.get_layer("drop")
@@ -141,6 +141,23 @@ def test_in_a_model_from_a_file(cls, arguments, shape, jit_compile, tmp_path):
     # It goes on with the mask that would have come next.
     np.testing.assert_array_equal(values(twin, x), values(layer, x))
     assert type(keras.models.clone_model(model).get_layer("drop")) is cls
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "shape"),
+    [FAMILY[0], *(slow(*member) for member in FAMILY[1:])],
+    ids=lambda v: getattr(v, "__name__", None),
+)
+@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+def test_fit(cls, arguments, shape, jit_compile):
+    _, model = model_with(cls, arguments, shape)
+    model.compile("sgd", "mse", jit_compile=jit_compile)
+    x = normal((20, *shape[1:]))
+    y = x.reshape(20, -1)[:, :1] / 10
+    # Compiled with batches of one size, as each size is compiled anew.
+    batch_size = 10 if jit_compile else 8
+    history = model.fit(x, y, batch_size, epochs=1, verbose=0, shuffle=False).history
+    assert np.all(np.isfinite(history["loss"]))
 
 
 @members
@@ -241,11 +258,11 @@ def test_alpha_dropout_keeps_mean_and_variance(rate):
 @pytest.mark.parametrize(
     ("rate", "block", "height", "width"),
     [
-        (0.1, 7, 28, 28),
+        slow(0.1, 7, 28, 28),
         (0.3, (3, 5), 12, 9),
         (0.5, (6, 1), 6, 40),
-        (0.25, (9, 13), 9, 13),
-        (0.9, 3, 10, 20),
+        slow(0.25, (9, 13), 9, 13),
+        slow(0.9, 3, 10, 20),
         (0.02, 1, 10, 20),
     ],
 )
@@ -267,10 +284,14 @@ def test_drop_block(rate, block, height, width):
     np.testing.assert_array_equal(covered, ~kept)
 
 
-def test_drop_block_at_rate_one_and_for_maps_of_unknown_size():
+@pytest.mark.slow
+def test_drop_block_at_rate_one():
     layer = kr.DropBlock2D(1.0, 1, seed=3)
     for _ in range(3):  # 24 million draws, of which none may come out as 1
         np.testing.assert_array_equal(values(layer, np.ones((8, 250, 250, 16), "float32")), 0)
+
+
+def test_drop_block_for_maps_of_unknown_size():
     inputs = keras.Input((None, None, 2))
     model = keras.Model(inputs, kr.DropBlock2D(0.3, (2, 3))(inputs))
     for shape in ((2, 8, 9, 2), (2, 5, 3, 2)):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND
+from helpers.marks import slow
 from keras import optimizers
 from sklearn.datasets import load_breast_cancer, load_diabetes, make_regression
 from sklearn.linear_model import ElasticNet, LogisticRegression, MultiTaskLasso
@@ -65,20 +66,24 @@ def sklearn_fit(x, y, alpha, l1_ratio):
     return coefficients
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+FAST = ["momentum", "adam"]  # test_steps.py has the step sizes of all of them
+
+
+@pytest.mark.parametrize("name", [name if name in FAST else slow(name) for name in OPTIMIZERS])
 def test_lasso_with_every_optimizer(name):
     x, y = DATA["diabetes"]()
     penalty = kr.ElasticNet.from_sklearn(0.05, 1.0)
     check(fit(x, y, OPTIMIZERS[name](), penalty), sklearn_fit(x, y, 0.05, 1.0))
 
 
-@pytest.mark.parametrize(("name", "l1_ratio"), [("sgd", 0.5), ("adam", 0.9)])
+@pytest.mark.parametrize(("name", "l1_ratio"), [("sgd", 0.5), slow("adam", 0.9)])
 def test_elastic_net(name, l1_ratio):
     x, y = DATA["diabetes"]()
     penalty = kr.ElasticNet.from_sklearn(0.1, l1_ratio)
     check(fit(x, y, OPTIMIZERS[name](), penalty), sklearn_fit(x, y, 0.1, l1_ratio))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["breast_cancer", "made"])
 def test_other_data(data):
     x, y = DATA[data]()
@@ -88,7 +93,8 @@ def test_other_data(data):
     check(fit(x, y, optimizer, penalty), sklearn_fit(x, y, 0.1, 0.8), atol=2e-5)
 
 
-def test_group_lasso_is_the_multi_task_lasso():
+@pytest.mark.parametrize("name", [slow("sgd"), "adam"])
+def test_group_lasso_is_the_multi_task_lasso(name):
     x, y = DATA["diabetes"]()
     rng = np.random.default_rng(0)
     _, y = standardised(x, np.hstack([y, x @ rng.normal(size=(10, 2)) + rng.normal(size=y.shape)]))
@@ -96,10 +102,10 @@ def test_group_lasso_is_the_multi_task_lasso():
     expected = reference.fit(x.astype("float64"), y.astype("float64")).coef_.T
     assert 0 < np.count_nonzero(np.any(expected, axis=1)) < 10
     penalty = kr.GroupLasso(2 * 0.3 / 3, axis=0, size_scaling=False)
-    for name in ("sgd", "adam"):
-        check(fit(x, y, OPTIMIZERS[name](), penalty), expected)
+    check(fit(x, y, OPTIMIZERS[name](), penalty), expected)
 
 
+@pytest.mark.slow
 def test_logistic_regression():
     x, _ = DATA["breast_cancer"]()
     y = load_breast_cancer().target.astype("float32")[:, None]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import JIT_COMPILE, to_numpy
+from helpers.marks import first_is_fast, slow
 from keras import optimizers
 
 import kerasreg as kr
@@ -107,7 +108,7 @@ def linear_model(optimizer, **kwargs):
     return model
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 def test_a_schedule_ends_on_its_sparsity_and_stays_there(jit_compile):
     x, y = problem()
     penalty = kr.TopK(0.8, end_step=37, frequency=10)
@@ -126,13 +127,13 @@ def kernel(model):
     return model.get_weights()[0]  # on JAX this brings the weights up to date
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize(
     "inner",
     [
         lambda: optimizers.SGD(0.05, momentum=0.9),
-        lambda: optimizers.AdamW(0.05),
-        lambda: optimizers.RMSprop(0.01, momentum=0.5),
+        slow(lambda: optimizers.AdamW(0.05)),
+        slow(lambda: optimizers.RMSprop(0.01, momentum=0.5)),
     ],
 )
 def test_keep_zeros_refits_the_support(inner, jit_compile):

@@ -116,6 +116,7 @@ def check_logs(path):
         assert steps(run) == [4, 8, 12, 16, 20, 24]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_mirrored_strategy(tmp_path):
     in_process(MIRRORED, tmp_path)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
 from helpers.event_files import read
+from helpers.marks import first_is_fast, slow
 from helpers.models import classifier, data
 from keras import optimizers
 
@@ -40,8 +41,11 @@ def assert_same_weights(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
-@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize(
+    ("inner", "jit_compile"),
+    [("adam", False), *(slow("adam", jit) for jit in JIT_COMPILE[1:])]
+    + [slow(inner, jit) for inner in ("sgd", "rmsprop") for jit in JIT_COMPILE],
+)
 def test_zeros_are_exact_and_only_where_asked(inner, jit_compile):
     optimizer = kr.Proximal(INNER[inner](), {".*/(first|second)/kernel": kr.L1(0.05)})
     model = model_with(optimizer, jit_compile)
@@ -50,7 +54,7 @@ def test_zeros_are_exact_and_only_where_asked(inner, jit_compile):
     assert first > 0.05 and second > 0.05 and last == 0
 
 
-@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("inner", first_is_fast(["rmsprop", "sgd", "adam"]))
 def test_a_strength_of_zero_is_the_inner_optimizer(inner):
     bare, wrapped = INNER[inner](), kr.Proximal(INNER[inner](), kr.L1(0.0))
     models = []
@@ -128,7 +132,7 @@ def test_gradient_accumulation(inner):
     np.testing.assert_array_equal(one == 0, other == 0)
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 def test_loss_scaling_around_it(jit_compile):
     keras.config.set_dtype_policy("mixed_float16")
     model = model_with(kr.Proximal(optimizers.Adam(0.01), kr.L1(0.05)), jit_compile)
@@ -154,7 +158,7 @@ def test_steps_per_execution():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("inner", first_is_fast(["rmsprop", "sgd", "adam"]))
 def test_a_saved_run_continues_to_the_same_weights(inner, tmp_path):
     # Without dropout: Keras does not save how far a seed generator has come.
     layers = [keras.layers.Dense(8, "relu", name="first"), keras.layers.Dense(3, name="second")]
@@ -224,7 +228,9 @@ def test_the_log_and_the_report_show_its_penalties(tmp_path):
 
 
 @pytest.mark.parametrize("floatx", [False, True], ids=["layer", "floatx"])
-@pytest.mark.parametrize("inner", [*INNER, "adamax", "adagrad", "nadam"])
+@pytest.mark.parametrize(
+    "inner", first_is_fast(["adam", "sgd", "rmsprop", "adamax", "adagrad", "nadam"])
+)
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 unless it is switched on")
 def test_float64(inner, floatx):
     others = {

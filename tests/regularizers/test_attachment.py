@@ -5,9 +5,9 @@ import re
 import keras
 import numpy as np
 import pytest
-from helpers import references
 from helpers.backends import JIT_COMPILE, to_numpy
 from helpers.models import Subclassed, classifier, data, kitchen_sink
+from helpers.references import reference
 from keras import layers
 
 import kerasreg as kr
@@ -108,7 +108,7 @@ def test_every_weight_of_every_layer(make, tmp_path):
     expected = [config_of(pair[0]) for pair in penalties.values()]
     assert regularizers(model) == expected
     values = [
-        references.value(pair[1], to_numpy(v.value))
+        reference(pair[1]).value(to_numpy(v.value))
         for v, pair in zip(model.trainable_variables, penalties.values(), strict=True)
     ]
     np.testing.assert_allclose([to_numpy(loss) for loss in model.losses], values, rtol=1e-5)

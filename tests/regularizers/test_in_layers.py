@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from helpers import references
 from helpers.backends import JIT_COMPILE, to_numpy
+from helpers.references import reference
 
 import kerasreg as kr
 
@@ -30,7 +30,7 @@ def test_weight_penalties(penalty, place):
     layer(np.ones(shape, "float32"))
     (variable,) = [v for v in layer.weights if v.regularizer is not None]
     (loss,) = layer.losses
-    expected = references.value(penalty, to_numpy(variable))
+    expected = reference(penalty).value(to_numpy(variable))
     assert expected > 0
     np.testing.assert_allclose(to_numpy(loss), expected, rtol=1e-6)
 
@@ -39,7 +39,7 @@ def test_weight_penalties(penalty, place):
 def test_activity_penalty_is_divided_by_the_batch_size(penalty):
     layer = keras.layers.Dense(3, activity_regularizer=penalty)
     output = layer(np.random.default_rng(0).normal(size=(8, 4)).astype("float32"))
-    expected = references.value(penalty, to_numpy(output)) / 8
+    expected = reference(penalty).value(to_numpy(output)) / 8
     np.testing.assert_allclose(to_numpy(layer.losses[0]), expected, rtol=1e-6)
 
 

@@ -4,14 +4,16 @@ A new penalty is one more row in `PENALTIES`.
 """
 
 import functools
+import itertools
 import json
 
 import hypothesis.extra.numpy as arrays
 import keras
 import numpy as np
 import pytest
-from helpers import references
 from helpers.backends import MODES, gradient, in_mode, to_numpy
+from helpers.marks import first_is_fast
+from helpers.references import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,16 +38,25 @@ PENALTIES = [
 SHAPES = [(7,), (6, 5), (1, 4), (5, 1), (3, 3, 4, 6), (2, 2, 2, 2, 3)]
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
-COMPILED_SHAPES = [(7,), (3, 3, 4, 6)]  # compiling each takes a second
+# One penalty of each class, and a shape on which no two axes are alike.
+ONE_OF_EACH = list({type(penalty): penalty for penalty in reversed(PENALTIES)}.values())
+KERNEL = (3, 3, 4, 6)
+COMPILED_SHAPES = [(7,), KERNEL]  # compiling each takes a second
 FLOATS = functools.partial(st.floats, width=32, allow_subnormal=False)
 
 
-def cases(shapes=SHAPES):
+def typical(penalty, shape, dtype="float32"):
+    return penalty in ONE_OF_EACH and shape == KERNEL
+
+
+def cases(*axes, fast=lambda *case: True):
+    """Each penalty with each shape that it takes, and all else; slow if it is not fast."""
     return [
-        pytest.param(penalty, shape, id=f"{penalty}-{shape}")
-        for penalty in PENALTIES
-        for shape in shapes
-        if -len(shape) <= getattr(penalty, "axis", -1)
+        pytest.param(
+            *case, id="-".join(map(str, case)), marks=[] if fast(*case) else [pytest.mark.slow]
+        )
+        for case in itertools.product(PENALTIES, *axes)
+        if -len(case[1]) <= getattr(case[0], "axis", -1)
     ]
 
 
@@ -71,16 +82,18 @@ def check_value_and_gradient(penalty, shape, dtype, mode):
     wide = "float64" if dtype == "float64" else "float32"
     assert keras.backend.standardize_dtype(value.dtype) == wide
     np.testing.assert_allclose(
-        to_numpy(value), references.value(penalty, to_numpy(w)), rtol=1e-6, atol=1e-30
+        to_numpy(value), reference(penalty).value(to_numpy(w)), rtol=1e-6, atol=1e-30
     )
     slope = in_mode(mode, gradient(penalty))(w)
     rounding = {"float16": 1e-3, "bfloat16": 8e-3}.get(dtype, 1e-6)
-    expected = references.gradient(penalty, to_numpy(w))
+    expected = reference(penalty).gradient(to_numpy(w))
     np.testing.assert_allclose(to_numpy(slope), expected, rtol=rounding, atol=1e-7)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("penalty", "shape"), cases())
+@pytest.mark.parametrize(
+    ("penalty", "shape", "dtype"),
+    cases(SHAPES, DTYPES, fast=lambda *case: case[2] == "float32" or typical(*case)),
+)
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype.*float64:UserWarning")
 def test_value_and_gradient(penalty, shape, dtype):
     if dtype == "float64" and not float64_on_this_backend():
@@ -89,8 +102,14 @@ def test_value_and_gradient(penalty, shape, dtype):
 
 
 @pytest.mark.skipif("compiled" not in MODES, reason="see test_torch_compile")
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize(("penalty", "shape"), cases(COMPILED_SHAPES))
+@pytest.mark.parametrize(
+    ("penalty", "shape", "dtype"),
+    cases(
+        COMPILED_SHAPES,
+        ["float16", "float32"],
+        fast=lambda *case: case[2] == "float32" and typical(*case),
+    ),
+)
 def test_value_and_gradient_compiled(penalty, shape, dtype):
     check_value_and_gradient(penalty, shape, dtype, "compiled")
 
@@ -104,25 +123,28 @@ def check_prox(penalty, shape, mode):
     scalars = (np.float32(0.5), np.float32(30.0))
     for step in (*scalars, diagonal, diagonal**4, some):
         z = to_numpy(prox(w, step))
-        np.testing.assert_allclose(z, references.prox(penalty, w, step), rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(z, reference(penalty).prox(w, step), rtol=2e-5, atol=2e-6)
         unmoved = np.broadcast_to(step, shape) == 0
         np.testing.assert_array_equal(z[unmoved], w[unmoved])
     for zero in (np.float32(0), np.zeros_like(w)):
         np.testing.assert_array_equal(to_numpy(prox(w, zero)), w)
 
 
-@pytest.mark.parametrize(("penalty", "shape"), cases())
+@pytest.mark.parametrize(
+    ("penalty", "shape"),
+    cases(SHAPES, fast=lambda p, shape: shape != KERNEL or isinstance(p, kr.GroupLasso)),
+)
 def test_prox_is_the_minimiser(penalty, shape):
     check_prox(penalty, shape, "eager")
 
 
 @pytest.mark.skipif("compiled" not in MODES, reason="see test_torch_compile")
-@pytest.mark.parametrize(("penalty", "shape"), cases(COMPILED_SHAPES))
+@pytest.mark.parametrize(("penalty", "shape"), cases(COMPILED_SHAPES, fast=typical))
 def test_prox_is_the_minimiser_compiled(penalty, shape):
     check_prox(penalty, shape, "compiled")
 
 
-@pytest.mark.parametrize(("penalty", "shape"), cases())
+@pytest.mark.parametrize(("penalty", "shape"), cases(SHAPES))
 def test_prox_satisfies_its_optimality_condition(penalty, shape):
     w = to_numpy(weights(shape)).astype("float32")
     step = np.random.default_rng(2).uniform(0.1, 3, size=shape).astype("float32")
@@ -131,13 +153,13 @@ def test_prox_satisfies_its_optimality_condition(penalty, shape):
     assert float(to_numpy(distance)) < 1e-4
 
 
-@pytest.mark.parametrize(("penalty", "shape"), cases())
+@pytest.mark.parametrize(("penalty", "shape"), cases(SHAPES))
 def test_subdifferential_distance(penalty, shape):
     w = to_numpy(weights(shape)).astype("float32")
     grad = np.random.default_rng(3).normal(size=shape).astype("float32")
     np.testing.assert_allclose(
         to_numpy(penalty.subdifferential_distance(w, grad)),
-        references.subdifferential_distance(penalty, w, grad),
+        reference(penalty).subdifferential_distance(w, grad),
         rtol=1e-5,
     )
 
@@ -172,29 +194,27 @@ def test_large_low_precision_weights_give_finite_sums(penalty):
     ones = np.ones((1024, 1024), "float32")
     for dtype in ("float16", "bfloat16"):
         value = penalty(keras.ops.cast(keras.ops.convert_to_tensor(ones), dtype))
-        np.testing.assert_allclose(to_numpy(value), references.value(penalty, ones), rtol=1e-6)
+        np.testing.assert_allclose(to_numpy(value), reference(penalty).value(ones), rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e18])
 def test_group_norms_stay_in_range(scale):
     w = (to_numpy(weights((6, 5))) * scale).astype("float32")
     penalty = kr.GroupLasso(0.5)
+    np.testing.assert_allclose(to_numpy(penalty(w)), reference(penalty).value(w), rtol=1e-6, atol=0)
     np.testing.assert_allclose(
-        to_numpy(penalty(w)), references.value(penalty, w), rtol=1e-6, atol=0
-    )
-    np.testing.assert_allclose(
-        to_numpy(gradient(penalty)(w)), references.gradient(penalty, w), rtol=1e-5
+        to_numpy(gradient(penalty)(w)), reference(penalty).gradient(w), rtol=1e-5
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", first_is_fast(MODES))
 @pytest.mark.parametrize(("shape", "axis"), [((300_001, 4), -1), ((50_000, 8), 0), ((70_000,), 0)])
 def test_long_axes_keep_all_digits(shape, axis, mode):
     w = np.random.default_rng(0).normal(size=shape).astype("float32")
     penalty = kr.GroupLasso(0.1, axis=axis)
     for values in (w, np.ones_like(w)):
         value = in_mode(mode, penalty)(keras.ops.convert_to_tensor(values))
-        np.testing.assert_allclose(to_numpy(value), references.value(penalty, values), rtol=1e-6)
+        np.testing.assert_allclose(to_numpy(value), reference(penalty).value(values), rtol=1e-6)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)

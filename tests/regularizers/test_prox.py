@@ -3,8 +3,8 @@
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-from helpers import references
 from helpers.backends import to_numpy
+from helpers.references import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,15 +27,30 @@ def test_group_soft_threshold_shortens_by_the_threshold():
     np.testing.assert_allclose(same, z, rtol=1e-6, atol=1e-7)
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
-@given(
+# A weight, and the step of each of its entries.
+extreme = given(
     w=arrays.arrays("float32", (8, 2), elements=st.floats(-10, 10, width=32)),
     exponents=arrays.arrays("float32", (8, 2), elements=st.floats(-8, 4, width=32)),
 )
+
+
+@settings(deadline=None, max_examples=30, derandomize=True)
+@extreme
 def test_group_prox_in_a_metric_of_twelve_orders_of_magnitude(w, exponents):
+    check_group_prox(w, exponents)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=200, derandomize=True)
+@extreme
+def test_group_prox_in_many_such_metrics(w, exponents):
+    check_group_prox(w, exponents)
+
+
+def check_group_prox(w, exponents):
     step = np.float32(10.0) ** exponents
     penalty = kr.GroupLasso(1.0, size_scaling=False)
-    z, expected = to_numpy(penalty.prox(w, step)), references.prox(penalty, w, step)
+    z, expected = to_numpy(penalty.prox(w, step)), reference(penalty).prox(w, step)
     np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5 * np.abs(w).max())
 
 

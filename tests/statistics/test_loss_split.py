@@ -57,6 +57,7 @@ def test_batch_logs_hold_a_split_only_where_it_is_that_of_their_loss(tmp_path):
     assert all("sparsity" in logs for logs in batches.logs[2:])
 
 
+@pytest.mark.slow
 def test_two_loggers_share_the_split(tmp_path):
     model = classifier()
     one = kr.RegularizationLogger(tmp_path / "one", weights="kernel")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers.backends import BACKEND
 from helpers.event_files import read
+from helpers.marks import slow
 from helpers.models import classifier, data
 from keras import optimizers
 from sklearn.datasets import load_diabetes
@@ -51,11 +52,11 @@ def adam():
     ("optimizer", "arguments", "strengths"),
     [
         (lambda: kr.Proximal(adam(), kr.L1(L1)), {}, (L1, 0)),
-        (lambda: kr.Proximal(adam(), kr.L1(L1)), {"kernel_regularizer": kr.L2(0.2)}, (L1, 0.2)),
-        (lambda: kr.Proximal(adam(), kr.ElasticNet(1, L1, 0.2)), {}, (L1, 0.2)),
+        slow(lambda: kr.Proximal(adam(), kr.L1(L1)), {"kernel_regularizer": kr.L2(0.2)}, (L1, 0.2)),
+        slow(lambda: kr.Proximal(adam(), kr.ElasticNet(1, L1, 0.2)), {}, (L1, 0.2)),
         (adam, {"kernel_regularizer": kr.L1(L1)}, (L1, 0)),
-        (adam, {"kernel_regularizer": keras.regularizers.L2(0.2)}, (0, 0.2)),
-        (adam, {}, (0, 0)),
+        slow(adam, {"kernel_regularizer": keras.regularizers.L2(0.2)}, (0, 0.2)),
+        slow(adam, {}, (0, 0)),
     ],
 )
 def test_the_log_shows_it_by_the_formula(optimizer, arguments, strengths, tmp_path):
@@ -80,6 +81,7 @@ def test_a_strength_scale_counts(scale, tmp_path):
     np.testing.assert_allclose(residuals(tmp_path), right, rtol=2e-4, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_it_falls_to_zero_as_training_converges(tmp_path):
     x, y = diabetes()
     inner = optimizers.Adam(optimizers.schedules.CosineDecay(0.02, 1500))

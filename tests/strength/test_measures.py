@@ -11,6 +11,14 @@ def mine(y_true, y_pred):
     return keras.ops.mean(y_pred)
 
 
+@pytest.fixture(scope="module")
+def model():
+    result = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    result.compile("sgd", "mse", metrics=["accuracy", "mean_absolute_error", "r2_score", mine])
+    result.evaluate(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    return result
+
+
 @pytest.mark.parametrize(
     ("monitor", "mode", "expected"),
     [
@@ -22,17 +30,10 @@ def mine(y_true, y_pred):
         ("mine", "max", "max"),
     ],
 )
-def test_find_mode(monitor, mode, expected):
-    assert find_mode(model(), monitor, mode) == expected
+def test_find_mode(model, monitor, mode, expected):
+    assert find_mode(model, monitor, mode) == expected
 
 
-def test_a_metric_of_ones_own():
+def test_a_metric_of_ones_own(model):
     with pytest.raises(ValueError, match="`mode`.*'min' or 'max'.*'mine'"):
-        find_mode(model(), "mine", "auto")
-
-
-def model():
-    result = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    result.compile("sgd", "mse", metrics=["accuracy", "mean_absolute_error", "r2_score", mine])
-    result.evaluate(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
-    return result
+        find_mode(model, "mine", "auto")

@@ -5,6 +5,7 @@ import pickle
 import keras
 import numpy as np
 import pytest
+from helpers.marks import first_is_fast
 from helpers.path_models import Interrupt, coefficients, diabetes, digits, follow, linear, network
 from sklearn.datasets import load_breast_cancer
 
@@ -23,6 +24,7 @@ def test_a_strength_of_mcp_leaves_its_knee_where_it_is():
     np.testing.assert_allclose(coefficients(path), model.get_weights()[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_first_row_that_is_worse_than_the_empty_model():
     x, y, _ = diabetes()
     layers = [keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
@@ -41,6 +43,7 @@ def test_a_callback_lowers_the_rate_within_a_strength_only():
     np.testing.assert_allclose(rates, [0.01, 0.005] * 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_several_outputs():
     x, y, _ = diabetes()
     inputs = keras.Input((10,))
@@ -63,6 +66,7 @@ def test_a_network_of_zeros_stays_one():
         kr.regularization_path(network(), kr.L1(), x, y, direction="sparse_to_dense", verbose=0)
 
 
+@pytest.mark.slow
 def test_a_weak_strength_that_has_not_converged():
     x, y, _ = diabetes()
     model = linear(x, rate=0.02, momentum=0.0)
@@ -71,6 +75,7 @@ def test_a_weak_strength_that_has_not_converged():
     assert path.rows[-1].residual < 0.01, "little, but not of what that penalty weighs"
 
 
+@pytest.mark.slow
 def test_one_weak_strength_that_has_not_converged():
     x, y, _ = diabetes()
     with pytest.warns(UserWarning, match="1 of 1 trainings have not converged"):
@@ -93,6 +98,7 @@ def test_targets_that_need_no_inputs():
     assert path.rows[0].sparsity == 1.0
 
 
+@pytest.mark.slow
 def test_a_gain_without_a_penalty_is_no_trap():
     x, y, _ = diabetes()
     layers = [keras.layers.BatchNormalization(), keras.layers.Dense(1)]
@@ -114,6 +120,7 @@ def test_a_folder_with_a_loss_that_cannot_be_described(tmp_path):
     assert len(kr.regularization_path(linear(x, Mine()), kr.L1(), x, y, **arguments)) == 1
 
 
+@pytest.mark.slow
 def test_a_fold_whose_loss_is_not_finite():
     x = np.random.default_rng(0).normal(size=(60, 3))
     x[:20] *= 30.0
@@ -134,6 +141,7 @@ def test_a_fold_whose_loss_is_not_finite():
         path.one_standard_error  # noqa: B018
 
 
+@pytest.mark.slow
 def test_what_the_first_penalised_kernel_uses():
     x, y, _ = diabetes()
     base = keras.layers.Dense(8, "relu", trainable=False)
@@ -157,6 +165,7 @@ def test_inputs_of_einsum_dense():
     path.plot(names=["a", "b", "c"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*have not converged")
 def test_bfloat16(tmp_path):
     keras.config.set_dtype_policy("bfloat16")
@@ -173,7 +182,9 @@ def test_bfloat16(tmp_path):
     assert len(kr.regularization_path(deep, kr.L1(), x, y, verbose=0, **arguments)) == 1
 
 
-@pytest.mark.parametrize("damaged", ["path.json", "state-0-3.npz", "weights-0-0.npz"])
+@pytest.mark.parametrize(
+    "damaged", first_is_fast(["path.json", "state-0-3.npz", "weights-0-0.npz"])
+)
 def test_a_damaged_folder(tmp_path, damaged):
     with pytest.raises(KeyboardInterrupt):
         follow(tmp_path, [Interrupt(7 if "weights" in damaged else 5)])[1]()
@@ -199,6 +210,7 @@ def test_the_history_of_a_model_is_that_of_its_own_training():
     assert model.history is history
 
 
+@pytest.mark.slow
 def test_the_better_direction_of_a_metric_is_that_of_keras():
     x, y = load_breast_cancer(return_X_y=True)
     x = ((x - x.mean(0)) / x.std(0))[:, :4]

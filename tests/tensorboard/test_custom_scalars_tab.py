@@ -8,7 +8,8 @@ from helpers.models import data
 
 import kerasreg as kr
 
-pytestmark = dashboard.MARKS
+# What is in the files, other tests say; these, that TensorBoard shows it.
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 RUNS = ("one", "two")
 KERNELS = ("first/kernel", "second.layer/kernel", "last/kernel")

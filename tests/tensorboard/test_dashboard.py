@@ -9,7 +9,8 @@ from helpers.models import classifier, data
 import kerasreg as kr
 from kerasreg.statistics.sparsity_report import COLUMNS
 
-pytestmark = dashboard.MARKS
+# What is in the files, other tests say; these, that TensorBoard shows it.
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 CELLS = "return [...arguments[0].rows].map(row => [...row.cells].map(cell => cell.innerText));"
 

@@ -12,7 +12,8 @@ from helpers.models import classifier, data
 
 import kerasreg as kr
 
-pytestmark = dashboard.MARKS
+# What is in the files, other tests say; these, that TensorBoard shows it.
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 RUNS = {
     "L1 weak": {"penalty": kr.L1(1e-3), "strength": 1e-3},

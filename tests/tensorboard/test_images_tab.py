@@ -20,7 +20,8 @@ from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.pictures import ZeroPatterns
 
-pytestmark = dashboard.MARKS
+# What is in the files, other tests say; these, that TensorBoard shows it.
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 # TensorFlow takes no such name for a layer; PyTorch and JAX do.
 FIRST = "<b>first&"

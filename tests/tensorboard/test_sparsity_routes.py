@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import dashboard
 from helpers.backends import BACKEND
+from helpers.marks import slow
 from helpers.sparsity_logs import HTML, Log, model, values, write_runs
 
 pytestmark = pytest.mark.skipif(
@@ -20,7 +21,7 @@ PLUGIN = "data/plugin/kerasreg_sparsity"
 NAMES = ["first/kernel", "first/bias", "größer 2/kernel", f"{HTML}/kernel"]
 
 
-@pytest.fixture(scope="module", params=[("true", ""), ("false", "/deep/below")])
+@pytest.fixture(scope="module", params=[slow(("true", "")), ("false", "/deep/below")])
 def server(request, tmp_path_factory):
     logs = tmp_path_factory.mktemp("logs")
     write_runs(logs)

@@ -173,6 +173,7 @@ MIRRORED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_replicas_draw_different_masks():
     in_process(MIRRORED)
