@@ -10,20 +10,19 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import innermost_optimizer
 from kerasreg._tensors import to_numpy
 from kerasreg.statistics.weights import describe_regularizer
 from kerasreg.strength.plan import Options, Plan
-from kerasreg.strength.samples import Samples
+from kerasreg.strength.samples import Arrays, Samples
 from kerasreg.strength.training import Training
 
 # What a path begins with. A model that a program has built and trained anew differs in it by
@@ -75,7 +74,6 @@ def _describe(part: Any) -> str:
     return f"{type(part).__name__} {values}"
 
 
-Arrays = Sequence[npt.NDArray[Any]]
 FILE = "path.json"
 
 # What reading a damaged or incomplete file may raise.
@@ -85,8 +83,8 @@ _DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFi
 class Checkpoint:
     """Rows, weights and the state to go on from, of each part of a path.
 
-    A part is a penalty's path on all samples or on those of a fold. A row is in the folder as a
-    whole, or not at all: `path.json` is replaced after everything else of the row is there.
+    A part is a penalty's path on all samples or on those of a fold. `path.json` is replaced after
+    everything else of a row is there, so that a row is in the folder as a whole or not at all.
 
     Args:
         plan: The arguments of the path, whose folder remembers what it depends on.
@@ -98,7 +96,6 @@ class Checkpoint:
     def __init__(self, plan: Plan) -> None:
         # Not the plan itself: a `Path` keeps this object, and is pickled without its model.
         self._folder = None if plan.log_dir is None else Path(plan.log_dir)
-        self._keep_weights = plan.keep_weights
         self._plan: dict[str, Any] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._weights: dict[str, list[Arrays]] = {}
@@ -129,46 +126,34 @@ class Checkpoint:
         """The rows of a part, in the order of training."""
         return list(self._rows.get(part, []))
 
-    def state(self, part: str) -> list[npt.NDArray[Any]]:
+    def state(self, part: str) -> Arrays:
         """The state after the last row of a part that a folder holds."""
         assert self._folder is not None
-        return _read(self._file(f"state-{part}-{len(self._rows[part])}.npz"))
+        return _read(self._folder / f"state-{part}-{len(self._rows[part])}.npz")
 
-    def add(self, part: str, row: Mapping[str, Any], training: Training, is_main: bool) -> None:
-        """Keeps a row.
-
-        Args:
-            part: The part that it belongs to.
-            row: Plain data.
-            training: Has the model's weights, and what the next row begins with.
-            is_main: Whether the part is the path itself, whose weights may be asked for later.
-        """
+    def add(self, part: str, row: Mapping[str, Any], training: Training, keeps: bool) -> None:
+        """Keeps a row of plain data, the state after it, and, if `keeps`, the model's weights."""
         rows = self._rows.setdefault(part, [])
         rows.append(dict(row))
-        keeps = is_main and self._keep_weights
         if self._folder is None:
             if keeps:
                 self._weights.setdefault(part, []).append(training.weights)
             return
-        done = len(rows)
+        done, folder = len(rows), self._folder
         if keeps:
-            file = self._file(f"weights-{part}-{done - 1}.npz")
+            file = folder / f"weights-{part}-{done - 1}.npz"
             _write(file, lambda f: np.savez_compressed(f, *_known(training.weights)))
-        state = self._file(f"state-{part}-{done}.npz")
+        state = folder / f"state-{part}-{done}.npz"
         _write(state, lambda f: np.savez(f, *_known(training.state)))
         content = json.dumps({"plan": self._plan, "rows": self._rows}, indent=1)
-        _write(self._file(FILE), lambda f: f.write(content.encode()))
-        self._file(f"state-{part}-{done - 1}.npz").unlink(missing_ok=True)
+        _write(folder / FILE, lambda f: f.write(content.encode()))
+        (folder / f"state-{part}-{done - 1}.npz").unlink(missing_ok=True)
 
     def weights(self, part: str, row: int) -> Arrays:
         """The weights of a row of a part."""
         if self._folder is None:
             return self._weights[part][row]
-        return _read(self._file(f"weights-{part}-{row}.npz"))
-
-    def _file(self, name: str) -> Path:
-        assert self._folder is not None
-        return self._folder / name
+        return _read(self._folder / f"weights-{part}-{row}.npz")
 
 
 def _known(arrays: Arrays) -> Arrays:
@@ -184,7 +169,7 @@ def _write(file: Path, save: Callable[[IO[bytes]], Any]) -> None:
     os.replace(partial, file)
 
 
-def _read(file: Path) -> list[npt.NDArray[Any]]:
+def _read(file: Path) -> Arrays:
     with _readable(file), file.open("rb") as stream, np.load(stream) as archive:
         return [archive[f"arr_{i}"] for i in range(len(archive.files))]
 
@@ -196,6 +181,5 @@ def _readable(file: Path) -> Iterator[None]:
         yield
     except _DAMAGES as error:
         expected = f"the folder of a path as it was left, but {file.name} cannot be read ({error})"
-        raise invalid_value(
-            "log_dir", f"{expected}; delete the folder to begin anew", str(file.parent)
-        ) from error
+        expected = f"{expected}; delete the folder to begin anew"
+        raise invalid_value("log_dir", expected, str(file.parent)) from error

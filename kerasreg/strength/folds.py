@@ -26,17 +26,12 @@ def make_folds(folds: Any, samples: Samples, loss: Any) -> list[Fold]:
         folds: Their number, or pairs of indices, as `KFold(5, shuffle=True).split(x)` gives.
         samples: The samples.
         loss: The loss that the model is compiled with.
-
-    Raises:
-        ValueError: If the number is less than 2 or more than there are samples, or the pairs are
-            not what they should be.
     """
     size = samples.size
     if is_number(folds):
         if not 2 <= folds <= size or folds != int(folds):
             raise invalid_value("folds", f"an integer from 2 to the {size} samples", folds)
-        classes = _classes_for(loss, samples.y)
-        numbers = _fold_numbers(int(folds), size, classes)
+        numbers = _fold_numbers(int(folds), size, _classes_for(loss, samples.y))
         parts = [numbers == i for i in range(int(folds))]
         return [(np.flatnonzero(~part), np.flatnonzero(part)) for part in parts]
     expected = f"an integer, or pairs of arrays of indices below {size}, as `KFold().split(x)`"
@@ -56,14 +51,11 @@ def _fold_numbers(n_folds: int, size: int, classes: Indices | None) -> Indices:
     """The fold of each sample."""
     numbers = np.zeros(size, "int64")
     if classes is None or np.bincount(classes).max() < n_folds:
-        for fold, members in enumerate(np.array_split(np.arange(size), n_folds)):
-            numbers[members] = fold
-        return numbers
+        classes = np.zeros(size, "int64")
     # Each fold gets as many of each class as it would if they were dealt out in order.
     dealt = np.sort(classes)
     shares = [np.bincount(dealt[i::n_folds], minlength=classes.max() + 1) for i in range(n_folds)]
-    for kind in range(classes.max() + 1):
-        counts = [share[kind] for share in shares]
+    for kind, counts in enumerate(zip(*shares, strict=True)):
         numbers[classes == kind] = np.repeat(np.arange(n_folds), counts)
     return numbers
 
@@ -71,8 +63,7 @@ def _fold_numbers(n_folds: int, size: int, classes: Indices | None) -> Indices:
 def _classes_for(loss: Any, y: Any) -> Indices | None:
     """The class of each sample, if the loss is one of classes.
 
-    Keras's own losses are known by their names. Of others the targets tell: those that are integers
-    are classes, and so are zeros and ones.
+    Keras's own losses are known by name. For others integers, and zeros and ones, are classes.
     """
     kinds = [_kind(part) for part in keras.tree.flatten(loss)]
     names = [kind.__name__.lower().replace("_", "") for kind in kinds]

@@ -12,7 +12,7 @@ from kerasreg.optimizers.targets import Targets, check_penalty
 from kerasreg.regularizers import Penalty
 from kerasreg.statistics.loss_gradient import LossGradient
 from kerasreg.statistics.names import unique_names
-from kerasreg.strength.null_model import NullModel, fit_null_model, is_single_layer
+from kerasreg.strength.null_model import fit_null_model, is_single_layer
 from kerasreg.strength.samples import Samples
 
 
@@ -78,52 +78,41 @@ def max_strength(
     norms = DualNorms(model, penalty, samples)
     if not is_single_layer(model):
         return CurrentStrengths({k: strength * v for k, v in norms.at_present().items()})
-    return strength * max(norms.of(norms.null_model().gradients).values())
+    _, gradients = norms.null_model()
+    return strength * max(norms.of(gradients).values())
 
 
 class DualNorms:
-    """How many times as strong each penalty has to be to outweigh the gradient of its weight.
-
-    Args:
-        model: A built and compiled model.
-        penalty: A penalty, or a dict of penalties, as for `Proximal`.
-        samples: The samples to take the gradient on.
-    """
+    """How many times as strong each penalty has to be to outweigh the gradient of its weight."""
 
     def __init__(self, model: Any, penalty: Any, samples: Samples) -> None:
-        targets = Targets(check_penalty(penalty), model.trainable_variables)
-        self._penalties = {id(t.variable): t.penalty for t in targets.all}
         self._gradient = LossGradient(model, keep_penalties_on=model.trainable_variables)
         self._samples = samples
-
-    @property
-    def variables(self) -> list[Any]:
-        """The model's trainable variables, which gradients are listed by."""
-        return self._gradient.variables
+        targets = Targets(check_penalty(penalty), model.trainable_variables)
+        penalties = {id(target.variable): target.penalty for target in targets.all}
+        self._penalties = [penalties.get(id(v)) for v in self._gradient.variables]
 
     @property
     def other_parameters(self) -> int:
         """Number of trainable parameters without a penalty."""
-        sizes = [(id(v), math.prod(v.shape)) for v in self.variables]
-        return sum(size for key, size in sizes if key not in self._penalties)
+        pairs = zip(self._gradient.variables, self._penalties, strict=True)
+        return sum(math.prod(v.shape) for v, penalty in pairs if penalty is None)
 
-    def null_model(self) -> NullModel:
-        """The model without its penalised weights."""
-        penalised = [id(v) in self._penalties for v in self.variables]
+    def null_model(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The trainable variables of the model without its penalised weights; the gradient."""
+        penalised = [penalty is not None for penalty in self._penalties]
         return fit_null_model(self._gradient, penalised, self._samples)
 
     def at_present(self) -> dict[str, float]:
         """By the path of the weight, at the values that the weights have."""
-        samples = self._samples
-        return self.of(self._gradient(samples.x, samples.y, samples.sample_weight))
+        return self.of(self._gradient(*self._samples.data))
 
     def of(self, gradients: Sequence[Tensor]) -> dict[str, float]:
-        """By the path of the weight, for a gradient of each of `variables`."""
-        pairs = zip(self.variables, gradients, strict=True)
-        acting = [(v.path, self._penalties[id(v)], g) for v, g in pairs if id(v) in self._penalties]
-        names = unique_names(path for path, _, _ in acting)
-        values = [to_float(penalty.dual_norm(gradient)) for _, penalty, gradient in acting]
-        return dict(zip(names, values, strict=True))
+        """By the path of the weight, for a gradient of each of the model's trainable variables."""
+        weights = zip(self._gradient.variables, self._penalties, gradients, strict=True)
+        norms = [(v.path, to_float(p.dual_norm(g))) for v, p, g in weights if p is not None]
+        names = unique_names(path for path, _ in norms)
+        return dict(zip(names, (norm for _, norm in norms), strict=True))
 
 
 def main_strength(penalty: Any) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -22,9 +21,6 @@ def find_mode(model: Any, monitor: str, mode: str) -> str:
         model: A compiled model that has been evaluated.
         monitor: The name of a loss, or a metric of the model.
         mode: The answer, or `"auto"` to ask Keras.
-
-    Raises:
-        ValueError: If Keras does not know.
     """
     if mode != "auto":
         return mode
@@ -43,17 +39,8 @@ def find_mode(model: Any, monitor: str, mode: str) -> str:
     return "max" if keras_knows.best == 1.0 else "min"
 
 
-def check_measured(monitor: str, names: Iterable[str]) -> None:
-    """Raises unless what is monitored is among what is measured."""
-    if monitor not in names:
-        raise invalid_value("monitor", f"one of {sorted(names)}", monitor)
-
-
 class Measures:
     """Counts zeros among the penalised weights of a model with `Proximal`.
-
-    Args:
-        model: The model.
 
     Attributes:
         kernel: The place of the first penalised kernel in `model.weights`.
@@ -61,8 +48,7 @@ class Measures:
     """
 
     def __init__(self, model: Any) -> None:
-        weights = find_weights(model)
-        penalised = [weight for weight in weights if weight.proximal_penalty is not None]
+        penalised = [w for w in find_weights(model) if w.proximal_penalty is not None]
         self._statistics = statistics_of(penalised, threshold=0.0)
         self._kernel = next((w for w in penalised if w.input_axes is not None), None)
         ids = [id(variable) for variable in model.weights]
@@ -72,16 +58,9 @@ class Measures:
     def __call__(self) -> dict[str, Any]:
         """Sparsity, dead units and used inputs of the weights as they are."""
         total = total_statistics(self._statistics()().statistics)
-        return {
-            "sparsity": total.sparsity,
-            "dead_units": total.dead_units,
-            "used_inputs": self._used_inputs(),
-        }
-
-    def _used_inputs(self) -> int:
-        """Features, or channels, whose weights in the first penalised kernel are not all zero."""
-        if self._kernel is None:
-            return 0
-        kernel = to_numpy(self._kernel.variable)
-        others = tuple(axis for axis in range(kernel.ndim) if axis not in self.input_axes)
-        return int(np.count_nonzero(np.any(kernel != 0, axis=others)))
+        used = 0
+        if self._kernel is not None:
+            kernel = to_numpy(self._kernel.variable)
+            others = tuple(axis for axis in range(kernel.ndim) if axis not in self.input_axes)
+            used = int(np.count_nonzero(np.any(kernel != 0, axis=others)))
+        return {"sparsity": total.sparsity, "dead_units": total.dead_units, "used_inputs": used}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -31,8 +30,8 @@ PATIENCE = 20
 def minimise(slope: Slope, start: Vector, tolerance: float = 1e-8) -> Vector:
     """Minimises a convex function by its gradient alone, as precisely as that is known.
 
-    Other implementations of L-BFGS compare values of the function, as well. Those of a loss in
-    float32 are flat around the minimum, where its gradients still tell the way.
+    L-BFGS without values of the function: those of a loss in float32 are flat around the minimum,
+    where its gradients still tell the way.
 
     Source: Liu & Nocedal, On the Limited Memory BFGS Method for Large Scale Optimization, 1989.
 
@@ -89,8 +88,7 @@ def _search(
 ) -> tuple[Vector, Vector, bool]:
     """The change along a direction to where the slope is at most half as steep.
 
-    Returns:
-        The change, the gradient after it, and whether there is such a change.
+    With the gradient after it, and whether there is such a change.
     """
     steepness = abs(direction @ gradient)
     low, high, length = 0.0, np.inf, 1.0
@@ -105,36 +103,23 @@ def _search(
     return change, following, False
 
 
+AFFINE = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+)
+
+
 @functools.singledispatch
 def is_affine(layer: Any) -> bool:
     """Whether what a layer's activation is applied to is affine in its weights.
 
     A layer of one's own joins by `@is_affine.register`.
     """
-    return False
-
-
-@is_affine.register(keras.layers.Dense)
-@is_affine.register(keras.layers.EinsumDense)
-@is_affine.register(keras.layers.Embedding)
-@is_affine.register(keras.layers.Conv1D)
-@is_affine.register(keras.layers.Conv2D)
-@is_affine.register(keras.layers.Conv3D)
-def _(layer: Any) -> bool:
-    return True
-
-
-@dataclass(frozen=True)
-class NullModel:
-    """The model with all penalised weights at zero, and the others at their best.
-
-    Args:
-        values: A tensor for each trainable variable of the model.
-        gradients: The gradient of the loss there, for each.
-    """
-
-    values: list[Tensor]
-    gradients: list[Tensor]
+    return isinstance(layer, AFFINE)
 
 
 def is_single_layer(model: Any) -> bool:
@@ -146,7 +131,7 @@ def is_single_layer(model: Any) -> bool:
 
 def fit_null_model(
     gradient: LossGradient, penalised: Sequence[bool], samples: Samples
-) -> NullModel:
+) -> tuple[list[Tensor], list[Tensor]]:
     """Sets the penalised weights to zero and fits the others, which are biases as a rule.
 
     Args:
@@ -156,26 +141,25 @@ def fit_null_model(
         samples: The samples.
 
     Returns:
-        The weights and the gradient there.
+        The values of all variables, and the gradient there.
     """
     zeros = [ops.zeros(v.shape, v.dtype) for v in gradient.variables]
     free = [i for i, is_zero in enumerate(penalised) if not is_zero]
     sizes = [int(np.prod(gradient.variables[i].shape)) for i in free]
     edges = np.cumsum(sizes)[:-1]
-    data = (samples.x, samples.y, samples.sample_weight)
 
-    def values_at(flat: npt.NDArray[np.float64]) -> list[Tensor]:
+    def values_at(flat: Vector) -> list[Tensor]:
         values = list(zeros)
         for i, part in zip(free, np.split(flat, edges), strict=True):
             v = gradient.variables[i]
             values[i] = ops.reshape(ops.convert_to_tensor(part, dtype=v.dtype), v.shape)
         return values
 
-    def slope(flat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        gradients = gradient(*data, at=values_at(flat))
-        return np.concatenate([to_numpy(gradients[i]).ravel().astype("float64") for i in free])
+    def flat_of(tensors: Sequence[Tensor]) -> Vector:
+        return np.concatenate([to_numpy(tensors[i]).ravel().astype("float64") for i in free])
 
-    present = [to_numpy(gradient.variables[i]).ravel().astype("float64") for i in free]
-    flat = minimise(slope, np.concatenate(present)) if free else np.zeros(0)
-    values = values_at(flat) if free else zeros
-    return NullModel(values, gradient(*data, at=values))
+    def slope(flat: Vector) -> Vector:
+        return flat_of(gradient(**vars(samples), at=values_at(flat)))
+
+    values = values_at(minimise(slope, flat_of(gradient.variables))) if free else zeros
+    return values, gradient(**vars(samples), at=values)

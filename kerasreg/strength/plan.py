@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kerasreg.strength.folds import Fold
-from kerasreg.strength.null_model import is_single_layer
 from kerasreg.strength.samples import Samples
 
 # Passes over the samples at each strength, by default.
@@ -20,10 +19,9 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of `regularization_path` that are plain data, with its defaults filled in.
+    """The arguments that are plain data, by the names under which a path's folder remembers them.
 
-    A path's folder remembers them under these names. `epochs` is `epochs_per_strength`; the
-    `batch_size` of all samples at once is `None`.
+    `epochs` is `epochs_per_strength`; the `batch_size` of all samples at once is `None`.
     """
 
     strengths: list[float] | None
@@ -49,11 +47,7 @@ class Plan(Options):
     callbacks: list[Any]
     log_dir: str | None
     verbose: int
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether the model is one affine layer, so that each strength is a convex problem."""
-        return is_single_layer(self.model)
+    is_linear: bool
 
     @property
     def labels(self) -> list[str]:
@@ -61,7 +55,7 @@ class Plan(Options):
         names = [_name(penalty) for penalty in self.penalties]
         if len(set(names)) == len(names):
             return names
-        others = [self._others(penalty) for penalty in self.penalties]
+        others = [_others(penalty) for penalty in self.penalties]
         same = {key for key in others[0] if all(o.get(key) == others[0][key] for o in others)}
         values = [
             ", ".join(f"{key}={value:g}" for key, value in other.items() if key not in same)
@@ -72,18 +66,18 @@ class Plan(Options):
             return names
         return [f"{name} {i + 1}" for i, name in enumerate(names)]
 
-    @staticmethod
-    def _others(penalty: Any) -> dict[str, Any]:
-        """The hyper-parameters of a penalty after its strength; none for a dict of penalties."""
-        if isinstance(penalty, Mapping):
-            return {}
-        return {f.name: getattr(penalty, f.name) for f in dataclasses.fields(penalty)[1:]}
-
     def hparams(self, number: int, strength: float) -> dict[str, Any]:
         """The hyper-parameters of one strength's run, for TensorBoard's HPARAMS."""
-        chosen: dict[str, Any] = {"penalty": self.labels[number], "strength": strength}
-        kinds = {type(penalty) for penalty in self.penalties}
-        return {**chosen, **(self._others(self.penalties[number]) if len(kinds) == 1 else {})}
+        one_kind = len({type(penalty) for penalty in self.penalties}) == 1
+        others = _others(self.penalties[number]) if one_kind else {}
+        return {"penalty": self.labels[number], "strength": strength, **others}
+
+
+def _others(penalty: Any) -> dict[str, Any]:
+    """The hyper-parameters of a penalty after its strength; none for a dict of penalties."""
+    if isinstance(penalty, Mapping):
+        return {}
+    return {f.name: getattr(penalty, f.name) for f in dataclasses.fields(penalty)[1:]}
 
 
 def _name(penalty: Any) -> str:

@@ -31,20 +31,12 @@ def plot_coefficients(
 ) -> Any:
     """Draws the coefficients of a linear model against the strength, a line for each feature.
 
-    With several outputs it is the norm over them.
-
     Args:
         rows: The rows of one penalty.
-        coefficients: Array of shape `(rows, features, outputs)`.
+        coefficients: Of shape `(rows, features, outputs)`; of several outputs the norm is drawn.
         choices: Rows to mark, by the names of their marks.
         ax: Axes of matplotlib, or `None` for new ones.
         names: Names of the features, to write beside the lines, or `None`.
-
-    Returns:
-        The axes.
-
-    Raises:
-        ValueError: If there is not a name for each feature.
     """
     _, features, outputs = coefficients.shape
     if names is not None and (isinstance(names, str) or len(names) != features):
@@ -57,8 +49,8 @@ def plot_coefficients(
         for i, column in enumerate(values.T)
     ]
     axes.axhline(0, color="black", linewidth=0.5, zorder=1)
-    axes.set(xscale="log", xlabel=f"strength of {rows[0].penalty}")
-    axes.set_ylabel("coefficient" if outputs == 1 else f"norm over {outputs} outputs")
+    label = "coefficient" if outputs == 1 else f"norm over {outputs} outputs"
+    axes.set(xscale="log", xlabel=f"strength of {rows[0].penalty}", ylabel=label)
     axes.margins(x=0.02)
     axes.xaxis.set_inverted(True)
     _mark_strengths(axes, choices)
@@ -80,9 +72,6 @@ def plot_values(
         label: What these values are, with underscores.
         choices: Rows to mark, by the names of their marks.
         ax: Axes of matplotlib, or `None` for new ones.
-
-    Returns:
-        The axes.
     """
     axes = _prepare(ax)
     is_linear = rows[0].residual is not None
@@ -152,10 +141,7 @@ def _label_ends(axes: Any, lines: Sequence[Any]) -> None:
 
 
 def _spread(places: Floats, gap: float, low: float, high: float) -> Floats:
-    """The places at least a gap apart, between low and high, that are nearest in squares.
-
-    By isotonic regression: neighbours that would come too close are pooled.
-    """
+    """The nearest places in squares, a gap apart between low and high, by isotonic regression."""
     order = np.argsort(places, kind="stable")
     blocks: list[tuple[float, int]] = []
     for rank, place in enumerate(places[order]):
@@ -172,10 +158,8 @@ def _spread(places: Floats, gap: float, low: float, high: float) -> Floats:
 
 
 def _mark_strengths(axes: Any, choices: Mapping[str, PathRow]) -> None:
-    """Draws a vertical line with its name above for each choice.
-
-    The best strength is the weaker one and so the right one: the names face away from each other.
-    """
+    """Draws a vertical line with its name above for each choice."""
+    # The best strength is the weaker one and so the right one: the names face away from each other.
     sides = ("left", "right") if len(choices) > 1 else ("center",)
     for (name, row), side, style in zip(choices.items(), sides, STYLES[1:], strict=False):
         axes.axvline(row.strength, color="gray", linestyle=style, linewidth=1, zorder=1)

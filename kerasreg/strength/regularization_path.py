@@ -147,6 +147,7 @@ def regularization_path(
         log_dir=checks.check_local_folder(log_dir),
         keep_weights=check_bool("keep_weights", keep_weights),
         verbose=int(verbose),
+        is_linear=linear,
     )
     return _train(plan)
 
@@ -164,4 +165,5 @@ def _train(plan: Plan) -> Path:
             weights.append(partial(checkpoint.weights, f"{number}", i))
     names = tuple(weight.path for weight in plan.model.weights)
     kept = tuple(weights) if plan.keep_weights else None
-    return Path(tuple(rows), plan.monitor, path.mode, kept, names, **path.kernel)
+    kernel, input_axes = path.measures.kernel, path.measures.input_axes
+    return Path(tuple(rows), plan.monitor, path.mode, kept, names, kernel, input_axes)

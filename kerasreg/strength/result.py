@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from kerasreg._checks import check_built, check_integer, invalid_value
 from kerasreg.strength.path_row import PathRow
-
-Arrays = Sequence[npt.NDArray[Any]]
+from kerasreg.strength.samples import Arrays
 
 
 @dataclass(frozen=True)
@@ -142,16 +141,13 @@ class Path:
         if coefficients is not None:
             return plot.plot_coefficients(self.rows, coefficients, self._choices(), ax, names)
         if names is not None:
-            expected = (
-                "None, as coefficients are drawn for a linear model with one penalty whose weights "
-                "were kept"
-            )
+            expected = "None, without a linear model, one penalty and weights that were kept"
             raise invalid_value("names", expected, names)
+        choices, kind = self._choices(), "training"
         values = [row.trained_value(self.monitor) for row in self.rows]
-        if self.has_choice():
-            values = [self.value_of(row) for row in self.rows]
-        label = f"{'held-out' if self.has_choice() else 'training'} {self.monitor}"
-        return plot.plot_values(self.rows, values, label, self._choices(), ax)
+        if choices:
+            values, kind = [self.value_of(row) for row in self.rows], "held-out"
+        return plot.plot_values(self.rows, values, f"{kind} {self.monitor}", choices, ax)
 
     def __str__(self) -> str:
         rows = [row.to_dict() for row in self.rows]
@@ -204,12 +200,11 @@ class Path:
         one_penalty = len({row.penalty for row in self.rows}) == 1
         if self.weights is None or self.rows[0].residual is None or not one_penalty:
             return None
-        kernels = [self.weights_of(row)[self.kernel] for row in self.rows]
-        stacked = np.stack([np.asarray(kernel, "float64") for kernel in kernels])
+        kernels = np.stack([self.weights_of(row)[self.kernel] for row in self.rows])
         axes = [axis + 1 for axis in self.input_axes]
-        features = math.prod(stacked.shape[axis] for axis in axes)
-        features_first = np.moveaxis(stacked, axes, range(1, 1 + len(axes)))
-        return features_first.reshape(len(stacked), features, -1)
+        features = math.prod(kernels.shape[axis] for axis in axes)
+        features_first = np.moveaxis(kernels.astype("float64"), axes, range(1, 1 + len(axes)))
+        return features_first.reshape(len(kernels), features, -1)
 
 
 def _short(value: Any) -> str:

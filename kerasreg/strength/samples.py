@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from kerasreg._checks import invalid_value
+
+Arrays: TypeAlias = Sequence[npt.NDArray[Any]]
 
 # Kinds of dtypes; bfloat16, of ml_dtypes, is a "V".
 _NUMBERS = "biufV"
@@ -34,7 +37,7 @@ class Samples:
         """The samples as NumPy arrays; raises unless there are some, as many of each.
 
         Args:
-            x: Inputs: an array, or a dict or list of arrays.
+            x: Inputs, as all of these an array or a structure of arrays.
             y: Targets.
             sample_weight: Weights of the samples, or `None`.
             prefix: What stands before `x` and `y` in the names of the arguments.
@@ -48,10 +51,7 @@ class Samples:
             shapes = [array.shape for array in keras.tree.flatten(part)]
             if any(shape[0] != size for shape in shapes):
                 expected = f"arrays of {size} samples, as in `{prefix}x`"
-                raise ValueError(
-                    f"Invalid value for argument `{prefix}{name}`. Expected {expected}. "
-                    f"Received: shapes {shapes}"
-                )
+                raise invalid_value(f"{prefix}{name}", expected, shapes)
         return cls(**parts)
 
     @property
@@ -59,13 +59,15 @@ class Samples:
         """The number of samples."""
         return len(keras.tree.flatten(self.x)[0])
 
+    @property
+    def data(self) -> tuple[Any, ...]:
+        """`(x, y)`, or `(x, y, sample_weight)`."""
+        data = (self.x, self.y, self.sample_weight)
+        return data[:2] if self.sample_weight is None else data
+
     def take(self, indices: npt.NDArray[Any]) -> Samples:
         """Some of the samples."""
-        return Samples(
-            *keras.tree.map_structure(
-                lambda a: None if a is None else a[indices], (self.x, self.y, self.sample_weight)
-            )
-        )
+        return Samples(*keras.tree.map_structure(lambda array: array[indices], self.data))
 
 
 def _to_arrays(argument: str, data: Any) -> Any:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kerasreg._checks import invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.strength.max_strength import DualNorms, main_strength
 from kerasreg.strength.null_model import is_single_layer
-from kerasreg.strength.samples import Samples
+from kerasreg.strength.samples import Arrays, Samples
 
 SPARSE_TO_DENSE = "sparse_to_dense"
 DENSE_TO_SPARSE = "dense_to_sparse"
@@ -26,14 +25,7 @@ _MARGIN = 1.0 + 1e-6
 def strength_grid(
     largest: float, n_strengths: int, min_ratio: float, direction: str
 ) -> list[float]:
-    """Strengths at equal ratios, in the order in which they are trained.
-
-    Args:
-        largest: The largest strength.
-        n_strengths: Number of strengths.
-        min_ratio: The smallest, as a fraction of the largest.
-        direction: Which end to begin with.
-    """
+    """Strengths at equal ratios, down to `min_ratio` of the largest, in the order of training."""
     if not np.isfinite(largest) or largest <= 0:
         expected = (
             f"strengths, as the gradient of the loss where all weights are zero is {largest:g} and "
@@ -54,13 +46,9 @@ COLLAPSED = 0.1
 
 
 def is_over(rows: Sequence[Mapping[str, Any]], direction: str, null_loss: float) -> bool:
-    """Whether no further strength is worth training.
+    """Whether no further strength is worth training, after these rows.
 
-    Args:
-        rows: What is known of the strengths so far.
-        direction: Which end the path began with.
-        null_loss: The loss of the best model without its penalised weights; infinite where it is
-            not known.
+    `null_loss` is that of the best model without its penalised weights, infinite if unknown.
     """
     if not rows:
         return False
@@ -74,8 +62,6 @@ def is_over(rows: Sequence[Mapping[str, Any]], direction: str, null_loss: float)
     collapsed = math.isfinite(null_loss) and best > 0 and explained[-1] < COLLAPSED * best
     return last["sparsity"] == 1.0 or collapsed
 
-
-Values = list[npt.NDArray[Any]]
 
 # The null model is fitted on at most so many samples, and for at most so many other parameters.
 NULL_SAMPLES = 2048
@@ -96,24 +82,18 @@ class Start:
         gradient_norm: Norm of the gradient there.
     """
 
-    weights: Values
+    weights: Arrays
     largest: Callable[[], float]
-    null_weights: Values | None
+    null_weights: Arrays | None
     gradient_norm: float
 
 
 def find_start(model: Any, penalty: Any, samples: Samples, direction: str) -> Start:
     """Where the path of a penalty begins.
 
-    A linear model's path starts from zero weights, one from dense to sparse from the model as it
-    is. The strengths go down from that which leaves nothing of a linear model; for another model
-    from the largest that outweighs the gradient of one of its weights as they are.
-
-    Args:
-        model: A built and compiled model; it stays as it is.
-        penalty: A penalty, or a dict of penalties, as for `Proximal`.
-        samples: The samples to train on.
-        direction: Which end of the path it begins with.
+    A path from sparse to dense starts from zero weights if it can, the other from the model as it
+    is. The largest strength leaves nothing of a linear model; of another it is the largest that
+    outweighs the gradient of one of its weights as they are. The model stays as it is.
     """
     linear = is_single_layer(model)
     present = [to_numpy(weight).copy() for weight in model.weights]
@@ -122,25 +102,18 @@ def find_start(model: Any, penalty: Any, samples: Samples, direction: str) -> St
     norms = DualNorms(model, penalty, samples)
     null_weights, norm = None, 0.0
     if linear or norms.other_parameters <= NULL_PARAMETERS:
-        null = norms.null_model()
-        values = {
-            id(v): to_numpy(value) for v, value in zip(norms.variables, null.values, strict=True)
-        }
-        null_weights = [values.get(id(v), p) for v, p in zip(model.weights, present, strict=True)]
-        norm = float(np.sqrt(sum(np.sum(np.square(to_numpy(g))) for g in null.gradients)))
+        values, gradients = norms.null_model()
+        pairs = zip(model.trainable_variables, values, strict=True)
+        null = {id(variable): to_numpy(value) for variable, value in pairs}
+        null_weights = [null.get(id(v), p) for v, p in zip(model.weights, present, strict=True)]
+        norm = float(np.sqrt(sum(np.sum(np.square(to_numpy(g))) for g in gradients)))
 
-    def largest() -> float:
-        factors = norms.of(null.gradients) if linear else norms.at_present()
-        return main_strength(penalty) * max(factors.values())
+    def factor(at_zero: bool = linear) -> float:
+        return max((norms.of(gradients) if at_zero else norms.at_present()).values())
 
     begins_empty = direction == SPARSE_TO_DENSE and null_weights is not None
-    if begins_empty and not linear:
-        _check_gradient(norms.of(null.gradients), norms.at_present())
-    return Start((begins_empty and null_weights) or present, largest, null_weights, norm)
-
-
-def _check_gradient(at_zero: dict[str, float], at_present: dict[str, float]) -> None:
-    """Raises where no weight would ever leave zero."""
-    if max(at_zero.values()) <= ROUNDING * max(at_present.values()):
+    if begins_empty and not linear and factor(at_zero=True) <= ROUNDING * factor():
         expected = "'dense_to_sparse', as this model has no gradient where all weights are zero"
         raise invalid_value("direction", expected, SPARSE_TO_DENSE)
+    weights = (begins_empty and null_weights) or present
+    return Start(weights, lambda: main_strength(penalty) * factor(), null_weights, norm)
