@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import JIT_COMPILE, gradient, to_numpy
+from helpers.marks import slow
 
 import kerasreg as kr
 
@@ -103,7 +104,7 @@ def test_dtypes(dtype):
 
 
 @pytest.mark.parametrize("jit_compile", JIT_COMPILE)
-@pytest.mark.parametrize("scaling", ["training", "inference"])
+@pytest.mark.parametrize("scaling", ["training", slow("inference")])
 def test_in_a_model_with_symbolic_and_dynamic_batch(scaling, jit_compile):
     inputs = keras.Input((5, 4))
     outputs = kr.Dropout(0.5, noise_shape=(None, 1, None), scaling=scaling)(inputs)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE
+from helpers.marks import slow
 
 import kerasreg as kr
 from kerasreg._keras_internals import all_layers
@@ -45,8 +46,15 @@ def assert_varies(model, x=X, **kwargs):
     return drawn
 
 
-@pytest.mark.parametrize("jit_compile", [*JIT_COMPILE, None], ids=str)
-@pytest.mark.parametrize("layer", [kr.Dropout, keras.layers.Dropout, keras.layers.GaussianDropout])
+@pytest.mark.parametrize(
+    ("layer", "jit_compile"),
+    [(kr.Dropout, jit) for jit in (*JIT_COMPILE, None)]
+    + [
+        (layer, None) if jit is None else slow(layer, jit)
+        for layer in (keras.layers.Dropout, keras.layers.GaussianDropout)
+        for jit in (*JIT_COMPILE, None)
+    ],
+)
 def test_a_linear_model_has_the_moments_of_the_formula(layer, jit_compile):
     rate, n_samples = 0.3, 1000
     model = linear(layer(rate))

@@ -146,6 +146,7 @@ def test_loss_scaling_around_it(jit_compile):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch runs single steps only")
 def test_steps_per_execution():
     models = []

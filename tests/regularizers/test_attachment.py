@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import JIT_COMPILE, to_numpy
+from helpers.marks import slow
 from helpers.models import Subclassed, classifier, data, kitchen_sink
 from helpers.references import reference
 from keras import layers
@@ -83,6 +84,15 @@ def config_of(regularizer):
     return regularizer and (type(regularizer), regularizer.get_config())
 
 
+each_model = pytest.mark.parametrize(
+    "make",
+    [
+        slow(make, id=name) if name == "mobile_net" else pytest.param(make, id=name)
+        for name, make in MODELS.items()
+    ],
+)
+
+
 def regularizers(model):
     return [config_of(v.regularizer) for v in model.trainable_variables]
 
@@ -99,7 +109,7 @@ COPIES = {
 }
 
 
-@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+@each_model
 def test_every_weight_of_every_layer(make, tmp_path):
     model = make()
     weights = model.get_weights()
@@ -126,7 +136,7 @@ def test_every_weight_of_every_layer(make, tmp_path):
 
 
 @pytest.mark.parametrize("penalty", [kr.L1(0.01), keras.regularizers.L2(0.01)])
-@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+@each_model
 def test_one_penalty_for_all_kernels(make, penalty):
     model = make()
     attach_regularizers(model, penalty)
@@ -135,7 +145,7 @@ def test_one_penalty_for_all_kernels(make, penalty):
         assert v.regularizer is (penalty if is_kernel else None), v.path
 
 
-@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+@each_model
 def test_patterns_fit_the_loaded_model(make, tmp_path):
     model, pairs = attached(make)
     loaded = through_a_file(model, tmp_path)
@@ -189,7 +199,8 @@ def assert_train_alike(model, expected, **kwargs):
 
 
 @pytest.mark.parametrize(
-    ("trained", "jit_compile"), [(False, False), *((True, jit) for jit in JIT_COMPILE)]
+    ("trained", "jit_compile"),
+    [(True, False), slow(False, False), *(slow(True, jit) for jit in JIT_COMPILE[1:])],
 )
 def test_training_is_that_of_a_model_made_with_the_penalties(trained, jit_compile, tmp_path):
     kernel, gamma = kr.L1(0.1), keras.regularizers.L2(0.2)

@@ -142,6 +142,7 @@ def test_the_tab_is_there(server):
     assert listed["enabled"] and listed["tab_name"] == "Sparsity"
 
 
+@pytest.mark.slow
 def test_without_our_data_there_is_no_tab(tmp_path):
     log = Log(tmp_path / "plain")
     log.write(0, {"sparsity/first/kernel": 0.5})

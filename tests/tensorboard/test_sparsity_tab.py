@@ -3,6 +3,7 @@
 import pytest
 from helpers import dashboard
 from helpers.dashboard import wait_for
+from helpers.marks import slow
 from helpers.sparsity_logs import HTML, Log, model, write_runs
 
 pytestmark = dashboard.MARKS
@@ -257,7 +258,7 @@ def test_a_hidden_tab_asks_for_nothing(server, hurried):
     wait_for(browser, lambda _: browser.execute_script(asked) > before)
 
 
-@pytest.mark.parametrize("failure", ["throw 0", "return new Response('', { status: 500 })"])
+@pytest.mark.parametrize("failure", [slow("throw 0"), "return new Response('', { status: 500 })"])
 def test_a_server_that_is_gone_is_said_and_waited_for(server, hurried, failure):
     browser = hurried
     open_tab(browser, server)

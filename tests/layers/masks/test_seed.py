@@ -21,7 +21,7 @@ def words(state):
 def model_with(dropout, name="model"):
     layers = [keras.layers.Dense(16, "relu"), dropout, keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((8,)), *layers], name=name)
-    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
     return model
 
 
