@@ -52,13 +52,9 @@ class Update:
     step_size: Callable[[Tensor, Sequence[Tensor]], Tensor]
 
     def step(self, scale: Tensor = 1.0) -> Tensor:
-        """The step size: how far the optimizer moves the weight for a gradient of one.
+        """How far the optimizer moves the weight for a gradient of one, times a scalar.
 
-        Args:
-            scale: Scalar that it is multiplied by.
-
-        Returns:
-            A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
+        A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
         """
         return self.step_size(scale, self.moments)
 
