@@ -28,6 +28,14 @@ def invalid_value(argument: str, expected: str, received: Any, where: str = "") 
     )
 
 
+def invalid_on_weight(attribute: str, variable: Any, expected: str) -> ValueError:
+    """Returns the error for an attribute of a weight, as its regularizer, in the same words."""
+    return ValueError(
+        f"Invalid {attribute} on weight `{variable.path}`. "
+        f"Expected {expected}. Received: {attribute}={getattr(variable, attribute)!r}"
+    )
+
+
 def check_built(model: Any) -> None:
     """Raises unless the model has its weights."""
     if not getattr(model, "built", False):

@@ -269,3 +269,80 @@ class FromNorms(kr.L1):
 def test_a_shortcut_to_the_value_is_not_inherited_past_another_value(cls, expected):
     assert cls(0.5).value_from_norms(2.0, 1.0) == expected
     assert kr.L1(0.5).value_from_norms(2.0, 1.0) == 1.0
+
+
+class TwiceAsFar(kr.L1):
+    """Derived from a penalty with a shortcut to its proximal operator."""
+
+    def _prox(self, w, step):
+        return super()._prox(w, 2 * step)
+
+
+class AlsoTwiceAsFar(kr.L1):
+    def prox(self, w, step):
+        return super().prox(w, 2 * step)
+
+
+class KeepsNothing(kr.KeepZeros):
+    def _prox(self, w, step):
+        return ops.zeros_like(w)
+
+
+class Unchanged(kr.L1):
+    """With nothing of its own."""
+
+
+class Raised(kr.L1):
+    """With an update of its own beside its formula."""
+
+    def _prox(self, w, step):
+        return w + 1
+
+    def update(self, updates, count, strength_scale):
+        return (u.w + 2 for u in updates)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "expected"),
+    [
+        (kr.L1(0.5), 2.95),
+        (Unchanged(0.5), 2.95),
+        (TwiceAsFar(0.5), 2.9),
+        (AlsoTwiceAsFar(0.5), 2.9),
+        (KeepsNothing(), 0.0),
+        (Raised(0.5), 5.0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_shortcut_to_the_prox_is_not_inherited_past_another_prox(penalty, expected):
+    w = keras.Variable([[3.0]], name="kernel")
+    proximal(penalty).apply([ops.zeros((1, 1))], [w])
+    np.testing.assert_allclose(to_numpy(w), [[expected]], rtol=1e-6)
+
+
+class Pointed(kr.L2):
+    """Derived from a smooth penalty, and not smooth."""
+
+    def _value(self, w):
+        return self.l2 * ops.sum(ops.abs(w))
+
+
+class Thresholds(kr.L2):
+    def _prox(self, w, step):
+        return kr.L1(self.l2).prox(w, step)
+
+
+class SmoothStill(kr.L2):
+    has_kink = False
+
+    def _value(self, w):
+        return super()._value(w) / 2
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [(kr.L2, False), (Pointed, True), (Thresholds, True), (SmoothStill, False)],
+)
+def test_no_kink_is_not_inherited_past_another_formula(cls, expected):
+    assert cls(0.5).has_kink is expected
+    assert not cls(0.0).has_kink

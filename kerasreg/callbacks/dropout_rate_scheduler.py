@@ -94,12 +94,12 @@ class DropoutRateScheduler(Scheduler):
             if self.layers is None or self.layers.search(name)
         ]
         if not found:
-            expected = f"a pattern found in one of kerasreg's dropout layers in the model, {names}"
-            if not dropouts:
-                expected = (
-                    "None, and a built model with dropout layers of kerasreg; those of Keras "
-                    "cannot change their rate once they are compiled"
-                )
+            expected = (
+                f"a pattern found in one of kerasreg's dropout layers in the model, {names}"
+                if dropouts
+                else "None, and a built model with dropout layers of kerasreg; those of Keras "
+                "cannot change their rate once they are compiled"
+            )
             received = None if self.layers is None else self.layers.pattern
             raise invalid_value("layers", expected, received, f" of model '{model.name}'")
         return found

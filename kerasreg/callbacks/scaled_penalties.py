@@ -45,9 +45,8 @@ class ScaledPenalties:
             if not in_the_loss:
                 expected = f"a pattern found in one of the paths with a penalty\n  {paths}\n"
                 raise invalid_value("weights", expected, pattern.pattern)
-        sparse = [(variable, penalty) for variable, penalty in targets if penalty.has_kink]
-        self.sparse_weights = [variable for variable, _ in sparse]
-        self.are_separable = all(penalty.is_separable for _, penalty in sparse)
+        self.sparse_weights = [variable for variable, penalty in targets if penalty.has_kink]
+        self.are_separable = all(p.is_separable for _, p in targets if p.has_kink)
         self._scales = scale_penalties(model, in_the_loss)
 
     @property

@@ -20,12 +20,6 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
 
     A subclass says what to do with it, in `_set`, and what numbers it takes, in `_expected`. In a
     training that is resumed, by `initial_epoch` or `BackupAndRestore`, the epochs before it count.
-
-    Args:
-        schedule: Function of the epoch or the step, both counted from 0 in each `fit`; or a
-            `keras.optimizers.schedules.LearningRateSchedule`, a function of the step.
-        every: `"epoch"` or `"step"`; by default the step for a `LearningRateSchedule`, and the
-            epoch for a function.
     """
 
     def __init__(self, schedule: Schedule, every: str | None = None) -> None:

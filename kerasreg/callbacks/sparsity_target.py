@@ -50,7 +50,9 @@ class LastUpdates:
         smallest = _smallest(after, count)
         after[smallest] = 0
         if chosen.size or smallest.size:
-            self._assign(after)
+            ends = np.cumsum([math.prod(v.shape) for v in self._variables])
+            for v, part in zip(self._variables, np.split(after, ends[:-1]), strict=True):
+                v.assign(part.reshape(v.shape))
 
     def _excess(self, after: Any, count: int) -> Any:
         missing = count - np.count_nonzero(after == 0)
@@ -60,13 +62,6 @@ class LastUpdates:
         size = np.abs(self._before[helpful]) + np.abs(after[helpful])
         order = np.argsort(size if missing > 0 else -size, kind="stable")
         return helpful[order[: abs(missing)]]
-
-    def _assign(self, flat: Any) -> None:
-        start = 0
-        for variable in self._variables:
-            end = start + math.prod(variable.shape)
-            variable.assign(flat[start:end].reshape(variable.shape))
-            start = end
 
 
 def _flat(variables: Sequence[Any]) -> Any:
@@ -87,7 +82,7 @@ class SparsityTarget:
     Args:
         model: The model.
         penalties: Those of its `Proximal`.
-        target: The fraction.
+        target: The fraction of zeros.
         frequency: Largest number of updates between two measurements.
     """
 
@@ -109,7 +104,7 @@ class SparsityTarget:
 
         Args:
             steps: Counter of the steps.
-            length: Steps of an epoch; `None` where that is not known.
+            length: Steps of an epoch, if known.
             epochs: How many there will be, with this one; infinity where that is not known.
         """
         if self._controller is None:

@@ -27,14 +27,9 @@ def apply_penalty(
     count: Tensor,
     strength_scale: Tensor,
 ) -> None:
-    """Gives the weights the values that the penalty's `update` returns.
+    """Gives all weights that a penalty acts on the values that its `update` returns.
 
-    Args:
-        penalty: The penalty.
-        variables: All weights that it acts on; at least one.
-        updates: An `Update` of each, all with the same `step_size`.
-        count: Number of updates so far, this one included.
-        strength_scale: Scalar that multiplies the penalty's strength.
+    The updates, one a weight, have the same `step_size`; the rest is as for `Penalty.update`.
     """
     if penalty.is_separable and _is_eager_torch():
         pieces = [piece for update in updates for piece in _pieces(update)]

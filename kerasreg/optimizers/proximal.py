@@ -93,15 +93,14 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     def _add_total_steps(self, targets: Sequence[Target]) -> None:
         """With momentum, step sizes add up as the gradients do: to a number, or entry by entry."""
-        shared = None
-        if not self._rule.slots:
-            shared = self.add_variable((), dtype="float32", name="total_step")
+        name = "total_step"
+        shared = None if self._rule.slots else self.add_variable((), dtype="float32", name=name)
         for target in targets:
-            target.total_step = shared
-            if shared is None:
-                target.total_step = self.add_variable_from_reference(
-                    target.variable, name="total_step"
-                )
+            target.total_step = (
+                self.add_variable_from_reference(target.variable, name)
+                if shared is None
+                else shared
+            )
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the weights with the inner optimizer, then applies the penalties."""
@@ -121,26 +120,19 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         # Read before the update, which advances a schedule; copied, as torch updates in place.
         rate = ops.copy(to_accumulator(inner.learning_rate))
         earlier = ops.copy(ops.convert_to_tensor(inner.iterations))
-        memories = [t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets]
+        memories = {id(t): t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets}
         inner.apply(grads, variables)
         count = ops.convert_to_tensor(inner.iterations)
         step_sizes = StepSizes(self._rule, rate, count, count > earlier)
         for penalty in self._targets.penalties:
-            chosen = [
-                (target, memory)
-                for target, memory in zip(targets, memories, strict=True)
-                if target.penalty == penalty
-            ]
-            if not chosen:
-                continue
-            updates = [
-                Update(
-                    ops.stop_gradient(t.variable.value), memory, step_sizes.moments(t), step_sizes
-                )
-                for t, memory in chosen
-            ]
-            penalized = [target.variable for target, _ in chosen]
-            apply_penalty(penalty, penalized, updates, count, self._strength_scale)
+            chosen = [t for t in targets if t.penalty == penalty]
+            updates = []
+            for t in chosen:
+                w, moments = ops.stop_gradient(t.variable.value), step_sizes.moments(t)
+                updates.append(Update(w, memories[id(t)], moments, step_sizes))
+            if chosen:
+                penalized = [t.variable for t in chosen]
+                apply_penalty(penalty, penalized, updates, count, self._strength_scale)
 
     @property
     def variables(self) -> list[Any]:
@@ -200,12 +192,11 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             return keras.saving.deserialize_keras_object(serialized, custom_objects)
 
         penalty = config["penalty"]
-        one = "class_name" in penalty
-        return cls(
-            deserialize(config["inner_optimizer"]),
-            deserialize(penalty) if one else {k: deserialize(v) for k, v in penalty.items()},
-            name=config["name"],
-        )
+        if "class_name" in penalty:
+            penalty = deserialize(penalty)
+        else:
+            penalty = {pattern: deserialize(p) for pattern, p in penalty.items()}
+        return cls(deserialize(config["inner_optimizer"]), penalty, config["name"])
 
 
 def find_proximal(model: Any) -> Proximal | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kerasreg._checks import invalid_value
+from kerasreg._checks import check_pattern, invalid_on_weight, invalid_value
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.from_keras import as_penalty, to_penalty
+from kerasreg.regularizers.from_keras import as_penalty
 from kerasreg.regularizers.penalty_map import match_penalties
 
 
@@ -20,17 +19,16 @@ def check_penalty(penalty: Any) -> Penalty | dict[str, Penalty]:
     if not penalty or not all(isinstance(pattern, str) for pattern in penalty):
         raise invalid_value("penalty", "a penalty, or a dict from patterns to penalties", penalty)
     for pattern in penalty:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            expected = f"regular expressions as keys ({error})"
-            raise invalid_value("penalty", expected, pattern) from None
+        check_pattern("penalty", pattern)
     return {pattern: _with_prox(value) for pattern, value in penalty.items()}
 
 
 def _with_prox(penalty: Any) -> Penalty:
     """Returns a penalty that has a proximal operator, or raises."""
-    converted = to_penalty("penalty", penalty)
+    converted = as_penalty(penalty)
+    if converted is None:
+        expected = "a kerasreg penalty, or L1, L2 or L1L2 of keras.regularizers"
+        raise invalid_value("penalty", expected, penalty)
     cls = type(converted)
     if not cls.implements("_prox", "prox", "update"):
         expected = f"a penalty with a proximal operator; give {cls.__name__} a method `_prox(w, "
@@ -41,18 +39,15 @@ def _with_prox(penalty: Any) -> Penalty:
 def check_target(variable: Any) -> None:
     """Raises if a constraint or another penalty with a kink acts on the weight."""
     if variable.constraint is not None:
-        raise ValueError(
-            f"Invalid constraint on weight `{variable.path}`. Expected none, as a penalty of "
-            f"`Proximal` acts on it. Received: constraint={variable.constraint!r}"
-        )
+        expected = "none, as a penalty of `Proximal` acts on it"
+        raise invalid_on_weight("constraint", variable, expected)
     in_the_loss = as_penalty(variable.regularizer)
     if in_the_loss is not None and in_the_loss.has_kink:
-        raise ValueError(
-            f"Invalid regularizer on weight `{variable.path}`. Expected none with a kink at zero, "
-            "as a penalty of `Proximal` acts on the weight too; leave it out of the layer, or take "
-            "it off: `Proximal(optimizer, detach_regularizers(model))`. "
-            f"Received: regularizer={variable.regularizer!r}"
+        expected = (
+            "none with a kink at zero, as a penalty of `Proximal` acts on the weight too; leave it "
+            "out of the layer, or take it off: `Proximal(optimizer, detach_regularizers(model))`"
         )
+        raise invalid_on_weight("regularizer", variable, expected)
 
 
 @dataclass
@@ -68,10 +63,6 @@ class Targets:
     """All weights with a penalty; raises where one cannot act.
 
     No list, as Keras would track the weights in it as variables of the optimizer.
-
-    Args:
-        penalty: A penalty for all kernels, or a dict from patterns to penalties.
-        variables: The weights that the optimizer trains.
     """
 
     def __init__(self, penalty: Penalty | Mapping[str, Penalty], variables: Sequence[Any]) -> None:

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers, attention_attribute, forget_compiled_steps
 from kerasreg.regularizers.base import Penalty
-from kerasreg.regularizers.from_keras import as_penalty
+from kerasreg.regularizers.from_keras import penalty_on
 from kerasreg.regularizers.l2 import L2
 from kerasreg.regularizers.penalty_map import find_pattern, match_penalties
 
 _PROBE = L2(1.0)
 
-
-class _Change(NamedTuple):
-    """A regularizer for a weight, and the layers' attributes to keep it in."""
-
-    variable: Any
-    places: list[tuple[Any, str]]
-    regularizer: Any
+# The attributes of layers from which their configuration has a weight's regularizer.
+_Places = dict[int, list[tuple[Any, str]]]
 
 
 def attach_regularizers(model: Any, penalties: Any) -> None:
@@ -52,17 +47,21 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
     """
     check_built(model)
     _check_penalties(penalties)
-    owners = _find_owners(model)
-    places = {id(v): _find_places(owners[id(v)], v.name) for v in model.weights}
+    places = _find_places(model, model.weights)
     # Without moving averages and the like, which no layer regularizes.
     variables = [v for v in model.weights if v.trainable or places[id(v)]]
     matched = match_penalties(penalties, variables, "penalties")
     chosen = [(v, p) for v, p in zip(variables, matched, strict=True) if p is not None]
     for variable, penalty in chosen:
         if not places[id(variable)]:
-            raise _not_saved(owners[id(variable)][0], variable)
+            layer = _find_owners(model)[id(variable)][0]
+            raise ValueError(
+                f"Invalid penalty on weight `{variable.path}`. Expected its layer `{layer.name}` "
+                f"to have an attribute `{variable.name}_regularizer` that its `get_config` writes, "
+                f"or the penalty would be lost when the model is saved. Received: layer={layer!r}"
+            )
         penalty(variable)  # A wrong axis or rank raises here, not in the next step.
-    _apply(model, [_Change(v, places[id(v)], p) for v, p in chosen])
+    _apply(model, chosen, places)
 
 
 def detach_regularizers(model: Any) -> dict[str, Penalty]:
@@ -91,20 +90,21 @@ def detach_regularizers(model: Any) -> dict[str, Penalty]:
     """
     check_built(model)
     regularized = [v for v in model.trainable_variables if v.regularizer is not None]
-    penalties = {id(v): _to_proximal(v) for v in regularized}
+    ability = "with a proximal operator"
+    advice = "put one in its place with `attach_regularizers`"
+    penalties = {id(v): penalty_on(v, ability, advice) for v in regularized}
     patterns = {find_pattern(model, v, penalties): penalties[id(v)] for v in regularized}
-    owners = _find_owners(model)
-    _apply(model, [_Change(v, _find_places(owners[id(v)], v.name), None) for v in regularized])
+    _apply(model, [(v, None) for v in regularized], _find_places(model, regularized))
     return patterns
 
 
 def _check_penalties(penalties: Any) -> None:
-    if not isinstance(penalties, Mapping):
+    if isinstance(penalties, Mapping):
+        for pattern, penalty in penalties.items():
+            check_pattern("penalties", pattern)
+            _check_penalty(penalty, f" for the pattern `{pattern}`")
+    else:
         _check_penalty(penalties)
-        return
-    for pattern, penalty in penalties.items():
-        check_pattern("penalties", pattern)
-        _check_penalty(penalty, f" for the pattern `{pattern}`")
 
 
 def _check_penalty(penalty: Any, where: str = "") -> None:
@@ -115,18 +115,6 @@ def _check_penalty(penalty: Any, where: str = "") -> None:
         name = type(penalty).__name__
         expected = f"a penalty that can be part of a loss; give {name} to `Proximal` instead"
         raise invalid_value("penalties", expected, penalty, where)
-
-
-def _to_proximal(variable: Any) -> Penalty:
-    penalty = as_penalty(variable.regularizer)
-    if penalty is None:
-        raise ValueError(
-            f"Invalid regularizer on weight `{variable.path}`. Expected one with a proximal "
-            "operator, a kerasreg penalty, or L1, L2 or L1L2 of keras.regularizers; put one in "
-            "its place with `attach_regularizers`. "
-            f"Received: regularizer={variable.regularizer!r}"
-        )
-    return penalty
 
 
 def _find_owners(model: Any) -> dict[int, list[Any]]:
@@ -140,18 +128,17 @@ def _find_owners(model: Any) -> dict[int, list[Any]]:
     return owners
 
 
-def _find_places(layers: list[Any], name: str) -> list[tuple[Any, str]]:
-    """The attributes of the layers that their configuration has a weight's regularizer from."""
-    # As `kernel_regularizer`, and as `recurrent_regularizer` for a `recurrent_kernel`.
-    stems = [name, name.removesuffix("_kernel")]
-    if name == "kernel":
-        stems.append("depthwise")
-    return [
-        (layer, attribute)
-        for layer in layers
-        for attribute in (f"{stem}_regularizer" for stem in dict.fromkeys(stems))
-        if _is_saved(layer, attribute)
-    ]
+def _find_places(model: Any, variables: list[Any]) -> _Places:
+    owners = _find_owners(model)
+    places: _Places = {}
+    for variable in variables:
+        # As `kernel_regularizer`, and as `recurrent_regularizer` for a `recurrent_kernel`.
+        stems = {variable.name, variable.name.removesuffix("_kernel")}
+        if variable.name == "kernel":
+            stems.add("depthwise")
+        candidates = ((o, f"{stem}_regularizer") for o in owners[id(variable)] for stem in stems)
+        places[id(variable)] = [place for place in candidates if _is_saved(*place)]
+    return places
 
 
 def _is_saved(layer: Any, attribute: str) -> bool:
@@ -172,23 +159,13 @@ def _is_saved(layer: Any, attribute: str) -> bool:
     return saved in (_PROBE, keras.regularizers.serialize(_PROBE))
 
 
-def _not_saved(layer: Any, variable: Any) -> ValueError:
-    return ValueError(
-        f"Invalid penalty on weight `{variable.path}`. Expected its layer `{layer.name}` to have "
-        f"an attribute `{variable.name}_regularizer` that its `get_config` writes, or the penalty "
-        f"would be lost when the model is saved. Received: layer={layer!r}"
-    )
-
-
-def _apply(model: Any, changes: list[_Change]) -> None:
-    """Makes the changes, after the last check."""
-    after = {id(change.variable): change.regularizer for change in changes}
-    shared = list(_shared_by_attention(model, after))
-    for variable, places, regularizer in changes:
+def _apply(model: Any, changes: list[tuple[Any, Any]], places: _Places) -> None:
+    """Gives the weights their new regularizers, after the last check."""
+    attributes = [(*place, regularizer) for v, regularizer in changes for place in places[id(v)]]
+    attributes += _shared_by_attention(model, {id(v): new for v, new in changes})
+    for variable, regularizer in changes:
         variable.regularizer = regularizer
-        for layer, attribute in places:
-            setattr(layer, attribute, regularizer)
-    for layer, attribute, regularizer in shared:
+    for layer, attribute, regularizer in attributes:
         setattr(layer, attribute, regularizer)
     for layer in all_layers(model):
         if isinstance(layer, keras.Model):
@@ -200,11 +177,9 @@ def _shared_by_attention(model: Any, after: Mapping[int, Any]) -> Iterator[tuple
     for layer in all_layers(model):
         for kind in ("kernel", "bias"):
             attribute = attention_attribute(layer, kind)
-            if attribute is None:
-                continue
             group = [v for v in layer.weights if v.name == kind]
             group = [v for v in group if v.trainable or id(v) in after]
-            if not any(id(v) in after for v in group):
+            if attribute is None or not any(id(v) in after for v in group):
                 continue
             first, *others = [after.get(id(v), v.regularizer) for v in group]
             if any(other != first for other in others):

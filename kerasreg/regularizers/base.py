@@ -18,6 +18,13 @@ from kerasreg.regularizers.strength_scale import StrengthScale
 
 PACKAGE = "kerasreg"
 
+# What answers faster than the formulas, or for them, and by which of them.
+SHORTCUTS = {
+    "value_from_norms": ("_value", "__call__"),
+    "update": ("_prox", "prox"),
+    "has_kink": ("_value", "__call__", "_prox", "prox"),
+}
+
 P = TypeVar("P", bound="type[Penalty]")
 
 
@@ -45,13 +52,9 @@ class Update:
     step_size: Callable[[Tensor, Sequence[Tensor]], Tensor]
 
     def step(self, scale: Tensor = 1.0) -> Tensor:
-        """The step size: how far the optimizer moves the weight for a gradient of one.
+        """How far the optimizer moves the weight for a gradient of one, times a scalar.
 
-        Args:
-            scale: Scalar that it is multiplied by.
-
-        Returns:
-            A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
+        A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
         """
         return self.step_size(scale, self.moments)
 
@@ -85,11 +88,15 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     """What multiplies its value while a model trains; only the copy by `scaled_by` has one."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Lets a shortcut to the value count only beside the formula that it is a shortcut of."""
+        """Takes no shortcut over from a class whose formula has been replaced since."""
         super().__init_subclass__(**kwargs)
-        of_the_value = {definer(cls, "_value"), definer(cls, "value_from_norms")}
-        if len(of_the_value) > 1 or cls.__call__ is not Penalty.__call__:
-            cls.value_from_norms = Penalty.value_from_norms  # type: ignore[method-assign]
+
+        def place(name: str) -> int:
+            return cls.__mro__.index(definer(cls, name))
+
+        for shortcut, formulas in SHORTCUTS.items():
+            if min(map(place, formulas)) < place(shortcut):
+                setattr(cls, shortcut, getattr(Penalty, shortcut))
 
     def __call__(self, w: Tensor) -> Tensor:
         """The value of the penalty.
@@ -147,6 +154,8 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
     ) -> Iterable[Tensor]:
         """The weights after the optimizer's update and this penalty: by default each its `prox`.
+
+        A class with another `_prox` or `prox` than the one that it inherits from starts with this.
 
         Args:
             updates: One for each of the weights that the penalty acts on.
@@ -216,15 +225,16 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def has_kink(self) -> bool:
         """Whether it has a kink at zero, so that `Proximal` makes zeros exact with it.
 
-        By default unless its main strength is 0; a penalty with a gradient everywhere says no.
+        By default unless its main strength is 0; a penalty with a gradient everywhere says no, and
+        a class derived from it with another formula says so again.
         """
         return self.main_strength != 0
 
     def value_from_norms(self, l1_norm: float, l2_norm: float) -> float | None:
         """The value, where the norms of the weight are enough to know it: faster for a log.
 
-        A class that defines it defines `_value` as well; one that inherits it and has another
-        `_value` or `__call__` starts without.
+        A class with another `_value` or `__call__` than the one that it inherits from starts
+        without.
 
         Args:
             l1_norm: Sum of the magnitudes.

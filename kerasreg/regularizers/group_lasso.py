@@ -71,8 +71,7 @@ class GroupLasso(Penalty):
 
     def _value(self, w: Tensor) -> Tensor:
         axis = self._axis_of(w)
-        norms = ops.reshape(slice_norms(w, axis), (-1,))
-        return self._group_strength(w, axis) * ops.sum(accurate_sum(norms, 0))
+        return self._group_strength(w, axis) * ops.sum(accurate_sum(self.group_norms(w), 0))
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         axis = self._axis_of(w)

@@ -43,10 +43,7 @@ class L1(Penalty):
     ) -> Iterable[Tensor]:
         """The `prox` of each weight, one pass over it shorter."""
         scale = ops.multiply(strength_scale, self.l1)
-        return (self._soft_threshold(u.w, u.step(scale)) for u in updates)
-
-    def _soft_threshold(self, w: Tensor, threshold: Tensor) -> Tensor:
-        return cast_like(soft_threshold(to_accumulator(w), threshold), w)
+        return (cast_like(soft_threshold(to_accumulator(u.w), u.step(scale)), u.w) for u in updates)
 
     def _value(self, w: Tensor) -> Tensor:
         return self.l1 * ops.sum(magnitude(w))

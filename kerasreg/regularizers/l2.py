@@ -29,17 +29,13 @@ class L2(Penalty):
     """
 
     is_separable: ClassVar[bool] = True
+    has_kink = False
 
     l2: float = 0.01
 
     def __post_init__(self) -> None:
         """Validates the strength."""
         self._check_strengths("l2")
-
-    @property
-    def has_kink(self) -> bool:
-        """It has a gradient everywhere, so that weights become small and not zero."""
-        return False
 
     def _value(self, w: Tensor) -> Tensor:
         return self.l2 * ops.sum(ops.square(w))

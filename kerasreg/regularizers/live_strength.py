@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ import keras
 from kerasreg._backends import strategy_scope
 from kerasreg._keras_internals import all_layers, carry_states, forget_compiled_steps, own_variables
 from kerasreg.regularizers.base import Penalty
-from kerasreg.regularizers.from_keras import as_penalty
+from kerasreg.regularizers.from_keras import penalty_on
 from kerasreg.regularizers.strength_scale import StrengthScale
 
 
@@ -40,7 +39,8 @@ def scale_penalties(model: Any, variables: Iterable[Any]) -> list[StrengthScale]
         ValueError: If a regularizer cannot be scaled.
     """
     variables = list(variables)
-    penalties = [_scalable(variable) for variable in variables]
+    ability, advice = "whose strength can be scaled", "leave the weight out with `weights`"
+    penalties = [penalty_on(variable, ability, advice) for variable in variables]
     chosen = set(map(id, variables))
     new = [
         (variable, penalty)
@@ -67,13 +67,14 @@ def _new_scale(model: Any, variables: list[Any]) -> StrengthScale:
     """A strength scale named after the first weight, as no other of the model is."""
     taken = {scale.state.path for scale in _scales_of(model.weights)}
     first = f"{variables[0].path}_strength_scale"
-    paths = itertools.chain([first], (f"{first}_{i}" for i in itertools.count(2)))
-    parent, _, name = next(path for path in paths if path not in taken).rpartition("/")
+    path, number = first, 1
+    while path in taken:
+        number += 1
+        path = f"{first}_{number}"
+    parent, _, name = path.rpartition("/")
     above, _, layer = parent.rpartition("/")
-    with contextlib.ExitStack() as scopes:
-        scopes.enter_context(strategy_scope(model))
-        if layer:
-            scopes.enter_context(keras.name_scope(layer, override_parent=above))
+    scope = keras.name_scope(layer, override_parent=above) if layer else contextlib.nullcontext()
+    with strategy_scope(model), scope:
         return StrengthScale(variables, name)
 
 
@@ -92,14 +93,3 @@ def _scales_of(variables: Iterable[Any]) -> list[StrengthScale]:
     """The strength scales of weights, each once."""
     scales = (strength_scale_of(variable.regularizer) for variable in variables)
     return list({id(scale): scale for scale in scales if scale is not None}.values())
-
-
-def _scalable(variable: Any) -> Penalty:
-    penalty = as_penalty(variable.regularizer)
-    if penalty is None:
-        raise ValueError(
-            f"Invalid regularizer on weight `{variable.path}`. Expected one whose strength can be "
-            "scaled, a kerasreg penalty, or L1, L2 or L1L2 of keras.regularizers; leave the weight "
-            f"out with `weights`. Received: regularizer={variable.regularizer!r}"
-        )
-    return penalty

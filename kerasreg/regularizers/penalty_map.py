@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from kerasreg._checks import invalid_value
+from kerasreg._checks import invalid_on_weight, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg.regularizers.base import Penalty
 
@@ -32,15 +32,12 @@ def is_kernel(variable: Any) -> bool:
 def match_penalties(
     penalty: P | Mapping[str, P], variables: Sequence[Any], argument: str = "penalty"
 ) -> list[P | None]:
-    """The penalty of each variable.
+    """The penalty of each variable, `None` where none acts.
 
     Args:
         penalty: One penalty for all kernels, or a map from patterns on `variable.path`.
         variables: Variables with a path.
         argument: Name of the argument that an error is about.
-
-    Returns:
-        A list as long as `variables`, `None` where no penalty acts.
 
     Raises:
         ValueError: If a pattern matches no path, or two match the same.
@@ -72,17 +69,13 @@ def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) ->
     def kind(v: Any) -> tuple[Penalty | None, bool]:
         return penalties.get(id(v)), v.path.rpartition("/")[0] in cells
 
-    _, in_cell = kind(variable)
-    for pattern in _candidates(model.name, variable.path, in_cell):
+    own = kind(variable)
+    for pattern in _candidates(model.name, variable.path, in_cell=own[1]):
         regex = re.compile(pattern)
-        matched = [v for v in model.weights if regex.fullmatch(v.path)]
-        if all(kind(v) == kind(variable) for v in matched):
+        if all(kind(v) == own for v in model.weights if regex.fullmatch(v.path)):
             return pattern
-    raise ValueError(
-        f"Invalid regularizer on weight `{variable.path}`. Expected the same on all weights of "
-        "this path, as no pattern can tell them apart; give their layers different names. "
-        f"Received: regularizer={variable.regularizer!r}"
-    )
+    expected = "the same on all weights of this path, as no pattern can tell them apart; give "
+    raise invalid_on_weight("regularizer", variable, expected + "their layers different names")
 
 
 def _candidates(model_name: str, path: str, in_cell: bool) -> Iterator[str]:

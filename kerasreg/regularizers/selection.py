@@ -41,20 +41,17 @@ def largest(magnitudes: Sequence[Tensor], count: Tensor) -> list[Tensor]:
     spare = count - _total(above)
     positions = _positions(bits)
 
+    def ties_before(end: Tensor) -> list[Tensor]:
+        pairs = zip(ties, positions, strict=True)
+        return [ops.logical_and(tie, position < end) for tie, position in pairs]
+
     def fits(end: Tensor) -> Tensor:
-        before = [
-            ops.logical_and(tie, position < end)
-            for tie, position in zip(ties, positions, strict=True)
-        ]
-        return _total(before) <= spare
+        return _total(ties_before(end)) <= spare
 
     # Seldom are there more equal entries than room; to find that out takes one count.
     everything = ops.full((), 2**31 - 1, dtype="int32")
     end = ops.cond(fits(everything), lambda: everything, lambda: _largest_integer(fits))
-    return [
-        ops.logical_or(a, ops.logical_and(tie, position < end))
-        for a, tie, position in zip(above, ties, positions, strict=True)
-    ]
+    return [ops.logical_or(a, tie) for a, tie in zip(above, ties_before(end), strict=True)]
 
 
 def keep(mask: Tensor, w: Tensor) -> Tensor:
@@ -62,13 +59,6 @@ def keep(mask: Tensor, w: Tensor) -> Tensor:
 
     An entry that is kept and happens to be zero becomes the smallest positive number, so that the
     zeros of a weight are those entries that are not kept, and no others.
-
-    Args:
-        mask: Boolean tensor.
-        w: Tensor of the same shape.
-
-    Returns:
-        A tensor of the same shape and dtype.
     """
     dtype = keras.backend.standardize_dtype(w.dtype)
     smallest, zero = (ops.full((), x, dtype=dtype) for x in (SMALLEST[dtype], 0))

@@ -21,8 +21,7 @@ class StrengthScale:
         name: Name of its variable.
 
     Attributes:
-        value: The number now. A callback reads this one: on JAX the variable's own value is lent
-            to the training step.
+        value: The number now, to read in a callback: on JAX the training step borrows `state`'s.
         state: The variable that the compiled steps read.
         models: The models whose steps have been compiled since the weights have it.
     """
@@ -39,13 +38,8 @@ class StrengthScale:
     @property
     def weights(self) -> list[Any]:
         """The weights whose penalties it still scales."""
-        given = (weight() for weight in self._given)
-        regularized = ((weight, getattr(weight, "regularizer", None)) for weight in given)
-        return [
-            w
-            for w, regularizer in regularized
-            if getattr(regularizer, "strength_scale", None) is self
-        ]
+        left = [weight for given in self._given if (weight := given()) is not None]
+        return [w for w in left if getattr(w.regularizer, "strength_scale", None) is self]
 
     def assign(self, value: float) -> None:
         """Changes the number from the next training step on."""

@@ -101,13 +101,11 @@ class TopK(Penalty):
         """Chooses the support where it is time to, and sets all other weights to zero."""
         updates = list(updates)
         since = count - self.begin_step - 1
-        due = ops.logical_or(ops.equal(since % self.frequency, 0), ops.equal(count, self.end_step))
-        due = ops.logical_and(due, since >= 0)
         early = since < 0  # Nothing is dropped yet, and zeros are no sign of it.
+        due = ops.logical_or(ops.equal(since % self.frequency, 0), ops.equal(count, self.end_step))
+        due = ops.logical_and(due, ops.logical_not(early))
         masks = ops.cond(
-            due,
-            lambda: self._choose(updates, count),
-            lambda: [u.memory for u in updates],
+            due, lambda: self._choose(updates, count), lambda: [u.memory for u in updates]
         )
         return [
             ops.where(early, u.w, keep(mask, u.w)) for u, mask in zip(updates, masks, strict=True)
@@ -116,13 +114,8 @@ class TopK(Penalty):
     def _choose(self, updates: Sequence[Update], count: Tensor) -> list[Tensor]:
         """The mask of the new support of each weight."""
         saliencies = [self._saliency(u.w, u.step()) for u in updates]
-        sizes = [math.prod(u.w.shape) for u in updates]
-        if self.scope == "global":
-            return largest(saliencies, self._kept(sum(sizes), count))
-        return [
-            largest([saliency], self._kept(size, count))[0]
-            for saliency, size in zip(saliencies, sizes, strict=True)
-        ]
+        groups = [saliencies] if self.scope == "global" else [[each] for each in saliencies]
+        return [mask for group in groups for mask in largest(group, self._kept(group, count))]
 
     def _saliency(self, w: Tensor, step: Tensor) -> Tensor:
         size = ops.abs(ops.cast(w, "float32"))
@@ -133,8 +126,9 @@ class TopK(Penalty):
             return size / ops.sqrt(ops.where(mean_square > 0, mean_square, 1.0))
         return size
 
-    def _kept(self, size: int, count: Tensor) -> Tensor:
-        """How many of `size` weights are kept in the update number `count`, by the schedule."""
+    def _kept(self, group: Sequence[Tensor], count: Tensor) -> Tensor:
+        """How many weights of a group are kept in the update number `count`, by the schedule."""
+        size = sum(math.prod(x.shape) for x in group)
         first, last = (_kept(size, s) for s in (self.initial_sparsity, self.sparsity))
         if not self.end_step:
             return ops.full((), last, dtype="int32")
