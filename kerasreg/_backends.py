@@ -142,6 +142,11 @@ def host_view(x: Tensor) -> npt.NDArray[Any]:
     return np.asarray(x)
 
 
+def host_views(variables: Sequence[Any]) -> list[npt.NDArray[Any]]:
+    """The `host_view` of each of several variables."""
+    return [host_view(variable) for variable in variables]
+
+
 def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
     """The scope to make variables in that belong to a model's TensorFlow strategy, if it has one.
 

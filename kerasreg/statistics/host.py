@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kerasreg._backends import host_view
+from kerasreg._backends import host_views
 from kerasreg.statistics.numbers import (
     BUCKETS,
     LARGEST_EXPONENT,
@@ -60,13 +61,13 @@ class HostStatistics:
         """Measures the weights as they are now; returns a function that hands it over."""
         weights = self._weights
         histograms: Sequence[NonZeroHistogram | None] = self._histograms or [None] * len(weights)
+        arrays = host_views([weight.variable for weight in weights])
         statistics = [
-            self._counter.count(host_view(weight.variable), weight.unit_axes, histogram)
-            for weight, histogram in zip(weights, histograms, strict=True)
+            self._counter.count(array, weight.unit_axes, histogram)
+            for array, weight, histogram in zip(arrays, weights, histograms, strict=True)
         ]
         rows = [histogram.rows() for histogram in self._histograms]
-        measured = Measured(statistics, rows, penalty_values(weights, statistics))
-        return lambda: measured
+        return partial(Measured, statistics, rows, penalty_values(weights, statistics))
 
 
 class BlockCounter:
@@ -191,10 +192,8 @@ class NonZeroHistogram:
         doublings = round(math.log2(radius / self.radius)) if self.radius else 0
         self.radius = radius
         for _ in range(min(doublings, _HALF)):
-            left, right = self._counts[:_HALF], self._counts[_HALF:]
             merged = np.zeros(BUCKETS, dtype=np.int64)
-            merged[_HALF // 2 : _HALF] = left.reshape(-1, 2).sum(axis=1)
-            merged[_HALF : _HALF + _HALF // 2] = right.reshape(-1, 2).sum(axis=1)
+            merged[_HALF // 2 : -(_HALF // 2)] = self._counts.reshape(-1, 2).sum(axis=1)
             # What was at an end is now where an inner bucket begins.
             merged[[_HALF // 2 - 1, _HALF + _HALF // 2]] += self._at_edges
             self._counts, self._at_edges = merged, np.zeros(2, dtype=np.int64)
@@ -255,10 +254,17 @@ class _ValueCounter:
             self._pairs += np.bincount(numbers.view(np.uint16), minlength=_PAIRS)
 
     def flush(self) -> None:
-        """Hands the histogram what was counted in the buckets of its present range."""
+        """Hands the histogram what was counted in the buckets of its present range.
+
+        Counted are the numbers -16 to 16, cut off towards zero. Number 0 stands for both buckets
+        next to zero and for zero itself, which the numbers of negative and positive values tell
+        apart; -16 and 16 for the ends of the range, which are in no bucket.
+        """
         pairs = self._pairs.reshape(-1, 256)
         numbers = pairs.sum(axis=1) + pairs.sum(axis=0)[: BUCKETS + 1]
-        counts = _both_sides(numbers, self._negative, self._positive)
+        left, right = numbers[:_HALF], numbers[_HALF + 1 :]
+        inner = (self._negative - left.sum(), self._positive - right.sum())
+        counts = np.concatenate([left[1:], inner, right[:-1]])
         self._histogram.add(counts, at_edges=(numbers[0], numbers[-1]))
         self._pairs[:] = self._negative = self._positive = 0
 
@@ -300,17 +306,3 @@ def _sums(magnitude: Array, top: Any) -> tuple[float, float]:
         rest = magnitude[whole:].astype(np.float64)
         total, squares = total + float(rest.sum()), squares + float(rest @ rest)
     return total, squares
-
-
-def _both_sides(numbers: Array, negative: int, positive: int) -> Array:
-    """Counts of the buckets from counts of the numbers -16 to 16, cut off towards zero.
-
-    Number 0 stands for both buckets next to zero and for zero itself, which the numbers of negative
-    and positive values tell apart; -16 and 16 for the ends of the range, which are in no bucket.
-    """
-    left, right = numbers[:_HALF], numbers[_HALF + 1 :]
-    counts = np.zeros(BUCKETS, dtype=np.int64)
-    counts[: _HALF - 1], counts[_HALF + 1 :] = left[1:], right[:-1]
-    counts[_HALF - 1] = negative - left.sum()
-    counts[_HALF] = positive - right.sum()
-    return counts

@@ -89,8 +89,7 @@ class LossSplit:
             loss = logs.get(f"{prefix}loss")
             if means is not None and loss is not None:
                 data_loss, penalty = _adding_up(float(loss), *means)
-                parts[f"{prefix}data_loss"] = data_loss
-                parts[f"{prefix}penalty"] = penalty
+                parts |= {f"{prefix}data_loss": data_loss, f"{prefix}penalty": penalty}
         return parts
 
     def _read(self) -> Means | None:

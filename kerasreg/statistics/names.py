@@ -27,10 +27,12 @@ class LayerNames:
         self._prefix = f"{model.name}/"
         places: dict[str, dict[int, int]] = defaultdict(dict)
         for layer in all_layers(model):
-            match = self._match(layer)
+            # Whether the layer's name is one that Keras gives by itself: kind and number.
+            kind = re.escape(automatic_name(layer))
+            match = re.fullmatch(rf"((?:forward_|backward_)?{kind})(?:_(\d+))?", layer.name)
             if match is not None and layer is not model:
-                kind, number = match
-                places[kind].setdefault(number, len(places[kind]))
+                of_kind = places[match[1]]
+                of_kind.setdefault(int(match[2] or 0), len(of_kind))
         self._renamed = {
             _numbered(kind, number): _numbered(kind, place)
             for kind, of_kind in places.items()
@@ -49,13 +51,6 @@ class LayerNames:
     def _of_path(self, path: str) -> str:
         parts = f"{path}/".removeprefix(self._prefix).rstrip("/").split("/")
         return "/".join(self._renamed.get(part, part) for part in parts)
-
-    @staticmethod
-    def _match(layer: Any) -> tuple[str, int] | None:
-        """Kind and number, if the layer's name is one that Keras gives by itself."""
-        kind = re.escape(automatic_name(layer))
-        match = re.fullmatch(rf"((?:forward_|backward_)?{kind})(?:_(\d+))?", layer.name)
-        return None if match is None else (match[1], int(match[2] or 0))
 
 
 def _numbered(kind: str, number: int) -> str:

@@ -43,11 +43,6 @@ class Optimality:
         proximal = [w.variable for w in self._weights if w.proximal_penalty is not None]
         self._gradient = LossGradient(model, keep_penalties_on=proximal)
 
-    @classmethod
-    def of(cls, model: Any, weights: Sequence[Weight], data: Any) -> Optimality | None:
-        """An `Optimality`, or `None` without data."""
-        return None if data is None else cls(model, weights, data)
-
     def residuals(self, data: Any = None) -> dict[str, float]:
         """The residual of each weight at its present value, by the weight's name.
 
@@ -94,11 +89,10 @@ def _penalty_of(weight: Weight) -> tuple[Penalty | None, float]:
     penalty, regularizer = weight.proximal_penalty, weight.variable.regularizer
     if penalty is not None:
         return penalty, 1.0 if penalty.is_constraint else to_float(weight.strength_scale)
-    scale = weight.strength_scale_in_loss
-    return (
-        regularizer if isinstance(regularizer, Penalty) else None,
-        1.0 if scale is None else scale,
-    )
+    if isinstance(regularizer, Penalty):
+        scale = weight.strength_scale_in_loss
+        return regularizer, 1.0 if scale is None else scale
+    return None, 1.0
 
 
 def _check_residual(weight: Weight) -> None:

@@ -72,10 +72,8 @@ class SparsityReport:
     def __str__(self) -> str:
         table = [COLUMNS, *(row.cells() for row in (*self.rows, self.total))]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(_align(*cell) for cell in zip(row, widths, range(7), strict=True)).rstrip()
-            for row in table
-        ]
+        aligned = [f"{side}{width}" for side, width in zip("<<>>>><", widths, strict=True)]
+        lines = ["  ".join(map(format, row, aligned)).rstrip() for row in table]
         rule = "─" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
@@ -134,8 +132,3 @@ def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> Sp
         for weight, numbers in zip(weights, statistics, strict=True)
     )
     return SparsityReport(rows, row("total", (), total_statistics(statistics), ""))
-
-
-def _align(cell: str, width: int, column: int) -> str:
-    numeric = 2 <= column <= 5
-    return cell.rjust(width) if numeric else cell.ljust(width)

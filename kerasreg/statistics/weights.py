@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
@@ -92,8 +93,7 @@ class Weight:
     def strength(self, strength_scale: float) -> float | None:
         """The strength of the first penalty that acts on it, `None` where none has one.
 
-        Args:
-            strength_scale: What scales the penalties of `Proximal` now.
+        Those of `Proximal` are scaled by `strength_scale`.
         """
         for penalty, scale in self.acting_penalties:
             strength = strength_of(penalty)
@@ -102,18 +102,17 @@ class Weight:
         return None
 
     def penalty_value(self, statistics: Statistics, strength_scale: float) -> float:
-        """What the penalties that act on it amount to at its present value.
+        """What the penalties that act on it amount to, most of them by the norms in `statistics`.
 
-        Args:
-            statistics: Its statistics, whose norms are the value of most penalties.
-            strength_scale: What scales the penalties of `Proximal` now.
+        Those of `Proximal` are scaled by `strength_scale`.
         """
-
-        def compute(penalty: Any) -> float:
-            w = keras.ops.stop_gradient(self.variable.value)
-            return to_float(keras.ops.sum(penalty(w)))
-
-        return total_value(self.acting_penalties, statistics, strength_scale, compute)
+        w = self.variable.value
+        return total_value(
+            self.acting_penalties,
+            statistics,
+            strength_scale,
+            lambda penalty: to_float(ops.sum(penalty(ops.stop_gradient(w)))),
+        )
 
 
 def total_value(
@@ -122,13 +121,9 @@ def total_value(
     strength_scale: float,
     compute: Callable[[Any], float],
 ) -> float:
-    """The sum of the values of penalties on one weight.
+    """The sum of the values of one weight's `acting_penalties`.
 
-    Args:
-        penalties: The penalties, as `Weight.acting_penalties`.
-        statistics: The statistics of the weight.
-        strength_scale: What scales the penalties of `Proximal`.
-        compute: Computes a penalty that the norms are not enough for.
+    `compute` computes a penalty that the norms of the weight are not enough for.
     """
     total = 0.0
     for penalty, scale in penalties:
@@ -145,15 +140,7 @@ def penalty_values(weights: Sequence[Weight], statistics: Sequence[Statistics]) 
 
 
 def strengths(weights: Sequence[Weight]) -> tuple[float | None, dict[str, float]]:
-    """What scales the penalties of weights now, and how strong they are.
-
-    Args:
-        weights: The weights.
-
-    Returns:
-        The scale that they have in common, see `common_strength_scale`, and the strength of each
-        weight that has one, by the weight's name.
-    """
+    """The `common_strength_scale` of weights, and the strength of each that has one, by name."""
     scale = read_strength_scale(weights)
     found = ((weight.name, weight.strength(scale)) for weight in weights)
     by_name = {name: strength for name, strength in found if strength is not None}
@@ -167,12 +154,7 @@ def read_strength_scale(weights: Sequence[Weight]) -> float:
 
 
 def common_strength_scale(weights: Sequence[Weight], strength_scale: float) -> float | None:
-    """What scales the penalties of `Proximal`, or else those in the loss if it is one number.
-
-    Args:
-        weights: The weights.
-        strength_scale: What scales the penalties of `Proximal` now.
-    """
+    """What scales the penalties of `Proximal`, or else those in the loss if it is one number."""
     acting = [(w, scale) for w in weights for _, scale in w.acting_penalties]
     scales = {scale for _, scale in acting}
     if None in scales:
@@ -205,11 +187,11 @@ def find_weights(
         id(variable): layer for layer in all_layers(model) for variable in layer.variables
     }  # Parents come first, so that the layer itself has the last word.
     layer_names = layer_names or LayerNames(model)
-    names = unique_names(layer_names.of_variable(variable) for variable in chosen)
+    names = unique_names([layer_names.of_variable(variable) for variable in chosen])
     optimizer = find_proximal(model)
-    proximal = {}
+    strength_scale, proximal = None, {}
     if optimizer is not None:
-        trained = model.trainable_variables
+        strength_scale, trained = optimizer.strength_scale, model.trainable_variables
         matched = optimizer.penalties_of(trained)
         proximal = dict(zip(map(id, trained), matched, strict=True))
     axes = [unit_axes(owners[id(variable)], variable) for variable in chosen]
@@ -220,7 +202,7 @@ def find_weights(
             unit_axes=of_weight and of_weight.outputs,
             input_axes=of_weight and of_weight.inputs,
             proximal_penalty=proximal.get(id(variable)),
-            strength_scale=optimizer.strength_scale if optimizer else None,
+            strength_scale=strength_scale,
         )
         for variable, name, of_weight in zip(chosen, names, axes, strict=True)
     ]
@@ -230,22 +212,20 @@ def choose_variables(model: Any, pattern: str | re.Pattern[str] | None = None) -
     """The variables of `find_weights`; raises what it raises."""
     check_built(model)
     variables = {id(variable): variable for variable in model.weights}  # in order, each once
-    chosen = [variable for variable in variables.values() if _is_numeric(variable)]
-    return chosen if pattern is None else _filter(chosen, pattern)
+    numeric = [variable for variable in variables.values() if _is_numeric(variable)]
+    if pattern is None:
+        return numeric
+    regex = check_pattern("weights", pattern)
+    chosen = [variable for variable in numeric if regex.search(variable.path)]
+    if not chosen:
+        paths = "\n  ".join(variable.path for variable in numeric)
+        raise invalid_value("weights", f"a pattern found in one of the paths\n  {paths}\n", pattern)
+    return chosen
 
 
 def _is_numeric(variable: Any) -> bool:
     dtype: str = keras.backend.standardize_dtype(variable.dtype)
     return dtype.startswith(("float", "bfloat", "int", "uint"))
-
-
-def _filter(variables: list[Any], pattern: str | re.Pattern[str]) -> list[Any]:
-    regex = check_pattern("weights", pattern)
-    chosen = [variable for variable in variables if regex.search(variable.path)]
-    if not chosen:
-        paths = "\n  ".join(variable.path for variable in variables)
-        raise invalid_value("weights", f"a pattern found in one of the paths\n  {paths}\n", pattern)
-    return chosen
 
 
 def describe_penalties(weight: Weight) -> str:
@@ -265,8 +245,8 @@ def describe_regularizer(regularizer: Any) -> tuple[str, str]:
         except Exception:  # Keras allows a regularizer without a config; it is only described.
             config = {}
         name = type(regularizer).__name__
-        if not isinstance(regularizer, Penalty):
-            name = f"keras.{name}" if type(regularizer).__module__.startswith("keras.") else name
+        if type(regularizer).__module__.startswith("keras."):
+            name = f"keras.{name}"
         return name, ", ".join(f"{key}={_short(value)}" for key, value in config.items())
     return getattr(regularizer, "__name__", type(regularizer).__name__), ""
 

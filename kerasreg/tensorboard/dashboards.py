@@ -14,15 +14,16 @@ from urllib.parse import quote
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar_metadata
+from tensorboard.plugins.hparams import api_pb2
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasreg.statistics.weights import Weight
 from kerasreg.tensorboard.hparams import (
-    Metric,
     Value,
     add_experiment,
     add_session_end,
     add_session_start,
+    metric,
 )
 from kerasreg_tensorboard.names import TOTALS
 
@@ -44,32 +45,26 @@ class Dashboards:
         self, log_dir: str, weights: Sequence[Weight], hparams: Mapping[str, Value] | None
     ) -> None:
         self._log_dir = log_dir
-        self._weights = weights
+        self._categories = weight_categories(weights)
         self._hparams = hparams
         self._announced = False
 
     def at_start(self) -> summary_pb2.Summary:
         """The layout of Custom Scalars, as far as it is known."""
         summary = summary_pb2.Summary()
-        add_layout(summary, self._weights)
+        add_layout(summary, self._categories)
         return summary
 
     def after_first_epoch(self, metrics: Sequence[str]) -> summary_pb2.Summary:
-        """The layout with charts of the metrics, and the run's row in HPARAMS.
+        """The layout with charts of metrics that are logged as totals, and the row in HPARAMS.
 
         There is no row before: without its columns, which nothing can add to later, the tab
-        would show every chart as one.
-
-        Args:
-            metrics: Names of Keras's metrics that are logged as totals.
-
-        Returns:
-            The summary, empty after the first call.
+        would show every chart as one. The summary is empty after the first call.
         """
         summary = summary_pb2.Summary()
         if not self._announced:
             self._announced = True
-            add_layout(summary, self._weights, metrics)
+            add_layout(summary, self._categories, metrics)
             if self._hparams is not None:
                 add_session_start(summary, self._hparams)
                 add_experiment(summary, self._hparams, self._columns(metrics))
@@ -82,19 +77,18 @@ class Dashboards:
             add_session_end(summary, ok)
         return summary
 
-    def _columns(self, metrics: Sequence[str]) -> list[Metric]:
+    def _columns(self, metrics: Sequence[str]) -> list[api_pb2.MetricInfo]:
         validated = validation_metrics(metrics)
         names = validated or [name for name in metrics if not name.startswith("val_")]
         names = [*names, "sparsity", "regularization_loss"]
         names += [name for name in ("val_data_loss", "val_loss") if name in metrics]
-        return [Metric(f"{TOTALS}/{name}", name) for name in names] + self._of_keras(validated)
-
-    def _of_keras(self, validated: Sequence[str]) -> list[Metric]:
-        """The metrics that Keras's own callback has begun to log into the same folder."""
-        if not os.path.isdir(os.path.join(self._log_dir, _KERAS_GROUP)):
-            return []  # A column that a run has nothing for takes its line off the plot.
-        tags = [_KERAS_PREFIX + name.removeprefix("val_") for name in validated]
-        return [Metric(tag, f"{_KERAS_GROUP}/{tag}", _KERAS_GROUP) for tag in tags]
+        columns = [metric(f"{TOTALS}/{name}", name) for name in names]
+        # Those of Keras's own callback only where it has begun to log into the same folder: a
+        # column that a run has nothing for takes its line off the plot.
+        if os.path.isdir(os.path.join(self._log_dir, _KERAS_GROUP)):
+            tags = [_KERAS_PREFIX + name.removeprefix("val_") for name in validated]
+            columns += [metric(tag, f"{_KERAS_GROUP}/{tag}", _KERAS_GROUP) for tag in tags]
+        return columns
 
 
 # More lines cannot be told apart; the page draws every chart of an open category at once.
@@ -104,31 +98,43 @@ _LOSSES = ("data_loss", "penalty", "regularization_loss", "val_data_loss", "val_
 _NOT_METRICS = ("val_loss", "val_data_loss", "val_penalty", "val_total_loss")
 
 
-def add_layout(
-    summary: summary_pb2.Summary, weights: Sequence[Weight], metrics: Sequence[str] = ()
-) -> None:
-    """Adds the layout: an overview, and closed below it what each weight does.
+def weight_categories(weights: Sequence[Weight]) -> list[layout_pb2.Category]:
+    """Closed categories of what each weight does, those without charts left out.
 
     Charts of weights show those with output units, or all where none has any; the penalty's show
     those with a penalty. A category is bounded: 36 weights, in three charts or six of at most
     six lines for each run, and six weights with a band. They are the largest, in the model's order.
-
-    Args:
-        summary: The summary to add to.
-        weights: The weights that are logged.
-        metrics: Names of Keras's metrics; those of the validation get a chart each.
     """
     with_units = [weight for weight in weights if weight.unit_axes is not None]
     penalized = [weight for weight in weights if weight.penalties]
     charted = with_units or weights
-    categories = [
-        layout_pb2.Category(title="Overview", chart=_overview(metrics)),
-        _category("Sparsity by layer", _lines("sparsity", charted)),
-        _category("Share of the penalty by layer", _lines("penalty_share", penalized)),
-        _category("Dead units by layer", _lines("dead_units", with_units)),
-        _category("Weight magnitudes: mean, root mean square, maximum", _bands(charted)),
+    categories = {
+        "Sparsity by layer": _lines("sparsity", charted),
+        "Share of the penalty by layer": _lines("penalty_share", penalized),
+        "Dead units by layer": _lines("dead_units", with_units),
+        "Weight magnitudes: mean, root mean square, maximum": _bands(charted),
+    }
+    return [
+        layout_pb2.Category(title=title, chart=charts, closed=True)
+        for title, charts in categories.items()
+        if charts
     ]
-    layout = layout_pb2.Layout(category=[c for c in categories if c.chart])
+
+
+def add_layout(
+    summary: summary_pb2.Summary,
+    categories: Sequence[layout_pb2.Category],
+    metrics: Sequence[str] = (),
+) -> None:
+    """Adds the layout: an overview with a chart for each validation metric, then categories."""
+    charts = [
+        _line_chart("Sparsity", TOTALS, ("sparsity", "near_zero")),
+        _line_chart("Data loss and penalty", TOTALS, _LOSSES),
+    ]
+    for name in validation_metrics(metrics)[: CHARTS_PER_CATEGORY - 2]:
+        charts.append(_line_chart(f"Validation {name.removeprefix('val_')}", TOTALS, [name]))
+    overview = layout_pb2.Category(title="Overview", chart=charts)
+    layout = layout_pb2.Layout(category=[overview, *categories])
     summary.value.add(
         tag=custom_scalar_metadata.CONFIG_SUMMARY_TAG,
         metadata=custom_scalar_metadata.create_summary_metadata(),
@@ -139,22 +145,6 @@ def add_layout(
 def validation_metrics(names: Iterable[str]) -> list[str]:
     """The metrics of the validation, without the parts of its loss."""
     return [name for name in names if name.startswith("val_") and name not in _NOT_METRICS]
-
-
-def _overview(metrics: Sequence[str]) -> list[layout_pb2.Chart]:
-    chosen = validation_metrics(metrics)[: CHARTS_PER_CATEGORY - 2]
-    return [
-        _line_chart("Sparsity", TOTALS, ("sparsity", "near_zero")),
-        _line_chart("Data loss and penalty", TOTALS, _LOSSES),
-        *(
-            _line_chart(f"Validation {name.removeprefix('val_')}", TOTALS, [name])
-            for name in chosen
-        ),
-    ]
-
-
-def _category(title: str, charts: Sequence[layout_pb2.Chart]) -> layout_pb2.Category:
-    return layout_pb2.Category(title=title, chart=charts, closed=True)
 
 
 def _lines(metric: str, weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
@@ -196,15 +186,9 @@ MAIN_CHARTS = ("sparsity", "near_zero", "data_loss", "val_data_loss", "penalty",
 
 
 def invitation(log_dir: str) -> str:
-    """The command that starts TensorBoard, and the address of the main charts.
+    """Three lines to print: how to start TensorBoard, and the address of the main charts.
 
     TensorBoard smooths charts unless it is told not to, which hides when zeros come and go.
-
-    Args:
-        log_dir: Folder of the run.
-
-    Returns:
-        Three lines to print.
     """
     parent = os.path.dirname(log_dir.rstrip("/"))
     # Runs are folders side by side; the folder around them shows them all.

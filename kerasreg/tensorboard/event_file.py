@@ -141,43 +141,39 @@ class RemoteEventFile:
     """A file at a remote address, uploaded at the first write, every half minute, and at close.
 
     It closes itself with its last reference, as a local one.
-    """
-
-    is_removed = False  # as far as can be told without asking for it each time
-
-    def __init__(self, object_: _RemoteObject) -> None:
-        self._object = object_
-        self._next_upload = time.monotonic()
-        self.close = weakref.finalize(self, object_.upload)
-
-    def write(self, data: bytes) -> None:
-        """Keeps `data`, and uploads it when it is time; raises an `OSError` if that fails."""
-        self._object.append(data)
-        start = time.monotonic()
-        if start >= self._next_upload:
-            self._object.upload()
-            end = time.monotonic()
-            self._next_upload = end + max(UPLOAD_INTERVAL, (end - start) / UPLOAD_SHARE)
-
-
-class _RemoteObject:
-    """The content of a remote file, which most of them take as a whole only.
 
     Args:
         file_system: `tf.io.gfile`, or TensorBoard's module of the same interface.
         path: Its address.
     """
 
+    is_removed = False  # as far as can be told without asking for it each time
+
+    def __init__(self, file_system: Any, path: str) -> None:
+        content = _RemoteContent(file_system, path)
+        self.write = content.write
+        self.close = weakref.finalize(self, content.upload)
+
+
+class _RemoteContent:
+    """The content of a remote file, which most file systems take as a whole only."""
+
     def __init__(self, file_system: Any, path: str) -> None:
         self._file_system = file_system
         self._path = path
         self._content = bytearray()
         self._changed = False
+        self._next_upload = time.monotonic()
 
-    def append(self, data: bytes) -> None:
-        """Adds data to the next upload."""
+    def write(self, data: bytes) -> None:
+        """Keeps `data`, and uploads it when it is time; raises an `OSError` if that fails."""
         self._content += data
         self._changed = True
+        start = time.monotonic()
+        if start >= self._next_upload:
+            self.upload()
+            end = time.monotonic()
+            self._next_upload = end + max(UPLOAD_INTERVAL, (end - start) / UPLOAD_SHARE)
 
     def upload(self) -> None:
         """Replaces the file if there are new data; a failed upload is not repeated."""
@@ -191,29 +187,22 @@ def check_log_dir(argument: str, log_dir: Any) -> str:
     """Returns a folder as a string, or raises if it is none or nothing here can write to it."""
     folder = check_folder(argument, log_dir)
     if _is_remote(folder):
-        scheme = folder.partition("://")[0]
         try:
             _file_system(folder)
         except (ImportError, ValueError) as error:
+            scheme = folder.partition("://")[0]
             package = _PACKAGES.get(scheme, "fsspec, and the package that fsspec needs for it")
             expected = f"a folder that can be written to; `{scheme}://` needs {package}: {error}"
             raise invalid_value(argument, expected, log_dir) from error
     return folder
 
 
-def open_event_file(log_dir: str | os.PathLike[str]) -> LocalEventFile | RemoteEventFile:
-    """Makes a new file in a folder, which is made as well if it is missing.
-
-    Args:
-        log_dir: The folder, or an address as `gs://bucket/folder`.
-
-    Returns:
-        The file, with `write` and `close`.
+def open_event_file(folder: str) -> LocalEventFile | RemoteEventFile:
+    """Makes a new file in a folder or at an address, which is made as well if it is missing.
 
     Raises:
         OSError: If that fails, for whatever reason.
     """
-    folder = os.fspath(log_dir)
     if not _is_remote(folder):
         local = Path(folder.removeprefix("file://"))
         local.mkdir(parents=True, exist_ok=True)
@@ -221,7 +210,7 @@ def open_event_file(log_dir: str | os.PathLike[str]) -> LocalEventFile | RemoteE
     with _as_os_errors():
         file_system = _file_system(folder)
         file_system.makedirs(folder)
-    return RemoteEventFile(_RemoteObject(file_system, f"{folder.rstrip('/')}/{_file_name()}"))
+    return RemoteEventFile(file_system, f"{folder.rstrip('/')}/{_file_name()}")
 
 
 def _file_name() -> str:
@@ -241,11 +230,9 @@ def _file_system(folder: str) -> Any:
         ImportError: If the package that an address of this kind needs is not installed.
         ValueError: If nothing knows addresses of this kind.
     """
-    try:
+    with contextlib.suppress(ImportError):
         import tensorflow as tf
-    except ImportError:
-        pass
-    else:
+
         if folder.partition("://")[0] in tf.io.gfile.get_registered_schemes():
             return tf.io.gfile
     from tensorboard.compat.tensorflow_stub.io import gfile

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
@@ -20,35 +19,11 @@ from kerasreg.statistics.weights import describe_regularizer
 Value: TypeAlias = bool | int | float | str
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A column of the tab that shows the last point of a chart.
-
-    Args:
-        tag: The chart.
-        name: Title of the column.
-        group: Folder below the run's that the chart is in; empty for the run's own.
-    """
-
-    tag: str
-    name: str
-    group: str = ""
-
-
 def check_hparams(argument: str, hparams: Any) -> dict[str, Value] | None:
     """Returns hyper-parameters as plain values, or raises and names the one that is none.
 
-    A regularizer becomes its description, as `"L1(l1=0.001)"`.
-
-    Args:
-        argument: Name of the argument.
-        hparams: A dict of booleans, finite numbers, strings and regularizers, or `None`.
-
-    Returns:
-        The dict, or `None`.
-
-    Raises:
-        ValueError: If it is anything else.
+    Booleans, finite numbers and strings are; a regularizer becomes its description, as
+    `"L1(l1=0.001)"`.
     """
     if hparams is None:
         return None
@@ -64,7 +39,7 @@ def _plain(argument: str, value: Any) -> Value:
     plain = value.item() if isinstance(value, np.generic) else value
     if isinstance(plain, (bool, str)):
         return plain
-    if is_number(plain) and math.isfinite(plain) and isinstance(plain, (int, float)):
+    if isinstance(plain, (int, float)) and is_number(plain) and math.isfinite(plain):
         return plain
     expected = "a boolean, a finite number, a string or a regularizer"
     raise invalid_value(argument, expected, value)
@@ -75,35 +50,24 @@ def add_session_start(summary: summary_pb2.Summary, hparams: Mapping[str, Value]
 
     The session gets no name of its own: TensorBoard then calls it by the run's, which is what
     the other tabs call it, and the row stays one when the run is resumed.
-
-    Args:
-        summary: The summary to add to.
-        hparams: Name and value of each.
     """
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
     for name, value in hparams.items():
-        if isinstance(value, bool):
-            start.hparams[name].bool_value = value
-        elif isinstance(value, str):
-            start.hparams[name].string_value = value
-        else:
-            start.hparams[name].number_value = value
-    content = plugin_data_pb2.HParamsPluginData(session_start_info=start)
-    _add(summary, hparams_metadata.SESSION_START_INFO_TAG, content)
+        setattr(start.hparams[name], _kind(value)[0], value)
+    _add(summary, hparams_metadata.SESSION_START_INFO_TAG, session_start_info=start)
 
 
 def add_session_end(summary: summary_pb2.Summary, ok: bool = True) -> None:
     """Adds that the run has ended, well or not."""
-    end = plugin_data_pb2.SessionEndInfo(
-        status=api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE,
-        end_time_secs=time.time(),
-    )
-    content = plugin_data_pb2.HParamsPluginData(session_end_info=end)
-    _add(summary, hparams_metadata.SESSION_END_INFO_TAG, content)
+    status = api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE
+    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    _add(summary, hparams_metadata.SESSION_END_INFO_TAG, session_end_info=end)
 
 
 def add_experiment(
-    summary: summary_pb2.Summary, hparams: Mapping[str, Value], metrics: Iterable[Metric]
+    summary: summary_pb2.Summary,
+    hparams: Mapping[str, Value],
+    metrics: Iterable[api_pb2.MetricInfo],
 ) -> None:
     """Adds the columns of the table; without them every chart of every run would be one.
 
@@ -120,31 +84,32 @@ def add_experiment(
     """
     experiment = api_pb2.Experiment(
         hparam_infos=[
-            api_pb2.HParamInfo(name=name, type=_type(value), differs=True)
+            api_pb2.HParamInfo(name=name, type=_kind(value)[1], differs=True)
             for name, value in hparams.items()
         ],
-        metric_infos=[
-            api_pb2.MetricInfo(
-                name=api_pb2.MetricName(group=metric.group, tag=metric.tag),
-                display_name=metric.name,
-            )
-            for metric in metrics
-        ],
+        metric_infos=metrics,
         time_created_secs=time.time(),
     )
-    content = plugin_data_pb2.HParamsPluginData(experiment=experiment)
-    _add(summary, hparams_metadata.EXPERIMENT_TAG, content)
+    _add(summary, hparams_metadata.EXPERIMENT_TAG, experiment=experiment)
 
 
-def _type(value: Value) -> int:
+def metric(tag: str, name: str, group: str = "") -> api_pb2.MetricInfo:
+    """A column with the last point of a chart, in a folder `group` below the run's."""
+    chart = api_pb2.MetricName(group=group, tag=tag)
+    return api_pb2.MetricInfo(name=chart, display_name=name)
+
+
+def _kind(value: Value) -> tuple[str, int]:
+    """The field that holds a value, and the type of its column."""
     if isinstance(value, bool):
-        return int(api_pb2.DATA_TYPE_BOOL)
-    return int(api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64)
+        return "bool_value", api_pb2.DATA_TYPE_BOOL
+    if isinstance(value, str):
+        return "string_value", api_pb2.DATA_TYPE_STRING
+    return "number_value", api_pb2.DATA_TYPE_FLOAT64
 
 
-def _add(
-    summary: summary_pb2.Summary, tag: str, content: plugin_data_pb2.HParamsPluginData
-) -> None:
+def _add(summary: summary_pb2.Summary, tag: str, **info: Any) -> None:
+    content = plugin_data_pb2.HParamsPluginData(**info)
     summary.value.add(
         tag=tag,
         metadata=hparams_metadata.create_summary_metadata(content),

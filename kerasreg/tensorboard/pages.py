@@ -32,7 +32,11 @@ def configuration_page(
     Returns:
         The page.
     """
-    rows = [row for weight in weights for row in _weight_rows(weight)]
+    rows = []
+    for weight in weights:
+        shape = " × ".join(map(str, weight.variable.shape))
+        described = [(*describe_regularizer(penalty), place) for penalty, place in weight.penalties]
+        rows += [(weight.variable.path, shape, *row) for row in described or [("", "", "")]]
     pages = [table(("weight", "shape", "penalty", "strength", "acts"), rows)]
     activities = [
         (names.of_layer(layer), *describe_regularizer(layer.activity_regularizer))
@@ -46,73 +50,38 @@ def configuration_page(
     return "\n\n".join(pages)
 
 
-def _weight_rows(weight: Weight) -> list[tuple[str, ...]]:
-    shape = " × ".join(map(str, weight.variable.shape))
-    rows: list[tuple[str, ...]] = [
-        (weight.variable.path, shape, *describe_regularizer(penalty), place)
-        for penalty, place in weight.penalties
-    ]
-    return rows or [(weight.variable.path, shape, "", "", "")]
-
-
 def report_page(report: SparsityReport) -> str:
-    """A page of Markdown: the report's table, the total in its last line.
-
-    Args:
-        report: The report.
-
-    Returns:
-        The page.
-    """
+    """A page of Markdown: the report's table, the total in its last line."""
     return table(COLUMNS, (row.cells() for row in (*report.rows, report.total)))
 
 
 def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
-    """Adds what the Sparsity tab says of each weight beside its charts.
-
-    Args:
-        summary: The summary to add to.
-        weights: The weights that are logged.
-    """
+    """Adds what the Sparsity tab says of each weight beside its charts."""
     plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME)
-    content = json.dumps({"weights": [_description(weight) for weight in weights]})
+    descriptions = [
+        {
+            "name": weight.name,
+            "path": weight.variable.path,
+            "shape": list(map(int, weight.variable.shape)),
+            "size": math.prod(weight.variable.shape),
+            "units": weight.units,
+            "penalty": describe_penalties(weight),
+        }
+        for weight in weights
+    ]
     summary.value.add(
         tag=WEIGHTS_TAG,
         metadata=summary_pb2.SummaryMetadata(
             plugin_data=plugin, data_class=summary_pb2.DATA_CLASS_TENSOR
         ),
-        tensor=make_tensor_proto(content),
+        tensor=make_tensor_proto(json.dumps({"weights": descriptions})),
     )
 
 
-def _description(weight: Weight) -> dict[str, Any]:
-    shape = [int(length) for length in weight.variable.shape]
-    return {
-        "name": weight.name,
-        "path": weight.variable.path,
-        "shape": shape,
-        "size": math.prod(shape),
-        "units": weight.units,
-        "penalty": describe_penalties(weight),
-    }
-
-
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table.
-
-    Args:
-        header: The names of the columns.
-        rows: The cells, as plain text whatever is in them.
-
-    Returns:
-        The table.
-    """
-    lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_escape, cells)) + " |"
+    """A Markdown table of cells that are plain text whatever is in them."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(_escape, cells)) + " |" for cells in lines)
 
 
 def _escape(cell: str) -> str:

@@ -58,13 +58,9 @@ class ZeroPatterns:
     def add_to(
         self, summary: summary_pb2.Summary, step: int, zeros: Sequence[int], final: bool = False
     ) -> None:
-        """Adds a picture of each matrix that has changed.
+        """Adds a picture of each matrix whose number of zeros has changed by `step`.
 
-        Args:
-            summary: The summary to add to.
-            step: The step that the summary is for.
-            zeros: The number of exact zeros of each weight.
-            final: Whether to draw all of them: as many zeros may be in other places.
+        In the end all of them are drawn: as many zeros may be in other places.
         """
         for weight, count in zip(self._weights, zeros, strict=True):
             drawn_at, drawn = self._drawn.get(weight.name, (-1, -1))
@@ -91,13 +87,9 @@ def check_input_shape(argument: str, value: Any) -> tuple[int, ...] | None:
 def add_image(
     summary: summary_pb2.Summary, tag: str, pixels: npt.NDArray[np.uint8], description: str
 ) -> None:
-    """Adds a picture.
+    """Adds a picture of shape `(height, width)`, or `(height, width, 3)` for RGB.
 
-    Args:
-        summary: The summary to add to.
-        tag: Name of the picture.
-        pixels: Array of shape `(height, width)`, or `(height, width, 3)` for RGB.
-        description: What it shows, in Markdown.
+    The description says in Markdown what it shows.
     """
     from PIL import Image  # Nothing before the first picture needs it.
 
@@ -176,7 +168,11 @@ def used_fractions(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[np.flo
     """
     matrix = ops.convert_to_tensor(matrix)
     count = count_on_host if is_on_host(matrix) else count_on_device
-    heights, widths = map(_lengths, matrix.shape, block)
+    heights, widths = (
+        # Of the blocks along a side.
+        np.minimum(length, side - np.arange(0, side, length))
+        for side, length in zip(matrix.shape, block, strict=True)
+    )
     return count(matrix, block) / np.outer(heights, widths)
 
 
@@ -215,8 +211,3 @@ def _count(matrix: Tensor, block: tuple[int, int]) -> Tensor:
 @functools.cache
 def _compiled_count() -> Callable[[Tensor, tuple[int, int]], Tensor]:
     return compiled(_count, static_argnums=1) if keras.backend.backend() == "jax" else _count
-
-
-def _lengths(side: int, length: int) -> npt.NDArray[np.int64]:
-    """The lengths of the pieces of a side."""
-    return np.minimum(length, side - np.arange(0, side, length))

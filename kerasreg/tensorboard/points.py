@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from kerasreg._checks import is_number
 from kerasreg._tensors import to_float
 from kerasreg.statistics.names import Dropouts
 from kerasreg.statistics.numbers import Measured
@@ -52,26 +53,65 @@ def add_totals(summary: summary_pb2.Summary, totals: Mapping[str, float]) -> Non
         add_scalar(summary, f"{TOTALS}/{name}", value)
 
 
+def add_epoch(
+    summary: summary_pb2.Summary,
+    totals: Mapping[str, float],
+    losses: Mapping[str, float],
+    logs: Mapping[str, Any],
+) -> list[str]:
+    """Adds what is known at the end of an epoch only; returns its names.
+
+    Args:
+        summary: The summary to add to.
+        totals: The numbers of the last point, which it has already.
+        losses: The parts of the losses.
+        logs: Keras's metrics of the epoch, and whatever else its `logs` hold.
+    """
+    # Keras's loss is there as the sum of its parts.
+    split = {name.replace("data_loss", "loss") for name in losses}
+    parts = with_sums(losses)
+    known = {*totals, *parts, *split, "learning_rate"}
+    metrics = {
+        str(name): float(value)
+        for name, value in logs.items()
+        if is_number(value) and str(name) not in known
+    }
+    metrics |= {name: loss for name, loss in parts.items() if name.startswith("val_")}
+    add_totals(summary, metrics)
+    return list(metrics)
+
+
 def add_measured(
-    summary: summary_pb2.Summary, weights: Sequence[Weight], measured: Measured
+    summary: summary_pb2.Summary,
+    weights: Sequence[Weight],
+    penalized: Container[str],
+    measured: Measured,
+    totals: Mapping[str, float],
+    values: Mapping[str, float],
 ) -> None:
-    """Adds what was measured of each weight."""
+    """Adds what was measured of a model and of each of its weights.
+
+    Args:
+        summary: The summary to add to.
+        weights: The weights.
+        penalized: The names of those that have a penalty.
+        measured: What was measured of them.
+        totals: More numbers of the whole model, by name.
+        values: Points of other charts, by tag.
+    """
+    add_totals(summary, {**measured.totals, **totals})
     total = measured.totals["regularization_loss"]
     for weight, numbers, penalty in zip(
         weights, measured.of_each(), measured.penalties, strict=True
     ):
         for name, value in numbers.items():
             add_scalar(summary, f"{name}/{weight.name}", value)
-        if weight.penalties:
+        if weight.name in penalized:
             share = penalty / total if total and math.isfinite(total) else total
             add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
             add_scalar(summary, f"penalty_share/{weight.name}", share)
     for weight, rows in zip(weights, measured.histograms, strict=False):
         add_histogram(summary, f"nonzero/{weight.name}", rows)
-
-
-def add_scalars(summary: summary_pb2.Summary, values: Mapping[str, float]) -> None:
-    """Adds a point to each of several charts, by tag."""
     for tag, value in values.items():
         add_scalar(summary, tag, value)
 
@@ -90,13 +130,7 @@ def add_text(summary: summary_pb2.Summary, tag: str, markdown: str) -> None:
 
 
 def add_histogram(summary: summary_pb2.Summary, tag: str, buckets: npt.NDArray[np.float64]) -> None:
-    """Adds a histogram that is already counted.
-
-    Args:
-        summary: The summary to add to.
-        tag: Name of the histogram.
-        buckets: Array of shape `(n, 3)` with rows `[left, right, count]`.
-    """
+    """Adds a histogram from its buckets, rows `[left, right, count]`."""
     summary.value.add(
         tag=tag,
         metadata=histogram_metadata.create_summary_metadata(display_name=None, description=None),

@@ -12,7 +12,7 @@ from typing import Any
 from tensorboard.compat.proto import summary_pb2
 
 from kerasreg._backends import is_chief
-from kerasreg._checks import check_bool, check_non_negative, check_pattern, is_number
+from kerasreg._checks import check_bool, check_non_negative, check_pattern
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.numbers import Measured
@@ -24,14 +24,7 @@ from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.hparams import check_hparams
 from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
 from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape, input_kernel
-from kerasreg.tensorboard.points import (
-    add_measured,
-    add_scalars,
-    add_text,
-    add_totals,
-    live_values,
-    with_sums,
-)
+from kerasreg.tensorboard.points import add_epoch, add_measured, add_text, live_values, with_sums
 from kerasreg.tensorboard.worker import Worker
 
 
@@ -93,6 +86,7 @@ class Run:
         self.totals: dict[str, float] = {}
         names = LayerNames(model)
         weights = self._weights = find_weights(model, options.weights, names)
+        self._penalized = {weight.name for weight in weights if weight.penalties}
         self._dropouts = Dropouts(model, names)
         self._statistics = statistics_of(weights, options.threshold, options.histograms)
         data = options.optimality_data
@@ -133,10 +127,9 @@ class Run:
         if self._statistics.immediate:
             self._settle()
         if self._writer is not None:
-            known = with_sums(losses).items()
-            training = {name: loss for name, loss in known if not name.startswith("val_")}
-            point = (self._writer, step, self._last, values, training | self._residual)
-            self._worker.put(partial(self._write_point, *point))
+            training = {n: loss for n, loss in losses.items() if not n.startswith("val_")}
+            point = (self._last, with_sums(training) | self._residual, values)
+            self._worker.put(partial(self._write_point, self._writer, step, *point))
 
     def end_epoch(self, step: int, losses: Mapping[str, float], logs: Mapping[str, Any]) -> None:
         """Adds to the last point what is known at the end of an epoch only.
@@ -147,26 +140,16 @@ class Run:
             logs: Keras's metrics of the epoch, and whatever else its `logs` hold.
         """
         self._settle()
-        # Keras's loss is there as the sum of its parts.
-        split = {name.replace("data_loss", "loss") for name in losses}
-        parts = with_sums(losses)
-        known = {*self.totals, *parts, *split, "learning_rate"}
-        metrics = {
-            str(name): float(value)
-            for name, value in logs.items()
-            if is_number(value) and str(name) not in known
-        }
-        metrics |= {name: loss for name, loss in parts.items() if name.startswith("val_")}
         summary = summary_pb2.Summary()
-        add_totals(summary, metrics)
-        summary.MergeFrom(self._dashboards.after_first_epoch(list(metrics)))
+        metrics = add_epoch(summary, self.totals, losses, logs)
+        summary.MergeFrom(self._dashboards.after_first_epoch(metrics))
         self._write(step, summary)
         self._draw(step)
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> None:
         """Waits until all is written, for `timeout` seconds at most."""
         self._worker.flush(timeout)
-        self._check()
+        self._warn()
 
     def finish(self, step: int) -> None:
         """Writes what is said once, of the trained model: last pictures and the sparsity report."""
@@ -202,15 +185,12 @@ class Run:
         writer: EventWriter,
         step: int,
         wait: Callable[[], Measured],
+        totals: Mapping[str, float],
         values: Mapping[str, float],
-        totals: dict[str, float],
     ) -> None:
         """Runs in the worker's thread."""
         summary = summary_pb2.Summary()
-        measured = wait()
-        add_totals(summary, measured.totals | totals)
-        add_measured(summary, self._weights, measured)
-        add_scalars(summary, values)
+        add_measured(summary, self._weights, self._penalized, wait(), totals, values)
         writer.write(step, summary)
 
     def _write(self, step: int, summary: summary_pb2.Summary) -> None:
@@ -218,7 +198,10 @@ class Run:
             self._worker.put(partial(self._writer.write, step, summary))
 
     def _check(self) -> None:
-        """Raises or warns, in the training's thread, of what went wrong in the other."""
+        """Warns or raises, in the training's thread, of what went wrong in the other."""
+        self._warn()
+        self._worker.check()
+
+    def _warn(self) -> None:
         if self._writer is not None:
             self._writer.warn()
-        self._worker.check()

@@ -40,11 +40,11 @@ class Worker:
             self._jobs.put(job)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Waits until all jobs are done, for `timeout` seconds at most."""
-        if not self._has_thread:
-            return
-        with self._jobs.all_tasks_done:
-            self._jobs.all_tasks_done.wait_for(lambda: not self._jobs.unfinished_tasks, timeout)
+        """Waits, `timeout` seconds at most, until all jobs are done; raises what one has raised."""
+        if self._has_thread:
+            with self._jobs.all_tasks_done:
+                self._jobs.all_tasks_done.wait_for(lambda: not self._jobs.unfinished_tasks, timeout)
+        self.check()
 
     @property
     def _has_thread(self) -> bool:

@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util.tensor_util import make_ndarray
 
 from kerasreg.statistics.weights import find_weights
-from kerasreg.tensorboard.dashboards import Dashboards, add_layout
+from kerasreg.tensorboard.dashboards import Dashboards, add_layout, weight_categories
 
 BY_LAYER = ("Sparsity by layer", "Share of the penalty by layer", "Dead units by layer")
 
@@ -21,7 +21,7 @@ BY_LAYER = ("Sparsity by layer", "Share of the penalty by layer", "Dead units by
 def layout(weights, metrics=()):
     """The layout as `{category: {chart: content}}`."""
     summary = summary_pb2.Summary()
-    add_layout(summary, weights, metrics)
+    add_layout(summary, weight_categories(weights), metrics)
     (value,) = summary.value
     proto = layout_pb2.Layout.FromString(make_ndarray(value.tensor).item())
     assert [category.closed for category in proto.category[:2]] == [False, True]

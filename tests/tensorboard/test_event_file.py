@@ -81,10 +81,9 @@ def test_by_tensorflow():
 def test_errors_of_tensorflow_are_those_of_a_file(tmp_path):
     import tensorflow as tf
 
-    content = event_file._RemoteObject(tf.io.gfile, f"{tmp_path}/missing/file")
-    content.append(b"x")
+    file = event_file.RemoteEventFile(tf.io.gfile, f"{tmp_path}/missing/file")
     with pytest.raises(OSError, match="^NotFoundError: "):
-        content.upload()
+        file.write(b"x")
 
 
 def test_by_tensorboard(folder):

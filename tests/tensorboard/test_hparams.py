@@ -77,7 +77,7 @@ def test_session_end(ok, status):
 
 def test_experiment():
     summary = summary_pb2.Summary()
-    metrics = [hparams.Metric("all/a", "a"), hparams.Metric("epoch_a", "of Keras", "validation")]
+    metrics = [hparams.metric("all/a", "a"), hparams.metric("epoch_a", "of Keras", "validation")]
     hparams.add_experiment(summary, VALUES, metrics)
     experiment = hparams_metadata.parse_experiment_plugin_data(content(summary))
     types = {info.name: api_pb2.DataType.Name(info.type) for info in experiment.hparam_infos}

@@ -66,9 +66,8 @@ def test_a_failure_is_reported_once_and_ends_the_work():
     worker = Worker()
     worker.put(lambda: 1 / 0)
     worker.put(lambda: done.append(1))
-    worker.flush()
     with pytest.raises(ZeroDivisionError):
-        worker.check()
+        worker.flush()
     worker.check()
     worker.close()
     assert not done

@@ -112,10 +112,7 @@ def blocks_of(
 
 
 def _large_block(
-    number: int,
-    shape: tuple[int, ...],
-    unit_axes: tuple[int, ...] | None,
-    shard: tuple[int, ...],
+    number: int, shape: tuple[int, ...], unit_axes: tuple[int, ...] | None, shard: tuple[int, ...]
 ) -> Block:
     if len(shape) == 1:
         shape = shard = (-(-shape[0] // LONG_AXIS), LONG_AXIS)
@@ -123,9 +120,8 @@ def _large_block(
         shape, shard = (*shape, 1), (*shard, 1)
     kept = unit_axes or (_longest(shape, ()),)
     axis = _longest(shape, kept)
-    run, length, shards = _run(shard[axis]), shard[axis], shape[axis] // shard[axis]
-    if run is None:
-        run, length = LONGEST_RUN, -(-length // LONGEST_RUN) * LONGEST_RUN
+    run, shards = _run(shard[axis]), shape[axis] // shard[axis]
+    length = -(-shard[axis] // run) * run
     padded = (*shape[:axis], shards * length, *shape[axis + 1 :])
     return Block((number,), padded, tuple(a + 1 for a in kept), axis + 1, run, shards)
 
@@ -142,12 +138,12 @@ def _longest(shape: tuple[int, ...], but: tuple[int, ...]) -> int:
     return max((axis for axis in range(len(shape)) if axis not in but), key=lambda a: shape[a])
 
 
-def _run(length: int) -> int | None:
-    """The largest divisor that is a run, if there is one worth while."""
+def _run(length: int) -> int:
+    """The largest divisor that is a run worth while, else the longest run, which takes padding."""
     if length <= LONGEST_RUN:
         return length
     divisors = (run for run in range(LONGEST_RUN, _SHORTEST_RUN - 1, -1) if length % run == 0)
-    return next(divisors, None)
+    return next(divisors, LONGEST_RUN)
 
 
 def _power_of_two(number: int) -> int:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import ops
 
 from kerasreg._backends import compiled
 from kerasreg._tensors import Tensor
-from kerasreg.statistics.device.blocks import Block, blocks_of, shard_shape
+from kerasreg.statistics.device.blocks import blocks_of, shard_shape
 from kerasreg.statistics.device.columns import NO_EXPONENT, Column
 from kerasreg.statistics.device.fused_reduction import block_columns
 
@@ -44,11 +43,22 @@ class CompiledReduction:
         dtypes = [keras.backend.standardize_dtype(value.dtype) for value in values]
         shards = [shard_shape(value) for value in values]
         self._blocks = blocks_of(shapes, dtypes, unit_axes, shards)
-        self.columns = [
-            column for block in self._blocks for column in _columns_of(block, shapes, unit_axes)
-        ]
+        self.columns: list[Column] = []
+        for block in self._blocks:
+            size = math.prod(block.shape)
+            for member in block.members:
+                units = math.prod(shapes[member][axis] for axis in unit_axes[member] or ())
+                padding = (size - math.prod(shapes[member]), size // block.unit_size - units)
+                self.columns.append(Column(member, *padding))
         self._settings = (threshold, histograms)
-        self._exponents = _put(np.full(len(self.columns), NO_EXPONENT, np.int32), values)
+        # The exponents lie where results of the program will lie.
+        self._sharding = _everywhere(values)
+        exponents = np.full(len(self.columns), NO_EXPONENT, np.int32)
+        self._exponents = ops.convert_to_tensor(exponents)
+        if self._sharding is not None:
+            import jax
+
+            self._exponents = jax.device_put(exponents, self._sharding)
         self._penalties: list[tuple[int, Any]] | None = None
         self._program: Callable[..., tuple[Tensor, Tensor]]
 
@@ -66,7 +76,8 @@ class CompiledReduction:
         if penalties != self._penalties:
             self._penalties = penalties
             # A new object: of an equal method JAX would go on using what it traced before.
-            self._program = _compiled(functools.partial(self._reduce, penalties), values)
+            reduce = functools.partial(self._reduce, penalties)
+            self._program = compiled(reduce, out_shardings=self._sharding)
         vector, self._exponents = self._program(list(values), list(scales), self._exponents)
         return vector
 
@@ -86,46 +97,16 @@ class CompiledReduction:
         for number, penalty in penalties:
             parts.append(ops.reshape(ops.sum(penalty(values[number])), (1,)))
         parts.extend(ops.reshape(scale, (1,)) for scale in scales)
-        wide = "float64" if any(_dtype(part) == "float64" for part in parts) else "float32"
+        dtypes = {keras.backend.standardize_dtype(part.dtype) for part in parts}
+        wide = "float64" if "float64" in dtypes else "float32"
         vector = ops.concatenate([ops.cast(part, wide) for part in parts])
         return vector, ops.concatenate(new_exponents)
 
 
-def _dtype(x: Tensor) -> str:
-    dtype: str = keras.backend.standardize_dtype(x.dtype)
-    return dtype
-
-
-def _columns_of(
-    block: Block,
-    shapes: Sequence[tuple[int, ...]],
-    unit_axes: Sequence[tuple[int, ...] | None],
-) -> Iterator[Column]:
-    for member in block.members:
-        units = math.prod(shapes[member][axis] for axis in unit_axes[member] or ())
-        padded_units = math.prod(block.shape) // block.unit_size
-        padding = math.prod(block.shape) - math.prod(shapes[member])
-        yield Column(member, padding, padded_units - units)
-
-
-def _compiled(function: Callable[..., Any], values: Values) -> Callable[..., Any]:
-    """Compiles the reduction, its results on every device that holds a part of a weight."""
-    if keras.backend.backend() == "tensorflow":
-        return compiled(function)
-    return compiled(function, out_shardings=_everywhere(values))
-
-
-def _put(array: npt.NDArray[Any], values: Values) -> Tensor:
-    """An array as a tensor that lies where results of the program will lie."""
-    if keras.backend.backend() == "tensorflow":
-        return ops.convert_to_tensor(array)
-    import jax
-
-    return jax.device_put(array, _everywhere(values))
-
-
 def _everywhere(values: Values) -> Any:
-    """The sharding of JAX for a whole copy on each device; `None` with one device."""
+    """JAX's sharding for a copy on each device that holds a part of a weight; `None` for one."""
+    if keras.backend.backend() == "tensorflow":
+        return None
     import jax
 
     for value in values:

@@ -85,8 +85,13 @@ class DeviceStatistics:
             statistics[column.number] = column.statistics(numbers, size, weight.units)
             if self._histograms:
                 histograms[column.number] = histogram_of(numbers)
-        values, scale = rest[:computed].tolist(), float(rest[-1]) if len(rest) > computed else 1.0
-        return Measured(statistics, histograms, _penalties(acting, statistics, values, scale))
+        scale = float(rest[-1]) if len(rest) > computed else 1.0
+        values = iter(rest[:computed].tolist())  # in the order in which they are asked for
+        penalties = [
+            total_value(of_weight, numbers, scale, lambda _: next(values))
+            for of_weight, numbers in zip(acting, statistics, strict=True)
+        ]
+        return Measured(statistics, histograms, penalties)
 
     def _values(self) -> list[Tensor]:
         return [_value_now(weight.variable) for weight in self._weights]
@@ -122,17 +127,3 @@ def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[np.float64]]:
 
         return fetch
     return lambda: np.asarray(vector.numpy(), dtype=np.float64)
-
-
-def _penalties(
-    acting: list[list[tuple[Any, float | None]]],
-    statistics: list[Statistics],
-    computed: list[float],
-    scale: float,
-) -> list[float]:
-    """The penalty of each weight, from its norms or from what was computed for it, in order."""
-    remaining = iter(computed)
-    return [
-        total_value(penalties, of_weight, scale, lambda _: next(remaining))
-        for penalties, of_weight in zip(acting, statistics, strict=True)
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,14 +49,11 @@ class Piece:
         part = _wide(values[self.members[0]][self.place])
         return part.unflatten(self.axis, (-1, self.run))
 
-    def units(
-        self, shapes: Sequence[Shape], unit_axes: Sequence[Shape | None], first_units: Sequence[int]
-    ) -> npt.NDArray[np.int64]:
-        """The number of the unit that each partial result is of."""
-        numbers = [_unit_numbers(shapes[m], unit_axes[m], first_units[m]) for m in self.members]
+    def units(self, numbers: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        """The number of the unit that each partial result is of, from the `unit_numbers`."""
         if self.place is None:
-            return np.concatenate([number.reshape(-1) for number in numbers])
-        part = numbers[0][self.place]
+            return np.concatenate([numbers[m].reshape(-1) for m in self.members])
+        part = numbers[self.members[0]][self.place]
         first_of_runs = (slice(None),) * self.axis + (slice(None, None, self.run),)
         return np.ascontiguousarray(part[first_of_runs]).reshape(-1)
 
@@ -65,21 +63,17 @@ def pieces_of(
 ) -> list[Piece]:
     """Divides weights into pieces; those without elements are in none."""
     pieces: list[Piece] = []
-    for wide in (False, True):
-        together: list[int] = []
-        for number, shape in enumerate(shapes):
-            size = math.prod(shape)
-            if 0 < size <= SMALL_SIZE and (dtypes[number] == "float64") == wide:
-                if sum(math.prod(shapes[m]) for m in together) + size > MANY_SIZE:
-                    pieces.append(Piece(tuple(together)))
-                    together = []
-                together.append(number)
-        if together:
-            pieces.append(Piece(tuple(together)))
+    small: defaultdict[bool, list[int]] = defaultdict(list)
     for number, (shape, units) in enumerate(zip(shapes, unit_axes, strict=True)):
-        if math.prod(shape) > SMALL_SIZE:
+        size, together = math.prod(shape), small[dtypes[number] == "float64"]
+        if size > SMALL_SIZE:
             pieces.extend(_large_pieces(number, shape, units or ()))
-    return pieces
+        elif size:
+            if sum(math.prod(shapes[m]) for m in together) + size > MANY_SIZE:
+                pieces.append(Piece(tuple(together)))
+                together.clear()
+            together.append(number)
+    return pieces + [Piece(tuple(together)) for together in small.values() if together]
 
 
 def _large_pieces(number: int, shape: Shape, unit_axes: Shape) -> list[Piece]:
@@ -120,7 +114,8 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype.itemsize >= 4 and x.is_floating_point() else x.float()
 
 
-def _unit_numbers(shape: Shape, unit_axes: Shape | None, first: int) -> npt.NDArray[np.int64]:
+def unit_numbers(shape: Shape, unit_axes: Shape | None, first: int) -> npt.NDArray[np.int64]:
+    """The number of the unit of each element of a weight, counted from `first`."""
     lengths = [length if a in (unit_axes or ()) else 1 for a, length in enumerate(shape)]
     numbers = first + np.arange(math.prod(lengths), dtype=np.int64)
     return np.broadcast_to(numbers.reshape(lengths), shape)

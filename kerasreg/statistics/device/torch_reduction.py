@@ -7,6 +7,7 @@ results belongs to one unit, and is added to that unit's other ones.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from keras import ops
 
 from kerasreg.statistics.device.columns import DIGIT_BITS, NO_EXPONENT, Column
-from kerasreg.statistics.device.pieces import pieces_of
+from kerasreg.statistics.device.pieces import pieces_of, unit_numbers
 from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, limit_of
 
 _HALF = BUCKETS // 2
@@ -29,14 +30,7 @@ Values = Sequence[torch.Tensor]
 
 
 class TorchReduction:
-    """Reduces weights to a vector of columns, followed by values of penalties and scales.
-
-    Args:
-        values: The weights.
-        unit_axes: The axes that number the output units of each, or `None`.
-        threshold: Magnitude below which a weight counts as near zero.
-        histograms: Whether to count histograms.
-    """
+    """Does what `CompiledReduction` does, whose arguments it takes."""
 
     def __init__(
         self,
@@ -63,8 +57,8 @@ class TorchReduction:
         def constant(array: Any) -> torch.Tensor:
             return torch.tensor(array, device=device)
 
-        units = (piece.units(shapes, unit_axes, first_units) for piece in self._pieces)
-        self._units = [constant(numbers) for numbers in units]
+        numbers = list(map(unit_numbers, shapes, unit_axes, first_units))
+        self._units = [constant(piece.units(numbers)) for piece in self._pieces]
         self._weights = constant(np.repeat(np.arange(len(values)), lengths))
         self._sizes = constant(np.array([math.prod(s) for s in shapes], "float32")).to(self._wide)
         self._exponents = constant(np.full(len(values), NO_EXPONENT, dtype=np.int32))
@@ -73,16 +67,7 @@ class TorchReduction:
     def __call__(
         self, values: Values, penalties: list[tuple[int, Any]], scales: Values
     ) -> torch.Tensor:
-        """Starts the reduction.
-
-        Args:
-            values: The weights.
-            penalties: Penalties to compute, each with the number of the weight it acts on.
-            scales: Scalars that are handed over as they are.
-
-        Returns:
-            The vector.
-        """
+        """Starts the reduction; returns the vector."""
         sums, largest = self._reduce(values)
         nonzeros, not_near, dead, *norms = sums
         counts = [self._sizes - nonzeros, self._sizes - not_near, dead]
@@ -99,9 +84,9 @@ class TorchReduction:
 
     def _reduce(self, values: Values) -> tuple[torch.Tensor, torch.Tensor]:
         """Of each weight five sums, and the largest magnitude of all and of the finite ones."""
-        device, units = self._exponents.device, len(self._weights)
-        sums = torch.zeros((4, units), dtype=self._wide, device=device)
-        largest = torch.zeros((2, units), dtype=self._wide, device=device)
+        zeros = functools.partial(torch.zeros, dtype=self._wide, device=self._exponents.device)
+        sums = zeros((4, len(self._weights)))
+        largest = zeros((2, len(self._weights)))
         for piece, numbers in zip(self._pieces, self._units, strict=True):
             x = piece.take(values)
             added, compared = self._partial_results(x, piece.axis + 1)
@@ -112,12 +97,9 @@ class TorchReduction:
         of_units = torch.stack(
             [nonzeros, not_near, (nonzeros == 0).to(self._wide), l1_norm, squares]
         )
-        shape = (len(values),)
-        totals = torch.zeros((5, *shape), dtype=self._wide, device=device)
-        totals.index_add_(1, self._weights, of_units)
-        most = torch.zeros((2, *shape), dtype=self._wide, device=device)
-        most.scatter_reduce_(1, self._weights.expand(2, -1), largest, "amax")
-        return totals, most
+        totals = zeros((5, len(values))).index_add_(1, self._weights, of_units)
+        index = self._weights.expand(2, -1)
+        return totals, zeros((2, len(values))).scatter_reduce_(1, index, largest, "amax")
 
     def _partial_results(self, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
         norm = torch.linalg.vector_norm
@@ -125,10 +107,10 @@ class TorchReduction:
         not_near = norm(torch.nn.functional.hardshrink(x, self._largest_near_zero(x)), 0, axis)
         squares = norm(x, 2, axis).square()
         sums = [norm(x, 0, axis), not_near, norm(x, 1, axis), squares]
-        most = [norm(x, math.inf, axis)]
-        finite = torch.nan_to_num(x, 0.0, 0.0, 0.0) if self._histograms else x
-        most.append(norm(finite, math.inf, axis) if self._histograms else most[0])
-        return _rows(sums), _rows(most)
+        finite = most = norm(x, math.inf, axis)
+        if self._histograms:
+            finite = norm(torch.nan_to_num(x, 0.0, 0.0, 0.0), math.inf, axis)
+        return _rows(sums), _rows([most, finite])
 
     def _largest_near_zero(self, x: torch.Tensor) -> float:
         kind = np.dtype(str(x.dtype).removeprefix("torch.")).type
