@@ -39,7 +39,9 @@ class LossGradient:
             v for v in self.variables if isinstance(v.regularizer, Penalty) and id(v) not in kept
         ]
         self._gradient = gradient_of(self._loss)
-        self._batch_size = BATCH_SIZE if _takes_means(model.loss) else None
+        self._batch_size = (
+            BATCH_SIZE if all(map(_takes_mean, keras.tree.flatten(model.loss))) else None
+        )
         self._is_built = False
         # A model of one's own may do without this argument, as Keras allows.
         parameters = inspect.signature(model.compute_loss).parameters
@@ -60,7 +62,9 @@ class LossGradient:
             A tensor for each of `variables`.
         """
         if not self._is_built:
-            self._build(*_batch((x, y), 0, 1))
+            first_x, first_y = _batch((x, y), 0, 1)
+            build_loss(self._model, first_y, lambda: self._model(first_x, training=False))
+            self._is_built = True
         size = len(keras.tree.flatten(x)[0])
         batch_size = self._batch_size or size
         values = [ops.convert_to_tensor(v) for v in (self.variables if at is None else at)]
@@ -73,10 +77,6 @@ class LossGradient:
             gradients = self._gradient(values, others, *batch)
             total = [t + share * g for t, g in zip(total, gradients, strict=True)]
         return total
-
-    def _build(self, x: Any, y: Any) -> None:
-        build_loss(self._model, y, lambda: self._model(x, training=False))
-        self._is_built = True
 
     def _loss(
         self,
@@ -95,12 +95,8 @@ class LossGradient:
             return loss - sum(v.regularizer(v) for v in self._left_out)
 
 
-def _takes_means(loss: Any) -> bool:
-    """Whether the loss of a data set is the mean of those of its batches, weighted by size."""
-    return all(_takes_mean(part) for part in keras.tree.flatten(loss))
-
-
 def _takes_mean(loss: Any) -> bool:
+    """Whether the loss of a data set is the mean of those of its batches, weighted by size."""
     if callable(loss) and not hasattr(loss, "reduction"):  # A function may add its samples up.
         return str(getattr(loss, "__module__", "")).startswith("keras.")
     return bool(getattr(loss, "reduction", "mean") in ("sum_over_batch_size", "mean"))
