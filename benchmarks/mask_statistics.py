@@ -28,8 +28,8 @@ from keras import ops
 from scipy import fft, stats
 
 import kerasreg as kr
-from kerasreg.layers import masks
-from kerasreg.layers.masks import counter_hash
+from kerasreg.layers.masks import counter_hash, drawing, fusion
+from kerasreg.layers.masks.seed import MaskSeed
 
 SIZE, MASKS = 1 << 22, 24
 RATES = (0.3, 0.5)
@@ -39,17 +39,17 @@ STANDARD_ERRORS = 4.0
 BYTES = ("lowest", "second", "third", "highest")
 
 
-@masks.compiled
+@fusion.compiled
 def draw(_, state):
-    return masks.random_words(state, (SIZE,))
+    return drawing.random_words(state, (SIZE,))
 
 
-@masks.compiled
+@fusion.compiled
 def kept(_, state):
-    return masks.keep_mask(state, (SIZE,))
+    return drawing.keep_mask(state, (SIZE,))
 
 
-@masks.compiled
+@fusion.compiled
 def draw_rows(_, state):
     return counter_hash.hashed_words(state, (MASKS + 1, SIZE))
 
@@ -64,7 +64,7 @@ def words_of(generator):
 
 def successive_masks(seed):
     """Masks of one layer, step after step."""
-    generator = masks.MaskSeed(seed)
+    generator = MaskSeed(seed)
     for _ in range(MASKS + 1):
         yield words_of(generator)
 
@@ -72,7 +72,7 @@ def successive_masks(seed):
 def successive_seeds(seed):
     """First masks of layers with the seeds 1, 2, 3, ..."""
     for number in range(MASKS + 1):
-        yield words_of(masks.MaskSeed(seed + number))
+        yield words_of(MaskSeed(seed + number))
 
 
 def layers_of_a_model(seed):
@@ -86,7 +86,7 @@ def rows_of_a_tensor(seed):
     """Parts of a tensor with more elements than the counter has values, as if that were 4M."""
     limit, counter_hash.COUNTER_LIMIT = counter_hash.COUNTER_LIMIT, SIZE
     try:
-        yield from to_words(draw_rows(ops.zeros(()), masks.MaskSeed(seed).next()))
+        yield from to_words(draw_rows(ops.zeros(()), MaskSeed(seed).next()))
     finally:
         counter_hash.COUNTER_LIMIT = limit
 
@@ -245,7 +245,7 @@ def report(title, tables):
 
 def report_fraction_kept(rate, seed):
     """The same for the fraction that masks of a rate keep, over 10^8 draws."""
-    generator = masks.MaskSeed(seed)
+    generator = MaskSeed(seed)
     generator.set_rate(rate)
     number = KEPT_STATES * SIZE
     draws = (kept(ops.zeros(()), generator.next()) for _ in range(KEPT_STATES))
@@ -274,14 +274,14 @@ def write_words(number, each, seed):
     """Writes raw words, `each` of one mask and then as many of the next."""
     together = max(1, SIZE // each)
 
-    @masks.compiled
+    @fusion.compiled
     def draw_several(_, states):
         return ops.vectorized_map(lambda state: counter_hash.hashed_words(state, (each,)), states)
 
     for count in range(0, number, together * each):
         first = count // each
         states = np.array([[seed, first + i, 0] for i in range(together)], "uint32")
-        states = ops.convert_to_tensor(states.astype(masks.MaskSeed(seed).state.dtype))
+        states = ops.convert_to_tensor(states.astype(MaskSeed(seed).state.dtype))
         words = to_words(draw_several(ops.zeros(()), states)).ravel()
         try:
             sys.stdout.buffer.write(words[: number - count].data)

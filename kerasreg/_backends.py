@@ -52,15 +52,7 @@ def compiled(
 
 
 def compiled_like(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of tensors in the way in which the steps of a model are compiled.
-
-    Args:
-        model: A built model, compiled or not.
-        function: A function that calls the model.
-
-    Returns:
-        The compiled function; the function itself where the model runs eagerly.
-    """
+    """Compiles a function that calls a model as the model's own steps are compiled, or not."""
     if model.run_eagerly:
         return function
     is_jax = keras.backend.backend() == "jax"
@@ -71,14 +63,9 @@ def compiled_like(model: Any, function: Callable[..., Any]) -> Callable[..., Any
 
 
 def gradient_of(loss: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """The compiled gradient of a function.
+    """The compiled gradient of a function with respect to its first argument, a list of tensors.
 
-    Args:
-        loss: A function that returns a scalar tensor; its first argument is a list of tensors.
-
-    Returns:
-        A function of the same arguments that returns the gradient with respect to each tensor of
-        the first: a tensor, which is zero where the loss does not depend on it.
+    It is zero where the function, of scalar values, does not depend on a tensor.
     """
     backend = keras.backend.backend()
     if backend == "jax":
@@ -148,14 +135,7 @@ def host_views(variables: Sequence[Any]) -> list[npt.NDArray[Any]]:
 
 
 def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
-    """The scope to make variables in that belong to a model's TensorFlow strategy, if it has one.
-
-    Args:
-        model: A model; on JAX and PyTorch it has no strategy.
-
-    Returns:
-        A context manager.
-    """
+    """The scope to make variables in that belong to a model's TensorFlow strategy, if any."""
     strategy = getattr(model, "distribute_strategy", None)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
@@ -173,14 +153,7 @@ def process_rank() -> int:
 
 
 def is_chief(model: Any) -> bool:
-    """Whether this process is the one that writes; the others only take part in computing.
-
-    Args:
-        model: The model, which on TensorFlow knows the strategy that it was made in.
-
-    Returns:
-        Whether it is the first of a distributed training's processes, or the only one.
-    """
+    """Whether this process, the first of a distributed training, is the one that writes."""
     if keras.backend.backend() == "tensorflow":
         return bool(model.distribute_strategy.extended.should_save_summary)
     return process_rank() == 0

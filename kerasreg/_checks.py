@@ -18,9 +18,6 @@ def invalid_value(argument: str, expected: str, received: Any, where: str = "") 
         expected: What would have been right, without a full stop.
         received: The value that came instead.
         where: The layer or weight it came to, as in `" on weight `dense/kernel`"`.
-
-    Returns:
-        A `ValueError` to raise.
     """
     return ValueError(
         f"Invalid value for argument `{argument}`{where}. "

@@ -52,8 +52,7 @@ def automatic_name(layer: Any) -> str:
 
     Reason: a layer does not tell whether its name is one that Keras gave it.
     """
-    name: str = to_snake_case(type(layer).__name__)
-    return name
+    return str(to_snake_case(type(layer).__name__))
 
 
 def seed_states(model: Any) -> list[Any]:
@@ -83,7 +82,7 @@ def carry_states(layer: Any, kind: type, holders: list[Any]) -> None:
 
     Args:
         layer: The layer whose steps, and those of models with it, read the states.
-        kind: The class of all such holders; others of it, given before, are taken out.
+        kind: The class of all such holders; those given before are taken out.
         holders: Objects with a variable `state`.
     """
     if keras.backend.backend() == "jax":

@@ -8,7 +8,7 @@ import keras
 
 from kerasreg._checks import check_integer, invalid_value, is_number
 from kerasreg._tensors import Tensor
-from kerasreg.layers.masks import MaskSeed
+from kerasreg.layers.masks.seed import MaskSeed
 
 
 class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
@@ -68,7 +68,12 @@ class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
         """Drops in training."""
         if self._is_identity():
             return inputs
-        return self._drop(self._check_dtype(inputs)) if training else self._infer(inputs)
+        if not training:
+            return self._infer(inputs)
+        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(inputs.dtype)):
+            where = f" of layer '{self.name}'"
+            raise invalid_value("inputs", "a tensor of floats", inputs.dtype, where)
+        return self._drop(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the input."""
@@ -84,12 +89,6 @@ class BaseDropout(keras.layers.Layer):  # type: ignore[misc]
         if identity and not self._was_identity:
             self._was_identity = True
         return identity
-
-    def _check_dtype(self, inputs: Tensor) -> Tensor:
-        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(inputs.dtype)):
-            where = f" of layer '{self.name}'"
-            raise invalid_value("inputs", "a tensor of floats", inputs.dtype, where)
-        return inputs
 
     def _drop(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError

@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from kerasreg._checks import check_integer, invalid_value
-from kerasreg._tensors import Tensor, to_accumulator
-from kerasreg.layers import masks
+from kerasreg._tensors import Tensor
 from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.layers.masks import drawing, fusion
 from kerasreg.layers.spatial_dropout import check_data_format
 
 NEWTON_STEPS = 24
@@ -63,6 +63,7 @@ class DropBlock2D(BaseDropout):
         self.block_size = _check_block_size(block_size)
         self.data_format = check_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+        self._first_axis = 1 if self.data_format == "channels_last" else 2
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the input; raises if the block does not fit into it."""
@@ -76,32 +77,26 @@ class DropBlock2D(BaseDropout):
 
     def _drop(self, inputs: Tensor) -> Tensor:
         self._check_fits(inputs.shape)
-        first = 1 if self.data_format == "channels_last" else 2
-        return _drop(inputs, self.seed_generator.next(), self.block_size, first)
+        return _drop(inputs, self.seed_generator.next(), self.block_size, self._first_axis)
 
     def _check_fits(self, input_shape: Any) -> None:
-        first = 1 if self.data_format == "channels_last" else 2
-        sizes = tuple(input_shape)[first : first + 2]
+        sizes = tuple(input_shape)[self._first_axis : self._first_axis + 2]
         if any(n is not None and b > n for n, b in zip(sizes, self.block_size, strict=True)):
             expected = f"at most the height and width of the input, {sizes}"
             raise invalid_value("block_size", expected, self.block_size, f" of layer '{self.name}'")
 
 
-@masks.compiled_mask
+@fusion.compiled_mask
 def _drop(x: Tensor, state: Tensor, block_size: tuple[int, int], first: int) -> Tensor:
     shape = list(ops.shape(x))
     sizes = shape[first : first + 2]
-    beginnings = [n - b + 1 for n, b in zip(sizes, block_size, strict=True)]
-    shape[first : first + 2] = beginnings
-    probability = _beginning_probability(masks.keep_probability(state), sizes, block_size)
-    uniform = masks.uniform(state, shape)
-    dropped = ops.cast(uniform < probability, "float32")
+    shape[first : first + 2] = [n - b + 1 for n, b in zip(sizes, block_size, strict=True)]
+    probability = _beginning_probability(drawing.keep_probability(state), sizes, block_size)
+    dropped = ops.cast(drawing.uniform(state, shape) < probability, "float32")
     for axis, size in enumerate(block_size, start=first):
         dropped = _spread(dropped, axis, size)
     mask = 1.0 - dropped
-    share = ops.mean(mask)
-    scale = ops.where(share > 0, 1.0 / ops.where(share > 0, share, 1.0), 0.0)
-    kept = ops.cast(ops.multiply(to_accumulator(x), scale), x.dtype)
+    kept = drawing.scaled(x, drawing.inverse_or_zero(ops.mean(mask)))
     return ops.where(mask > 0, kept, ops.zeros_like(x))
 
 

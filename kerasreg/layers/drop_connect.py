@@ -10,9 +10,9 @@ from keras import ops
 from kerasreg._checks import check_bool, check_choice, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import Tensor
-from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.layers.dropout import SCALINGS
+from kerasreg.layers.masks import drawing
 
 SUPPORTED = (
     keras.layers.Dense,
@@ -135,14 +135,14 @@ class DropConnect(BaseDropout, keras.layers.Wrapper):  # type: ignore[misc]
         if self.per_sample:
             return self._call_per_sample(inputs, state)
         rescale = self.scaling == "training"
-        masked = masks.drop(_kernel_tensor(self.layer), state, None, rescale)
+        masked = drawing.drop(_kernel_tensor(self.layer), state, None, rescale)
         return _call_with_kernel(self.layer, masked, inputs)
 
     def _infer(self, inputs: Tensor) -> Tensor:
         if self.scaling == "training":
             return self.layer(inputs)
         _check_kernel(self)
-        expected = masks.expectation(_kernel_tensor(self.layer), self.seed_generator.state)
+        expected = drawing.expectation(_kernel_tensor(self.layer), self.seed_generator.state)
         return _call_with_kernel(self.layer, expected, inputs)
 
     def _call_per_sample(self, inputs: Tensor, state: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class DropConnect(BaseDropout, keras.layers.Wrapper):  # type: ignore[misc]
         layer = self.layer
         x, kernel = (ops.cast(a, layer.compute_dtype) for a in (inputs, layer.kernel))
         kernels = ops.broadcast_to(kernel, (ops.shape(x)[0], *kernel.shape))
-        kernels = masks.drop(kernels, state, None, self.scaling == "training")
+        kernels = drawing.drop(kernels, state, None, self.scaling == "training")
         y = ops.einsum("b...i,bij->b...j", x, kernels)
         if layer.bias is not None:
             y = ops.add(y, ops.cast(layer.bias, y.dtype))

@@ -8,8 +8,8 @@ import keras
 
 from kerasreg._checks import check_bool
 from kerasreg._tensors import Tensor
-from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.layers.masks import drawing
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -62,4 +62,4 @@ class DropPath(BaseDropout):
     def _drop(self, inputs: Tensor) -> Tensor:
         noise_shape = (None,) + (1,) * (len(inputs.shape) - 1)
         state = self.seed_generator.next()
-        return masks.drop(inputs, state, noise_shape, self.scale_by_keep)
+        return drawing.drop(inputs, state, noise_shape, self.scale_by_keep)

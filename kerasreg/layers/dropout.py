@@ -12,8 +12,8 @@ from keras import ops
 
 from kerasreg._checks import check_choice
 from kerasreg._tensors import Tensor, to_accumulator
-from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout, invalid_argument
+from kerasreg.layers.masks import drawing, fusion
 
 SCALINGS = ("training", "inference")
 
@@ -127,12 +127,12 @@ class Dropout(NoiseShapeDropout):
     def _drop(self, inputs: Tensor) -> Tensor:
         self._check_fits(inputs.shape)
         state = self.seed_generator.next()
-        return masks.drop(inputs, state, self.noise_shape, self.scaling == "training")
+        return drawing.drop(inputs, state, self.noise_shape, self.scaling == "training")
 
     def _infer(self, inputs: Tensor) -> Tensor:
         if self.scaling == "training":
             return inputs
-        return masks.expectation(inputs, self.seed_generator.state)
+        return drawing.expectation(inputs, self.seed_generator.state)
 
 
 # What SELU tends to on the far left: minus the product of its two constants.
@@ -175,12 +175,12 @@ class AlphaDropout(NoiseShapeDropout):
         return _drop_to_saturation(inputs, self.seed_generator.next(), self.noise_shape)
 
 
-@masks.compiled
-def _drop_to_saturation(x: Tensor, state: Tensor, noise_shape: masks.NoiseShape) -> Tensor:
-    keep = masks.keep_probability(state)
+@fusion.compiled
+def _drop_to_saturation(x: Tensor, state: Tensor, noise_shape: drawing.NoiseShape) -> Tensor:
+    keep = drawing.keep_probability(state)
     a = 1.0 / ops.sqrt(keep * (1.0 + (1.0 - keep) * SATURATION**2))
     b = -a * SATURATION * (1.0 - keep)
-    mask = masks.keep_mask(state, masks.mask_shape(x, noise_shape))
+    mask = drawing.keep_mask(state, drawing.mask_shape(x, noise_shape))
     kept = ops.cast(ops.add(ops.multiply(to_accumulator(x), a), b), x.dtype)
     return ops.where(mask, kept, ops.cast(a * SATURATION + b, x.dtype))
 
@@ -217,7 +217,7 @@ class GaussianDropout(BaseDropout):
     includes_rate_one = False
 
     def _drop(self, inputs: Tensor) -> Tensor:
-        return masks.multiply_by_noise(inputs, self.seed_generator.next())
+        return drawing.multiply_by_noise(inputs, self.seed_generator.next())
 
 
 def check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:

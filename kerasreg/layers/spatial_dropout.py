@@ -8,8 +8,8 @@ import keras
 
 from kerasreg._checks import check_choice
 from kerasreg._tensors import Tensor
-from kerasreg.layers import masks
 from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.layers.masks import drawing
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -50,7 +50,7 @@ class BaseSpatialDropout(BaseDropout):
         ones = (1,) * self.rank
         last = self.data_format == "channels_last"
         noise_shape = (None, *ones, None) if last else (None, None, *ones)
-        return masks.drop(inputs, self.seed_generator.next(), noise_shape)
+        return drawing.drop(inputs, self.seed_generator.next(), noise_shape)
 
 
 @keras.saving.register_keras_serializable("kerasreg")

@@ -50,14 +50,10 @@ class Passes:
         self._run = compiled_like(model, self._run_all)
 
     def __call__(self, x: Any) -> tuple[Any, ...]:
-        """The mean and the standard deviation over the passes, and maybe the passes.
+        """The mean and the standard deviation over passes of a batch, and maybe the passes.
 
-        Args:
-            x: A batch of what the model takes.
-
-        Returns:
-            Two or three structures like the output of the model; in the third, tensors of shape
-            `(batch, n_samples, ...)`.
+        Each is a structure like the output of the model; the passes are of shape
+        `(batch, n_samples, ...)`.
         """
         with torch_generator(self._torch_seed):
             results, states = self._run(self._values, self._states, x)
@@ -76,9 +72,6 @@ class Passes:
             y, _ = self._pass(values, _advanced(states, draws, i), x)
             return keras.tree.flatten(y)  # type: ignore[no-any-return]
 
-        def like_output(tensors: Sequence[Tensor]) -> Any:
-            return keras.tree.pack_sequence_as(first, tensors)
-
         outputs = keras.tree.flatten(first)
         if not self._return_samples:
             results = _mean_and_deviation(outputs, sample, self._n_samples)
@@ -93,7 +86,8 @@ class Passes:
             )
             # Batches are joined along the first axis.
             results.append([ops.moveaxis(y, 0, 1) for y in samples])
-        return list(map(like_output, results)), _advanced(states, draws, self._n_samples)
+        results = [keras.tree.pack_sequence_as(first, tensors) for tensors in results]
+        return results, _advanced(states, draws, self._n_samples)
 
     def _pass(self, values: Sequence[Tensor], states: Sequence[Tensor], x: Any) -> Any:
         """The outputs of one pass, and the seeds after it."""

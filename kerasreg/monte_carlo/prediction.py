@@ -103,20 +103,16 @@ def mc_predict(
     seed = random.randint(1, LARGEST_SEED) if seed is None else check_integer("seed", seed)
     if isinstance(verbose, bool) or verbose not in ("auto", 0, 1, 2):
         raise invalid_value("verbose", '"auto", 0, 1 or 2', verbose)
-    if x is None or any(0 in np.shape(part)[:1] for part in _arrays(x)):
+    arrays = [part for part in keras.tree.flatten(x) if hasattr(part, "shape")]
+    if x is None or any(0 in np.shape(part)[:1] for part in arrays):
         raise invalid_value("x", "data with at least one sample", x)
     passes = Passes(model, n_samples, frozen_masks, return_samples, seed)
     with torch_generator():
-        results = _Predictor(passes).predict(x, batch_size=batch_size, verbose=verbose)
-    mean, std, *samples = results
+        mean, std, *samples = _Predictor(passes).predict(x, batch_size=batch_size, verbose=verbose)
     if not return_samples:
         return MonteCarloPrediction(mean, std)
     pass_first = keras.tree.map_structure(lambda y: np.moveaxis(y, 1, 0), samples[0])
     return MonteCarloSamples(mean, std, pass_first)
-
-
-def _arrays(x: Any) -> list[Any]:
-    return [part for part in keras.tree.flatten(x) if hasattr(part, "shape")]
 
 
 class _Predictor(keras.Model):  # type: ignore[misc]

@@ -37,8 +37,10 @@ def find_switches(model: Any, frozen_masks: bool) -> Switches:
     found = [layer for layer in all_layers(model) if any(dropout_rates(layer).values())]
     if not found:
         raise invalid_value("model", "a model with a dropout whose rate is not 0", model)
-    attributes = frozen if frozen_masks else _unfrozen
-    return [(layer, attributes(layer, _training_call(layer))) for layer in found]
+    calls = [_training_call(layer) for layer in found]
+    if not frozen_masks:
+        return [(layer, {"call": call}) for layer, call in zip(found, calls, strict=True)]
+    return [(layer, frozen(layer, call)) for layer, call in zip(found, calls, strict=True)]
 
 
 @contextlib.contextmanager
@@ -46,7 +48,12 @@ def switched_on(switches: Switches) -> Iterator[None]:
     """Within it these layers drop."""
     with contextlib.ExitStack() as stack:
         for layer, attributes in switches:
-            stack.enter_context(_overridden(layer, attributes))
+            # Past what Keras and PyTorch do on setting attributes.
+            own: Any = vars(layer)
+            stack.callback(own.update, {name: own[name] for name in attributes if name in own})
+            for name in attributes:
+                stack.callback(own.pop, name)
+            own.update(attributes)
         yield
 
 
@@ -59,10 +66,6 @@ def _training_call(layer: Any) -> Call:
         return call(inputs, *args, **{**kwargs, **forced})
 
     return training_call
-
-
-def _unfrozen(layer: Any, call: Call) -> dict[str, Any]:
-    return {"call": call}
 
 
 @functools.singledispatch
@@ -82,12 +85,16 @@ def frozen(layer: Any, call: Call) -> dict[str, Any]:
     Raises:
         ValueError: If the layer is no dropout itself, but has dropout inside.
     """
+    where = f" on layer '{layer.name}'"
     if "" not in dropout_rates(layer):
         expected = "False, for the dropout inside this layer cannot repeat its masks"
-        raise invalid_value("frozen_masks", expected, True, _where(layer))
+        raise invalid_value("frozen_masks", expected, True, where)
 
     def frozen_call(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        _check_noise_shape(layer, inputs)
+        shape: Any = getattr(layer, "noise_shape", None) or ()
+        if len(shape) == len(inputs.shape) and shape[0] not in (None, 1):
+            expected = f"False with a noise_shape for {shape[0]} samples"
+            raise invalid_value("frozen_masks", expected, True, where)
         sample = inputs[:1]
         states = [(state, state.value * 1) for state in seed_states(layer)]
         at_one = call(ops.ones_like(sample))
@@ -102,28 +109,3 @@ def frozen(layer: Any, call: Call) -> dict[str, Any]:
 @frozen.register
 def _(layer: DropConnect, call: Call) -> dict[str, Any]:
     return {"call": call, "per_sample": False}
-
-
-def _check_noise_shape(layer: Any, inputs: Tensor) -> None:
-    noise_shape: Any = getattr(layer, "noise_shape", None)
-    if noise_shape and len(noise_shape) == len(inputs.shape) and noise_shape[0] not in (None, 1):
-        expected = f"False with a noise_shape for {noise_shape[0]} samples"
-        raise invalid_value("frozen_masks", expected, True, _where(layer))
-
-
-def _where(layer: Any) -> str:
-    return f" on layer '{layer.name}'"
-
-
-@contextlib.contextmanager
-def _overridden(layer: Any, attributes: dict[str, Any]) -> Iterator[None]:
-    """Other attributes of the layer, past what Keras and PyTorch do on setting them."""
-    own = vars(layer)
-    before = {name: own[name] for name in attributes if name in own}
-    own.update(attributes)
-    try:
-        yield
-    finally:
-        for name in attributes:
-            del own[name]
-        own.update(before)

@@ -96,6 +96,7 @@ class LossGradient:
 
 
 def _takes_mean(loss: Any) -> bool:
+    """Whether the loss of a data set is the mean of those of its batches, weighted by size."""
     if callable(loss) and not hasattr(loss, "reduction"):  # A function may add its samples up.
         return str(getattr(loss, "__module__", "")).startswith("keras.")
     return bool(getattr(loss, "reduction", "mean") in ("sum_over_batch_size", "mean"))

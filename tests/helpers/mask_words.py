@@ -5,7 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
-from kerasreg.layers.masks import MaskSeed
+from kerasreg.layers.masks.seed import MaskSeed
 
 WORDS = 1 << 32
 

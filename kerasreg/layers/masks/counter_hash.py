@@ -45,7 +45,8 @@ def hash_int(x: int, key: int) -> int:
 
 
 def keys_int(seed: int, count: int) -> tuple[int, int]:
-    """The two keys of a mask, as `keys`, of Python integers."""
+    """The two keys of a mask, as `keys`, of Python integers, signed or not."""
+    seed, count = seed & 0xFFFFFFFF, count & 0xFFFFFFFF
     a, b, c, d = KEY_SALTS
     return hash_int(count ^ hash_int(seed, a), b), hash_int(seed ^ hash_int(count, c), d)
 
@@ -61,15 +62,7 @@ def keys(state: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hashed_words(state: Tensor, shape: Sequence[Any]) -> Tensor:
-    """Independent uniform words, as int32, one for each element.
-
-    Args:
-        state: The state of a `MaskSeed`, shape (3,).
-        shape: Shape of the result; in a TensorFlow graph its sizes may be tensors.
-
-    Returns:
-        An int32 tensor.
-    """
+    """Independent uniform int32 words; sizes in `shape` may be tensors in a TensorFlow graph."""
     key0, key1 = keys(state)
     rows = leading_axes(shape)
     if rows:

@@ -42,12 +42,7 @@ def keep_mask(state: Tensor, shape: Sequence[Any]) -> Tensor:
     return random_words(state, shape) >= threshold
 
 
-def drop(
-    x: Tensor,
-    state: Tensor,
-    noise_shape: NoiseShape = None,
-    rescale: bool = True,
-) -> Tensor:
+def drop(x: Tensor, state: Tensor, noise_shape: NoiseShape = None, rescale: bool = True) -> Tensor:
     """Sets elements to zero, `x * m / p` or, without rescaling, `x * m`.
 
     Args:
@@ -55,9 +50,6 @@ def drop(
         state: The state of a `MaskSeed`; no two masks should have the same.
         noise_shape: Shape of the mask `m`, broadcast to `x`; `None` in it means the size of `x`.
         rescale: Whether to divide by the probability `p` of keeping an element.
-
-    Returns:
-        A tensor like `x`.
     """
     if _IS_TORCH and noise_shape is None and torch_words.divides(x):
         return torch_words.drop(x, state, rescale)
@@ -66,10 +58,7 @@ def drop(
 
 @compiled_mask
 def _drop(x: Tensor, state: Tensor, noise_shape: NoiseShape, rescale: bool) -> Tensor:
-    kept = x
-    if rescale:
-        # In float32: the factor itself would lose three digits in bfloat16.
-        kept = ops.cast(ops.multiply(to_accumulator(x), _scale(state)), x.dtype)
+    kept = scaled(x, inverse_or_zero(keep_probability(state))) if rescale else x
     return ops.where(keep_mask(state, mask_shape(x, noise_shape)), kept, ops.zeros_like(x))
 
 
@@ -88,8 +77,7 @@ def multiply_by_noise(x: Tensor, state: Tensor) -> Tensor:
     """`x * (1 + s * z)` with normal `z` and `s = sqrt(rate / (1 - rate))`."""
     keep = keep_probability(state)
     deviation = ops.sqrt((1.0 - keep) / keep)
-    noise = 1.0 + deviation * standard_normal(state, ops.shape(x))
-    return ops.cast(ops.multiply(to_accumulator(x), noise), x.dtype)
+    return scaled(x, 1.0 + deviation * standard_normal(state, ops.shape(x)))
 
 
 def uniform(state: Tensor, shape: Sequence[Any]) -> Tensor:
@@ -113,10 +101,14 @@ def standard_normal(state: Tensor, shape: Sequence[Any]) -> Tensor:
 def expectation(x: Tensor, state: Tensor) -> Tensor:
     """The expectation of `drop` without rescaling, `p * x`."""
     keep = keep_probability(state)
-    expected = ops.cast(ops.multiply(to_accumulator(x), keep), x.dtype)
-    return ops.where(keep > 0, expected, ops.zeros_like(x))
+    return ops.where(keep > 0, scaled(x, keep), ops.zeros_like(x))
 
 
-def _scale(state: Tensor) -> Tensor:
-    keep = keep_probability(state)
-    return ops.where(keep > 0, 1.0 / ops.where(keep > 0, keep, 1.0), 0.0)
+def scaled(x: Tensor, factor: Tensor) -> Tensor:
+    """`x * factor`, computed in float32: the factor itself would lose three digits in bfloat16."""
+    return ops.cast(ops.multiply(to_accumulator(x), factor), x.dtype)
+
+
+def inverse_or_zero(share: Tensor) -> Tensor:
+    """The factor that makes up for keeping no more than this share; zero where it is zero."""
+    return ops.where(share > 0, 1.0 / ops.where(share > 0, share, 1.0), 0.0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import keras
+from keras import ops
 
 from kerasreg import _backends
 from kerasreg._tensors import Tensor
@@ -22,23 +23,16 @@ def compiled(function: Operation) -> Operation:
     """
     if keras.backend.backend() == "torch":
         return function
-    if keras.backend.backend() == "jax":
-        static = tuple(range(2, function.__code__.co_argcount))
-        return functools.wraps(function)(_backends.compiled(function, static_argnums=static))
-    import tensorflow as tf
-
-    names = function.__code__.co_varnames[2 : function.__code__.co_argcount]
 
     # One for each rank, which TensorFlow would forget where shapes differ.
     @functools.cache
     def of_rank(rank: int, *arguments: Any) -> Operation:
-        fixed = dict(zip(names, arguments, strict=True))
-        return _backends.compiled(functools.partial(function, **fixed))
+        return _backends.compiled(lambda x, state: function(x, state, *arguments))
 
     @functools.wraps(function)
     def call(x: Tensor, state: Tensor, *arguments: Any) -> Tensor:
         # A variable would be one of the function's own, of one shape for ever.
-        x = tf.convert_to_tensor(x)
+        x = ops.convert_to_tensor(x)
         return of_rank(len(x.shape), *arguments)(x, state)
 
     return call

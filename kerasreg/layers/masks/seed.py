@@ -82,18 +82,16 @@ def _own_of_replica(state: Tensor) -> Tensor:
 
     JAX needs none: there a mask is one array over all devices.
     """
+    number = 0
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
-            return state
-        number = context.replica_id_in_sync_group
+        if context is not None and context.num_replicas_in_sync > 1:
+            number = context.replica_id_in_sync_group
     elif keras.backend.backend() == "torch":
         number = process_rank()
-        if number == 0:
-            return state
-    else:
+    if isinstance(number, int) and number == 0:
         return state
     return state + ops.cast(number, state.dtype) * _like(state, [0x9E3779B1 - WORDS, 0, 0])
 

@@ -11,7 +11,7 @@ import functools
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,12 +29,12 @@ from kerasreg.layers.masks.counter_hash import (
 
 PIECE_SIZE = 1 << 18
 SMALL_SIZE = 1 << 14
-# Of each step: the distance of the shift, a mask of the bits that it keeps, and the factor.
-_FACTOR, *_FACTORS = map(to_signed, FACTORS)
-_STEPS = [(d, (1 << (32 - d)) - 1, f) for d, f in zip(SHIFTS[1:3], _FACTORS, strict=True)]
-_LAST_STEP = SHIFTS[3], (1 << (32 - SHIFTS[3])) - 1
+# Of each step after the first: the distance of the shift, and the factor.
+_STEPS = list(zip(SHIFTS[1:], (*FACTORS[1:], None), strict=True))
 _INTEGERS = {2: "int16", 4: "int32", 8: "int64"}
 _scratch = threading.local()
+Masks: TypeAlias = Iterable[tuple[int, Tensor]]
+"""Pieces of a mask as 0 and 1, each with the index where it starts."""
 
 
 def random_words(state: Tensor, shape: Sequence[Any]) -> Tensor:
@@ -47,7 +47,10 @@ def random_words(state: Tensor, shape: Sequence[Any]) -> Tensor:
     if torch.compiler.is_compiling() or state.device.type == "meta":
         return hashed_words(state, shape)
     if state.device.type != "cpu":
-        generator = torch.Generator(state.device).manual_seed(_seed_of_generator(state))
+        # Hashed, for some generators take only the last 32 bits.
+        key0, key1 = keys_int(*state.tolist()[:2])
+        seed = (key0 & 0x7FFFFFFF) << 32 | key1
+        generator = torch.Generator(state.device).manual_seed(seed)
         words = torch.empty(tuple(shape), dtype=torch.int32, device=state.device)
         return words.random_(-SIGN, SIGN, generator=generator)
     if 0 < math.prod(shape) <= SMALL_SIZE:
@@ -69,24 +72,25 @@ def divides(x: Tensor) -> bool:
 
 
 def drop(x: Tensor, state: Tensor, rescale: bool) -> Tensor:
-    """Sets elements to zero, by a mask of the shape of `x` that is kept as bytes."""
+    """Sets elements to zero, by a mask that is kept as bytes for the backward pass."""
     import torch
 
     words = state.tolist()
     # Of the 2^32 words the state's last one counts those that drop an element.
     keep = 1.0 - (words[2] & 0xFFFFFFFF) / 2**32
     scale = (0.0 if keep <= 2.0**-32 else 1.0 / keep) if rescale else 1.0
+    threshold = to_signed(words[2] ^ SIGN)
     if x.numel() <= SMALL_SIZE:
-        mask = random_words(state, x.shape) >= to_signed(words[2] ^ SIGN)
-        return torch.where(mask, x * scale, 0.0)
-    if x.requires_grad and torch.is_grad_enabled():
-        return _drop_function()(x, words, scale)[0]
-    return _apply(x, scale, _masks(words, x.shape))
+        return torch.where(random_words(state, x.shape) >= threshold, x * scale, 0.0)
+    masks = ((start, piece.ge_(threshold)) for start, piece in _pieces(words, x.shape))
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return _apply(x, scale, masks)
+    return _drop_function()(x, torch.empty(x.shape, dtype=torch.int8), masks, scale)
 
 
 def _pieces(state: Sequence[int], shape: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
     """The words of a tensor one piece after the other, each with the index where it starts."""
-    key0, key1 = keys_int(*(word & 0xFFFFFFFF for word in state[:2]))
+    key0, key1 = keys_int(*state[:2])
     rows = leading_axes(shape)
     length = math.prod(shape[rows:])
     for row in range(math.prod(shape[:rows])):
@@ -106,13 +110,15 @@ def _hash_piece(key0: int, key1: int, size: int) -> Tensor:
         return torch.from_numpy(_hash_array(np.uint32(first), np.uint32(key1), size))
     table, words, shifted = (x[:size] for x in _buffers())
     torch.bitwise_xor(table, to_signed(first), out=words)
-    torch.add(torch.tensor(to_signed(key1), dtype=torch.int32), words, alpha=_FACTOR, out=words)
-    for distance, ones, factor in _STEPS:
+    key = torch.tensor(to_signed(key1), dtype=torch.int32)
+    torch.add(key, words, alpha=to_signed(FACTORS[0]), out=words)
+    for distance, factor in _STEPS:
         torch.bitwise_right_shift(words, distance, out=shifted)
-        words.bitwise_xor_(shifted.bitwise_and_(ones)).mul_(factor)
-    distance, ones = _LAST_STEP
-    torch.bitwise_right_shift(words, distance, out=shifted)
-    return words.bitwise_xor_(shifted.bitwise_and_(ones))
+        # PyTorch's shift repeats the sign.
+        words.bitwise_xor_(shifted.bitwise_and_((1 << (32 - distance)) - 1))
+        if factor is not None:
+            words.mul_(to_signed(factor))
+    return words
 
 
 def _hash_array(first: np.uint32, key1: np.uint32, size: int) -> Any:
@@ -120,7 +126,7 @@ def _hash_array(first: np.uint32, key1: np.uint32, size: int) -> Any:
     words = _first_step()[:size] ^ first
     words *= np.uint32(FACTORS[0])
     words += key1
-    for distance, factor in zip(SHIFTS[1:], (*FACTORS[1:], None), strict=True):
+    for distance, factor in _STEPS:
         words ^= words >> np.uint32(distance)
         if factor is not None:
             words *= np.uint32(factor)
@@ -148,19 +154,7 @@ def _buffers() -> tuple[Tensor, Tensor, Tensor]:
     return buffers
 
 
-def _masks(
-    state: Sequence[int], shape: Sequence[int], stored: Tensor = None
-) -> Iterator[tuple[int, Tensor]]:
-    """The pieces of a mask as 0 and 1, which are also written into a flat tensor, if given."""
-    threshold = to_signed(state[2] ^ SIGN)
-    for start, words in _pieces(state, shape):
-        words.ge_(threshold)
-        if stored is not None:
-            stored[start : start + len(words)].copy_(words)
-        yield start, words
-
-
-def _apply(x: Tensor, scale: float, masks: Iterable[tuple[int, Tensor]]) -> Tensor:
+def _apply(x: Tensor, scale: float, masks: Masks) -> Tensor:
     """`x * mask * scale`, with zeros also where `x` is not finite."""
     import torch
 
@@ -183,41 +177,21 @@ def _drop_function() -> Any:
 
     class Drop(torch.autograd.Function):
         @staticmethod
-        def forward(x: Tensor, state: Sequence[int], scale: float) -> Any:
-            mask = torch.empty(x.shape, dtype=torch.int8)
-            return _apply(x, scale, _masks(state, x.shape, mask.view(-1))), mask
+        def forward(x: Tensor, stored: Tensor, masks: Masks, scale: float) -> Tensor:
+            flat = stored.view(-1)
+            # In here, as `torch.func` does not follow what is done in place.
+            for start, mask in masks:
+                flat[start : start + len(mask)].copy_(mask)
+            pieces = enumerate(flat.split(PIECE_SIZE))
+            return _apply(x, scale, ((i * PIECE_SIZE, piece) for i, piece in pieces))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-            ctx.scale = inputs[2]
-            ctx.mark_non_differentiable(output[1])
-            ctx.save_for_backward(output[1])
-
-        @staticmethod
-        def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
-            return again(dy, ctx.saved_tensors[0], ctx.scale), None, None
-
-    class DropAgain(torch.autograd.Function):
-        @staticmethod
-        def forward(x: Tensor, mask: Tensor, scale: float) -> Any:
-            flat = mask.view(-1).split(PIECE_SIZE)
-            return _apply(x, scale, ((i * PIECE_SIZE, piece) for i, piece in enumerate(flat)))
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-            ctx.scale = inputs[2]
             ctx.save_for_backward(inputs[1])
+            ctx.scale = inputs[3]
 
         @staticmethod
         def backward(ctx: Any, dy: Tensor) -> Any:
-            return again(dy, ctx.saved_tensors[0], ctx.scale), None, None
+            return _drop_function()(dy, ctx.saved_tensors[0], (), ctx.scale), None, None, None
 
-    again: Any = DropAgain.apply
     return Drop.apply
-
-
-def _seed_of_generator(state: Tensor) -> int:
-    seed, count, _ = map(int, state.tolist())
-    # Hashed, for some generators take only the last 32 bits.
-    key0, key1 = keys_int(seed & 0xFFFFFFFF, count & 0xFFFFFFFF)
-    return (key0 & 0x7FFFFFFF) << 32 | key1

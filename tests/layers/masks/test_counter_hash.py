@@ -6,8 +6,9 @@ import pytest
 from helpers.backends import BACKEND, MODES, in_mode, to_numpy
 from helpers.mask_words import numpy_keys, numpy_words, to_state, triple32
 
-from kerasreg.layers.masks import counter_hash, random_words, torch_words
+from kerasreg.layers.masks import counter_hash, torch_words
 from kerasreg.layers.masks.counter_hash import hash_int, hashed_words, keys_int, leading_axes
+from kerasreg.layers.masks.drawing import random_words
 from kerasreg.layers.masks.torch_words import PIECE_SIZE, SMALL_SIZE
 
 # On the other backends the first is the second.

@@ -8,7 +8,6 @@ from helpers.mask_words import WORDS, dropping, numpy_mask, numpy_scale, numpy_w
 from keras import ops
 from scipy import stats
 
-from kerasreg.layers import masks
 from kerasreg.layers.masks import drawing
 from kerasreg.layers.masks.torch_words import PIECE_SIZE, SMALL_SIZE
 
@@ -60,7 +59,7 @@ def second_derivative(function, x):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_mask(shape, mode):
-    keep_mask = in_mode(mode, lambda state: masks.keep_mask(state, shape))
+    keep_mask = in_mode(mode, lambda state: drawing.keep_mask(state, shape))
     for rate in RATES:
         mask = keep_mask(to_state(5, 6, rate))
         assert keras.backend.standardize_dtype(mask.dtype) == "bool"
@@ -73,15 +72,15 @@ def test_exactly_the_words_below_the_threshold_drop():
     for element in (0, 99):
         for more in (0, 1):
             state = to_state(5, 6, (words[element] + more) / WORDS)
-            mask = to_numpy(masks.keep_mask(state, (100,)))
+            mask = to_numpy(drawing.keep_mask(state, (100,)))
             np.testing.assert_array_equal(mask, words >= words[element] + more)
-            y = to_numpy(masks.drop(ops.ones((100,)), state))
+            y = to_numpy(drawing.drop(ops.ones((100,)), state))
             np.testing.assert_array_equal(y != 0, mask)
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_keep_probability(rate):
-    keep = to_numpy(masks.keep_probability(to_state(1, 2, rate)))
+    keep = to_numpy(drawing.keep_probability(to_state(1, 2, rate)))
     right = 0.0 if rate == 1 else 1 - dropping(rate) / WORDS
     np.testing.assert_allclose(keep, right, rtol=1e-7)
     assert abs(keep - (1 - rate)) < 1.0 / WORDS + 1e-7 * (1 - rate)
@@ -93,7 +92,7 @@ def test_keep_probability(rate):
 def test_drop(shape, dtype, rescale):
     x = numbers(shape, dtype)
     for rate in (0.0, 0.3, 0.999, 1.0):
-        y = masks.drop(x, to_state(7, 8, rate), None, rescale)
+        y = drawing.drop(x, to_state(7, 8, rate), None, rescale)
         assert keras.backend.standardize_dtype(y.dtype) == dtype
         right = values(x) * numpy_mask(7, 8, shape, rate)
         if rescale:
@@ -105,7 +104,7 @@ def test_drop(shape, dtype, rescale):
 def test_the_mean_is_preserved_at_a_rate_near_one():
     """By the probability that 32 bits realise, which is not `1 - rate` in float32."""
     for rate in (0.999, 1 - 1e-5):
-        kept = to_numpy(masks.drop(ops.ones((SIZE,)), to_state(1, 0, rate)))
+        kept = to_numpy(drawing.drop(ops.ones((SIZE,)), to_state(1, 0, rate)))
         kept = kept[kept != 0]
         assert kept.size
         np.testing.assert_allclose(kept, numpy_scale(rate), rtol=2e-7)
@@ -116,7 +115,7 @@ def test_the_mean_is_preserved_at_a_rate_near_one():
 def test_gradient(shape, dtype):
     """Of the cube, so that a wrong mask in the backward pass does not go unseen."""
     x, state = numbers(shape, dtype), to_state(7, 8, 0.4)
-    slope = gradient(lambda x: ops.sum(masks.drop(x, state) ** 3))(x)
+    slope = gradient(lambda x: ops.sum(drawing.drop(x, state) ** 3))(x)
     assert keras.backend.standardize_dtype(slope.dtype) == dtype
     scaled = numpy_scale(0.4) * numpy_mask(7, 8, shape, 0.4)
     right = 3 * values(x) ** 2 * scaled**3
@@ -126,7 +125,7 @@ def test_gradient(shape, dtype):
 @pytest.mark.parametrize("shape", SHAPES[2:], ids=str)
 def test_second_derivative(shape):
     x, state = numbers(shape), to_state(7, 8, 0.4)
-    slope = second_derivative(lambda x: ops.sum(masks.drop(x, state) ** 3), x)
+    slope = second_derivative(lambda x: ops.sum(drawing.drop(x, state) ** 3), x)
     right = 6 * to_numpy(x) * (numpy_scale(0.4) * numpy_mask(7, 8, shape, 0.4)) ** 3
     np.testing.assert_allclose(to_numpy(slope), right, rtol=1e-6)
 
@@ -139,11 +138,11 @@ def test_what_is_dropped_is_zero_whatever_it_was(shape, rate, bad):
     kept = numpy_mask(3, 0, shape, rate) * (rate < 1) != 0
     right = np.where(kept, bad, 0.0)
     for rescale in (True, False):
-        y = to_numpy(masks.drop(x, state, None, rescale))
+        y = to_numpy(drawing.drop(x, state, None, rescale))
         np.testing.assert_array_equal(y[~kept], 0)
         if rate < 1:
             np.testing.assert_array_equal(y, right)
-    slope = gradient(lambda x: ops.sum(masks.drop(x, state) * bad))(ops.ones(shape))
+    slope = gradient(lambda x: ops.sum(drawing.drop(x, state) * bad))(ops.ones(shape))
     np.testing.assert_array_equal(to_numpy(slope)[~kept], 0)
 
 
@@ -152,7 +151,7 @@ def test_what_is_dropped_is_zero_whatever_it_was(shape, rate, bad):
     [((None, 1), (40, 1)), ((1, 30), (1, 30)), ((30,), (1, 30)), ((None, None), (40, 30))],
 )
 def test_noise_shape(noise_shape, drawn):
-    y = to_numpy(masks.drop(ops.ones((40, 30)), to_state(2, 3, 0.5), noise_shape))
+    y = to_numpy(drawing.drop(ops.ones((40, 30)), to_state(2, 3, 0.5), noise_shape))
     right = 2 * np.broadcast_to(numpy_mask(2, 3, drawn, 0.5), (40, 30))
     np.testing.assert_array_equal(y, right)
 
@@ -161,32 +160,34 @@ def test_noise_shape(noise_shape, drawn):
 @pytest.mark.parametrize("rate", RATES)
 def test_expectation(rate, dtype):
     x = numbers((5, 7), dtype)
-    expected = masks.expectation(x, to_state(0, 0, rate))
+    expected = drawing.expectation(x, to_state(0, 0, rate))
     assert keras.backend.standardize_dtype(expected.dtype) == dtype
     keep = 0.0 if rate == 1 else 1 - dropping(rate) / WORDS
     tolerance = {"rtol": 1.01 * ROUNDING[dtype], "atol": SMALLEST}
     np.testing.assert_allclose(to_numpy(expected), keep * to_numpy(x), **tolerance)
     if rate == 1:
-        np.testing.assert_array_equal(to_numpy(masks.expectation(x * np.inf, to_state(0, 0, 1))), 0)
+        np.testing.assert_array_equal(
+            to_numpy(drawing.expectation(x * np.inf, to_state(0, 0, 1))), 0
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_noise_by_multiplication(dtype):
     x, state = numbers((300, 400), dtype), to_state(4, 1, 0.2)
-    y = masks.multiply_by_noise(x, state)
+    y = drawing.multiply_by_noise(x, state)
     assert keras.backend.standardize_dtype(y.dtype) == dtype
-    noise = 1 + 0.5 * to_numpy(masks.standard_normal(state, (300, 400)))
+    noise = 1 + 0.5 * to_numpy(drawing.standard_normal(state, (300, 400)))
     right = to_numpy(x) * noise
     # The inverse differs between TensorFlow and XLA where it is steep.
     tolerance = {"rtol": 1.1 * ROUNDING[dtype], "atol": 2e-3}
     np.testing.assert_allclose(to_numpy(y), right, **tolerance)
-    slope = gradient(lambda x: ops.sum(masks.multiply_by_noise(x, state)))(x)
+    slope = gradient(lambda x: ops.sum(drawing.multiply_by_noise(x, state)))(x)
     np.testing.assert_allclose(to_numpy(slope), noise, **tolerance)
 
 
 @pytest.mark.parametrize(
     ("draw", "right"),
-    [(masks.standard_normal, stats.norm()), (masks.uniform, stats.uniform())],
+    [(drawing.standard_normal, stats.norm()), (drawing.uniform, stats.uniform())],
     ids=["normal", "uniform"],
 )
 def test_distributions(draw, right):
@@ -202,10 +203,10 @@ def test_distributions(draw, right):
 def test_the_outermost_words(monkeypatch):
     words = np.array([-(2**31), 1 - 2**31, -1, 0, 1, 2**31 - 2, 2**31 - 1], "int32")
     monkeypatch.setattr(drawing, "random_words", lambda *_: ops.convert_to_tensor(words))
-    normal = to_numpy(masks.standard_normal(to_state(0), (7,)))
+    normal = to_numpy(drawing.standard_normal(to_state(0), (7,)))
     assert np.all(np.diff(normal) >= 0) and 5 < normal[-1] < 6 and -6 < normal[0] < -5
     np.testing.assert_allclose(normal[2:5], 0, atol=1e-8)
-    uniform = to_numpy(masks.uniform(to_state(0), (7,)))
+    uniform = to_numpy(drawing.uniform(to_state(0), (7,)))
     # As unsigned words, with all their bits near 0, and never 1.
     expected = np.minimum(words.astype("int64") % WORDS / WORDS, 1 - 2.0**-24)
     np.testing.assert_allclose(uniform, expected, rtol=1e-7)
@@ -214,5 +215,5 @@ def test_the_outermost_words(monkeypatch):
 
 def test_words_give_the_normal_numbers_of_their_quantiles():
     quantiles = (numpy_words(1, 2, (500,)).astype("float64") + WORDS / 2 + 0.5) / WORDS
-    normal = to_numpy(masks.standard_normal(to_state(1, 2), (500,)))
+    normal = to_numpy(drawing.standard_normal(to_state(1, 2), (500,)))
     np.testing.assert_allclose(normal, stats.norm.ppf(quantiles), rtol=1e-4, atol=1e-6)

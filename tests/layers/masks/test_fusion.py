@@ -6,7 +6,7 @@ from helpers.backends import BACKEND, to_numpy
 from helpers.mask_words import numpy_mask, numpy_scale, to_state
 from keras import ops
 
-from kerasreg.layers import masks
+from kerasreg.layers.masks import drawing, fusion
 
 RATE = 0.3
 jax_only = pytest.mark.skipif(BACKEND != "jax", reason="a transformation of JAX")
@@ -22,7 +22,7 @@ def numbers(shape):
 
 
 def test_compiled_functions_keep_their_arguments_apart():
-    @masks.compiled
+    @fusion.compiled
     def scale(x, state, factor, negative):
         y = x * factor + 0 * ops.cast(state[0], x.dtype)
         return -y if negative else y
@@ -40,11 +40,11 @@ def test_jax_vmap_over_states_and_over_inputs():
 
     states = np.stack([to_state(seed, 2, RATE) for seed in range(5)])
     x = numbers((30, 40))
-    y = jax.vmap(lambda state: masks.drop(x, state))(states)
+    y = jax.vmap(lambda state: drawing.drop(x, state))(states)
     right = [x * numpy_scale(RATE) * numpy_mask(seed, 2, x.shape, RATE) for seed in range(5)]
     np.testing.assert_allclose(y, right, rtol=2e-7)
     # One state has one mask, whatever is mapped over.
-    same = jax.vmap(lambda row: masks.drop(row, to_state(1, 2, RATE)))(x)
+    same = jax.vmap(lambda row: drawing.drop(row, to_state(1, 2, RATE)))(x)
     np.testing.assert_allclose(same, x * scaled_mask((40,)), rtol=2e-7)
 
 
@@ -54,11 +54,11 @@ def test_jax_forward_mode_and_its_derivatives():
 
     x, state = numbers((30, 40)), to_state(1, 2, RATE)
     mask = scaled_mask(x.shape)
-    y, slope = jax.jvp(lambda x: masks.drop(x, state), (x,), (2 * x,))
+    y, slope = jax.jvp(lambda x: drawing.drop(x, state), (x,), (2 * x,))
     np.testing.assert_allclose(y, x * mask, rtol=2e-7)
     np.testing.assert_allclose(slope, 2 * x * mask, rtol=2e-7)
     vector = x[0]
-    hessian = jax.jit(jax.hessian(lambda x: (masks.drop(x, state) ** 3).sum()))(vector)
+    hessian = jax.jit(jax.hessian(lambda x: (drawing.drop(x, state) ** 3).sum()))(vector)
     right = np.diag(6 * vector * scaled_mask((40,)) ** 3)
     np.testing.assert_allclose(hessian, right, rtol=1e-6)
 
@@ -68,7 +68,7 @@ def test_jax_draws_again_instead_of_storing_under_remat():
     import jax
 
     x, state = numbers((30, 40)), to_state(1, 2, RATE)
-    cube = jax.checkpoint(lambda x: (masks.drop(x, state) ** 3).sum())
+    cube = jax.checkpoint(lambda x: (drawing.drop(x, state) ** 3).sum())
     right = 3 * x**2 * scaled_mask(x.shape) ** 3
     np.testing.assert_allclose(jax.jit(jax.grad(cube))(x), right, rtol=1e-6)
 
@@ -87,7 +87,7 @@ def test_tensorflow_graphs(signature, jit_compile):
             outer.watch(x)
             with tf.GradientTape() as inner:
                 inner.watch(x)
-                y = masks.drop(x, state)
+                y = drawing.drop(x, state)
                 cube = tf.reduce_sum(y**3)
             slope = inner.gradient(cube, x)
         return y, slope, outer.gradient(slope, x)
@@ -105,7 +105,7 @@ def test_tensorflow_of_unknown_rank_says_so():
     import tensorflow as tf
 
     spec = [tf.TensorSpec(None)]
-    drop = tf.function(lambda x: masks.drop(x, to_state(1)), input_signature=spec)
+    drop = tf.function(lambda x: drawing.drop(x, to_state(1)), input_signature=spec)
     with pytest.raises(ValueError, match="rank"):
         drop(np.ones((2, 3), "float32"))
 
@@ -119,7 +119,7 @@ def test_tensorflow_stores_no_mask():
     def slope(x, state):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = masks.drop(x, state)
+            y = drawing.drop(x, state)
         return tape.gradient(y, x)
 
     graph = slope.get_concrete_function(tf.TensorSpec((30, 40)), to_state(1, 2, RATE)).graph
@@ -135,7 +135,7 @@ def test_tensorflow_traces_once_for_all_sizes_of_a_rank():
 
     traces = []
 
-    @masks.compiled_mask
+    @fusion.compiled_mask
     def double(x, state):
         traces.append(x.shape)
         return 2 * x

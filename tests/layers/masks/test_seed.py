@@ -11,7 +11,7 @@ from helpers.mask_words import WORDS, dropping, numpy_mask
 from helpers.processes import in_process
 
 import kerasreg as kr
-from kerasreg.layers.masks import MaskSeed
+from kerasreg.layers.masks.seed import MaskSeed
 
 
 def words(state):

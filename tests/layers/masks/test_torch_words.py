@@ -7,8 +7,7 @@ import pytest
 from helpers.backends import BACKEND, to_numpy
 from helpers.mask_words import numpy_mask, numpy_scale, numpy_words, to_state
 
-from kerasreg.layers import masks
-from kerasreg.layers.masks import counter_hash, torch_words
+from kerasreg.layers.masks import counter_hash, drawing, torch_words
 from kerasreg.layers.masks.torch_words import PIECE_SIZE, SMALL_SIZE
 
 torch = pytest.importorskip("torch")
@@ -35,7 +34,7 @@ def scaled_mask(shape):
 
 
 def drop(x):
-    return masks.drop(x, to_state(1, 2, RATE))
+    return drawing.drop(x, to_state(1, 2, RATE))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -116,8 +115,8 @@ def test_the_mask_outlives_the_memory_of_its_pieces():
     """Another mask is drawn between the two passes, by the same buffers."""
     x = numbers((3, PIECE_SIZE)).requires_grad_()
     y = drop(x)
-    words = masks.random_words(to_state(1, 2), (50,))
-    masks.random_words(to_state(9, 9), (2 * PIECE_SIZE,))
+    words = drawing.random_words(to_state(1, 2), (50,))
+    drawing.random_words(to_state(9, 9), (2 * PIECE_SIZE,))
     y.sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), scaled_mask(x.shape), rtol=2e-7)
     np.testing.assert_array_equal(words.numpy(), numpy_words(1, 2, (50,)))
@@ -127,7 +126,7 @@ def test_threads_have_buffers_of_their_own():
     shape, drawn = (3, PIECE_SIZE), {}
 
     def draw(seed):
-        drawn[seed] = [masks.random_words(to_state(seed, count), shape) for count in range(3)]
+        drawn[seed] = [drawing.random_words(to_state(seed, count), shape) for count in range(3)]
 
     threads = [threading.Thread(target=draw, args=(seed,)) for seed in range(4)]
     for thread in threads:
