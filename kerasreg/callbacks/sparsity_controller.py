@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from keras import ops
-
-from kerasreg._backends import host_view, is_on_host
 
 # | constant                | value | raised                                                       |
 # |-------------------------|-------|--------------------------------------------------------------|
@@ -136,18 +129,6 @@ class SparsityController:
         integral = min(integral, _FASTEST_INTEGRAL * relative)
         change = integral * min(error, _LARGEST_INTEGRATED) + proportional * (error - self._error)
         return _clip(change, _FASTEST * relative)
-
-
-def zero_fraction(variables: Sequence[Any]) -> float:
-    """The fraction of all weights that are exactly zero now."""
-    size: int = sum(math.prod(variable.shape) for variable in variables)
-    return 1 - sum(map(_count_nonzero, variables)) / size
-
-
-def _count_nonzero(variable: Any) -> int:
-    if is_on_host(variable):
-        return int(np.count_nonzero(host_view(variable)))
-    return int(ops.sum(ops.cast(ops.not_equal(variable.value, 0), "int32")))
 
 
 def _logit(fraction: float) -> float:

@@ -11,8 +11,9 @@ import numpy as np
 from kerasreg._keras_internals import bring_up_to_date
 from kerasreg._tensors import to_float, to_numpy
 from kerasreg.callbacks.scaled_penalties import ScaledPenalties
-from kerasreg.callbacks.sparsity_controller import TOLERANCE, SparsityController, zero_fraction
+from kerasreg.callbacks.sparsity_controller import TOLERANCE, SparsityController
 from kerasreg.callbacks.step_counter import StepCounter
+from kerasreg.statistics.measurement import zero_fraction
 
 # Number of updates at the end of a training that the strength can no longer answer.
 COUNT = 10

@@ -52,5 +52,5 @@ def strength_of(regularizer: Any) -> float | None:
 
 def value_from_norms(regularizer: Any, l1_norm: float, l2_norm: float) -> float | None:
     """The value of a regularizer where the norms of the weight are enough, as `Penalty`'s."""
-    penalty = as_penalty(regularizer)
+    penalty = regularizer if isinstance(regularizer, Penalty) else as_penalty(regularizer)
     return None if penalty is None else penalty.value_from_norms(l1_norm, l2_norm)

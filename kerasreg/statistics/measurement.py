@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
-from kerasreg._backends import is_on_host
+import numpy as np
+from keras import ops
+
+from kerasreg._backends import host_view, is_on_host
 from kerasreg.statistics.device import DeviceStatistics
 from kerasreg.statistics.host import HostStatistics
 from kerasreg.statistics.weights import Weight
@@ -26,3 +31,15 @@ def statistics_of(
     """
     on_host = all(is_on_host(weight.variable) for weight in weights)
     return (HostStatistics if on_host else DeviceStatistics)(weights, threshold, histograms)
+
+
+def zero_fraction(variables: Sequence[Any]) -> float:
+    """The fraction of all weights that are exactly zero now."""
+    size: int = sum(math.prod(variable.shape) for variable in variables)
+    return 1 - sum(map(_count_nonzero, variables)) / size
+
+
+def _count_nonzero(variable: Any) -> int:
+    if is_on_host(variable):
+        return int(np.count_nonzero(host_view(variable)))
+    return int(ops.sum(ops.cast(ops.not_equal(variable.value, 0), "int32")))

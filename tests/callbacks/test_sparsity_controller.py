@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg.callbacks.sparsity_controller import RANGE, SparsityController, zero_fraction
+from kerasreg.callbacks.sparsity_controller import RANGE, SparsityController
+from kerasreg.statistics.measurement import zero_fraction
 
 STEPS = 1000
 

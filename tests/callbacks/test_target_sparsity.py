@@ -10,8 +10,9 @@ from helpers.marks import slow
 from sklearn.datasets import load_digits
 
 import kerasreg as kr
-from kerasreg.callbacks.sparsity_controller import SparsityController, zero_fraction
+from kerasreg.callbacks.sparsity_controller import SparsityController
 from kerasreg.callbacks.sparsity_target import LastUpdates
+from kerasreg.statistics.measurement import zero_fraction
 
 DIGITS = load_digits()
 X, Y = (DIGITS.data / 16).astype("float32"), DIGITS.target
