@@ -21,7 +21,7 @@ from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import innermost_optimizer
 from kerasreg._tensors import to_numpy
 from kerasreg.statistics.weights import describe_regularizer
-from kerasreg.strength.plan import Options, Plan
+from kerasreg.strength.plan import PathOptions, Plan
 from kerasreg.strength.samples import Arrays, Samples
 from kerasreg.strength.training import Training
 
@@ -36,7 +36,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     # A linear model comes to the same wherever it starts.
     first = [] if plan.is_linear else [to_numpy(weight) for weight in model.weights]
     return {
-        **{field.name: getattr(plan, field.name) for field in dataclasses.fields(Options)},
+        **{field.name: getattr(plan, field.name) for field in dataclasses.fields(PathOptions)},
         "penalty": keras.tree.map_structure(
             lambda penalty: " ".join(describe_regularizer(penalty)), plan.penalties
         ),

@@ -18,7 +18,7 @@ BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class Options:
+class PathOptions:
     """The arguments that are plain data, by the names under which a path's folder remembers them.
 
     `epochs` is `epochs_per_strength`; the `batch_size` of all samples at once is `None`.
@@ -36,7 +36,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Plan(Options):
+class Plan(PathOptions):
     """The arguments of `regularization_path`, which explains them, checked."""
 
     model: Any

@@ -1,0 +1,1 @@
+"""All that is counted and measured of weights."""
