@@ -62,6 +62,7 @@ def test_sweep(tmp_path):
     assert "tensorboard --logdir" in printed
 
 
+@pytest.mark.slow
 def test_lasso_diabetes():
     printed = run(ROOT / "examples" / "lasso_diabetes.py")
     assert "The same features are exactly zero: True" in printed

@@ -79,7 +79,8 @@ def test_a_model_that_was_compiled_at_rate_zero(jit_compile, tmp_path):
     check(fit(model, scheduler, callbacks=[logger]), RATES)
 
 
-@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
 def test_a_rate_set_by_hand_after_the_model_was_compiled_at_rate_zero(jit_compile):
     layer, quiet = dropout(), keras.callbacks.Callback()
     model = model_with(layer, jit_compile=jit_compile)

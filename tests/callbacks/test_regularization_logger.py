@@ -58,7 +58,7 @@ def test_training_is_the_same_bit_for_bit(tmp_path, policy, jit_compile, update_
     models, histories = [], []
     for callbacks in ([], [kr.RegularizationLogger(tmp_path, update_freq)]):
         keras.utils.set_random_seed(5)
-        models.append(classifier(jit_compile, keras.optimizers.Adam(0.01)))
+        models.append(classifier(jit_compile, keras.optimizers.SGD(0.1, momentum=0.9)))
         histories.append(fit(models[-1], *callbacks, batch_size=batch_size))
     assert_same_state(*models)
     plain, logged = histories

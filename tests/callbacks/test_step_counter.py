@@ -4,6 +4,7 @@ import keras
 import pytest
 from helpers.backends import BACKEND
 from helpers.event_files import steps
+from helpers.marks import slow
 from helpers.models import data
 
 import kerasreg as kr
@@ -35,8 +36,8 @@ def fit(log_dir, model=None, update_freq="epoch", samples=40, **kwargs):
         ("epoch", [10, 20]),
         (1, list(range(1, 21))),
         (4, [4, 8, 10, 12, 16, 20]),
-        (7, [7, 10, 14, 20]),
-        (100, [10, 20]),
+        slow(7, [7, 10, 14, 20]),
+        slow(100, [10, 20]),
     ],
 )
 def test_frequencies(tmp_path, update_freq, expected):

@@ -134,7 +134,7 @@ def test_the_length_of_an_epoch_is_known_when_the_first_has_ended():
 @pytest.mark.parametrize(
     ("penalty", "began", "epochs", "target", "message"),
     [
-        (1e-12, 1.0, 30, 0.9, "bound, 10000, after 1 .*stronger penalties, or a larger"),
+        slow(1e-12, 1.0, 30, 0.9, "bound, 10000, after 1 .*stronger penalties, or a larger"),
         slow(1e-8, 1e-4, 30, 0.9, "bound, 10000, after 0.0001 .*stronger penalties, or a larger"),
         (1e-5, 1.0, 1, 0.9, "too short.* train for longer.*ended at .*, after 1 at"),
     ],

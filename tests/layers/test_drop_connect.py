@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE, in_mode, to_numpy
-from helpers.marks import slow
+from helpers.marks import first_is_fast, slow
 from helpers.mask_words import numpy_mask
 from keras import layers
 
@@ -280,7 +280,7 @@ def test_a_float32_layer_in_a_mixed_model_computes_in_float32():
     np.testing.assert_allclose(to_numpy(model(x, training=True)), x @ masked, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize(
     ("kind", "scaling"),
     [("dense", "training"), ("per_sample", "inference")]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE
-from helpers.marks import slow
+from helpers.marks import first_is_fast, slow
 
 import kerasreg as kr
 from kerasreg._keras_internals import all_layers
@@ -69,7 +69,7 @@ def test_a_linear_model_has_the_moments_of_the_formula(layer, jit_compile):
     assert np.all(np.abs(std / expected - 1) < 4.5 / np.sqrt(2 * n_samples))
 
 
-@pytest.mark.parametrize("frozen_masks", [False, True])
+@pytest.mark.parametrize("frozen_masks", [False, slow(True)])
 def test_moments_are_those_of_the_samples(frozen_masks):
     model = deep()
     mean, std, drawn = mc(model, frozen_masks=frozen_masks, return_samples=True, batch_size=4)
@@ -102,7 +102,7 @@ def attributes_of(model):
 def trained(with_mc):
     keras.utils.set_random_seed(3)
     model = deep()
-    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
     y = X[:, :1]
     for _ in range(2):
         model.fit(X, y, batch_size=4, epochs=2, verbose=0)
@@ -178,10 +178,21 @@ FREEZABLE = [
     (keras.layers.GaussianDropout(0.5), X),
     (keras.layers.AlphaDropout(0.5), X),
 ]
-ids = [f"{type(layer).__module__.split('.')[0]}-{layer.name}" for layer, _ in FREEZABLE]
 
 
-@pytest.mark.parametrize(("layer", "x"), FREEZABLE, ids=ids)
+def of_keras(layer):
+    return not type(layer).__module__.startswith("kerasreg")
+
+
+def freezable():
+    """The layers of kerasreg, and those of Keras as slow ones but for its dropout."""
+    for layer, x in FREEZABLE:
+        name = f"{'keras' if of_keras(layer) else 'kerasreg'}-{layer.name}"
+        rare = of_keras(layer) and layer.name != "dropout"
+        yield (slow if rare else pytest.param)(layer, x, id=name)
+
+
+@pytest.mark.parametrize(("layer", "x"), freezable())
 def test_frozen_masks_make_each_pass_one_function_of_the_input(layer, x):
     """An affine one: `f(a) + f(b) = f(a + b) + f(0)`, whatever row and batch they are in."""
     layer = layer.from_config({**layer.get_config(), "seed": 3})
@@ -231,7 +242,7 @@ RECURRENT = [
 ]
 
 
-@pytest.mark.parametrize("layer", RECURRENT, ids=lambda layer: layer.name)
+@pytest.mark.parametrize("layer", first_is_fast(RECURRENT), ids=lambda layer: layer.name)
 def test_dropout_inside_recurrent_layers(layer):
     model = keras.Sequential([keras.Input((5, 4)), layer])
     drawn = assert_varies(model, SEQUENCES)
@@ -245,9 +256,9 @@ def test_dropout_inside_recurrent_layers(layer):
     "layer",
     [
         keras.layers.MultiHeadAttention(2, 3, dropout=0.5),
-        keras.layers.GroupQueryAttention(2, 4, 2, dropout=0.5),
-        keras.layers.Attention(dropout=0.5),
-        keras.layers.AdditiveAttention(dropout=0.5),
+        slow(keras.layers.GroupQueryAttention(2, 4, 2, dropout=0.5)),
+        slow(keras.layers.Attention(dropout=0.5)),
+        slow(keras.layers.AdditiveAttention(dropout=0.5)),
     ],
     ids=lambda layer: layer.name,
 )
@@ -306,7 +317,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("frozen_masks", [False, True])
+@pytest.mark.parametrize("frozen_masks", [False, slow(True)])
 @pytest.mark.parametrize("name", MODELS)
 def test_kinds_of_models(name, frozen_masks):
     model = MODELS[name]()

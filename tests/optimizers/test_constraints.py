@@ -159,7 +159,7 @@ def test_keep_zeros_refits_the_support(inner, jit_compile):
         np.testing.assert_allclose(w[~zeros[:, unit], unit], solution[:-1], atol=2e-2)
 
 
-@pytest.mark.parametrize("penalty", [kr.TopK(0.5, frequency=2), kr.KeepZeros()])
+@pytest.mark.parametrize("penalty", [slow(kr.TopK(0.5, frequency=2)), kr.KeepZeros()])
 def test_gradient_accumulation(penalty):
     """Between real updates nothing moves, and the whole equals training on the larger batch."""
     x, y = problem()
@@ -203,7 +203,7 @@ def test_a_learning_rate_of_zero_prunes_by_magnitude():
     np.testing.assert_array_equal(to_numpy(variable.value), w * (w > 6))
 
 
-@pytest.mark.parametrize("penalty", [kr.TopK(0.0), kr.TopK(0.2, frequency=1000)])
+@pytest.mark.parametrize("penalty", [slow(kr.TopK(0.0)), kr.TopK(0.2, frequency=1000)])
 def test_zeros_that_are_kept_go_on_training(penalty):
     """Weights that start at zero, and get their first gradient after the first selection."""
     x, y = problem()

@@ -106,7 +106,10 @@ def test_a_schedule_that_ends_at_zero_keeps_the_zeros():
 
 @pytest.mark.parametrize(
     "inner",
-    [lambda **k: optimizers.SGD(0.05, momentum=0.5, **k), lambda **k: optimizers.Adam(0.01, **k)],
+    [
+        lambda **k: optimizers.SGD(0.05, momentum=0.5, **k),
+        slow(lambda **k: optimizers.Adam(0.01, **k)),
+    ],
 )
 def test_gradient_accumulation(inner):
     """Between real updates nothing moves, and the whole equals training on the larger batch."""
@@ -228,7 +231,7 @@ def test_the_log_and_the_report_show_its_penalties(tmp_path):
     )
 
 
-@pytest.mark.parametrize("floatx", [False, True], ids=["layer", "floatx"])
+@pytest.mark.parametrize("floatx", [pytest.param(False, id="layer"), slow(True, id="floatx")])
 @pytest.mark.parametrize(
     "inner", first_is_fast(["adam", "sgd", "rmsprop", "adamax", "adagrad", "nadam"])
 )
@@ -283,6 +286,7 @@ def test_bad_strength_scales(bad):
         optimizer.strength_scale = bad
 
 
+@pytest.mark.slow
 def test_weight_decay_is_the_inner_one():
     weights = []
     for excluded in (True, False):

@@ -161,7 +161,7 @@ def test_patterns_fit_the_loaded_model(make, tmp_path):
 def test_detached_penalties_train_in_proximal(tmp_path):
     model, _ = attached(MODELS["classifier"])
     penalties = detach_regularizers(model)
-    model.compile(kr.Proximal(keras.optimizers.Adam(0.01), penalties), model.loss)
+    model.compile(kr.Proximal(keras.optimizers.SGD(0.01), penalties), model.loss)
     x, y = data()
     model.fit(x, y, verbose=0)
     loaded = through_a_file(model, tmp_path, compile=True)  # whose optimizer matches anew

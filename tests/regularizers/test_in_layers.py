@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import JIT_COMPILE, to_numpy
+from helpers.marks import first_is_fast, slow
 from helpers.references import reference
 
 import kerasreg as kr
@@ -57,9 +58,9 @@ def test_activity_penalty_is_finite_under_mixed_float16():
     assert loss(kr.L1(1.0)) == 1024.0
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize(
-    "policy", ["float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16"]
+    "policy", ["mixed_float16", "float32", *map(slow, ["float16", "bfloat16", "mixed_bfloat16"])]
 )
 def test_trains_under_every_policy(policy, jit_compile):
     keras.config.set_dtype_policy(policy)

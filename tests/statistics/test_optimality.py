@@ -70,7 +70,7 @@ def test_the_log_shows_it_by_the_formula(optimizer, arguments, strengths, tmp_pa
     np.testing.assert_allclose(history["optimality_residual"], np.hypot(*right), rtol=2e-4)
 
 
-@pytest.mark.parametrize("scale", [0.0, 2.5])
+@pytest.mark.parametrize("scale", [slow(0.0), 2.5])
 def test_a_strength_scale_counts(scale, tmp_path):
     x, y = diabetes()
     model = lasso(kr.Proximal(adam(), kr.L1(L1)))
@@ -98,7 +98,7 @@ def test_it_falls_to_zero_as_training_converges(tmp_path):
     assert np.count_nonzero(model.get_weights()[0] == 0) >= 3
 
 
-@pytest.mark.parametrize("constraint", [kr.KeepZeros(), kr.TopK(0.5)])
+@pytest.mark.parametrize("constraint", [kr.KeepZeros(), slow(kr.TopK(0.5))])
 def test_constraints_ask_for_it_on_the_support_only(constraint, tmp_path):
     x, y = diabetes()
     model = lasso(kr.Proximal(adam(), constraint))
@@ -127,6 +127,7 @@ def test_any_model_can_be_measured_and_trains_the_same(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="half precision on a CPU is slow there")
 def test_mixed_precision(tmp_path):
     x, y = diabetes()

@@ -54,7 +54,8 @@ def test_lasso_path_of_scikit_learn(n_strengths, min_ratio, entering):
     np.testing.assert_allclose([row.data_loss for row in path.rows], losses, rtol=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", slow("schedule")])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adam", "schedule"])
 def test_other_optimizers(optimizer):
     x, y, _ = diabetes()
     y = y / y.std()
@@ -247,6 +248,7 @@ def test_the_folder_of_another_path(tmp_path):
             run()
 
 
+@pytest.mark.slow
 def test_the_folder_of_another_training_of_the_model(tmp_path):
     first = follow(tmp_path, folds=None)[1]()
     model, run = follow(tmp_path, folds=None)
@@ -264,6 +266,7 @@ def test_runs_for_tensorboard(tmp_path):
         assert "_hparams_/session_start_info" in log and "all/val_accuracy" in log
 
 
+@pytest.mark.slow
 def test_it_ends_when_all_is_zero_or_nothing_is_explained():
     x, y, _, _ = digits()
     model = train(network(), x, y)
@@ -285,6 +288,7 @@ def test_it_ends_where_the_loss_is_not_finite():
     assert len(path) == 1
 
 
+@pytest.mark.slow
 def test_a_strength_that_has_not_converged_is_reported():
     x, y, _ = diabetes()
     with pytest.warns(UserWarning, match="2 of 2 trainings have not converged.*than 2 *,"):
@@ -337,6 +341,7 @@ def test_penalties_and_directions(penalty, kwargs):
             path.weights_of(0)
 
 
+@pytest.mark.slow
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     x, y, _, _ = digits()

@@ -3,7 +3,6 @@
 import pytest
 from helpers import dashboard
 from helpers.dashboard import wait_for
-from helpers.marks import slow
 from helpers.sparsity_logs import HTML, Log, model, write_runs
 
 pytestmark = dashboard.MARKS
@@ -226,6 +225,7 @@ def test_html_in_a_name_stays_text(server, browser):
     assert browser.execute_script("return window.pwned ?? parent.pwned ?? null") is None
 
 
+@pytest.mark.slow
 def test_every_request_stays_below_the_path_prefix(logs, browser):
     with dashboard.tensorboard(logs, path_prefix="/deep/below") as address:
         open_tab(browser, address)
@@ -258,7 +258,8 @@ def test_a_hidden_tab_asks_for_nothing(server, hurried):
     wait_for(browser, lambda _: browser.execute_script(asked) > before)
 
 
-@pytest.mark.parametrize("failure", [slow("throw 0"), "return new Response('', { status: 500 })"])
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", ["throw 0", "return new Response('', { status: 500 })"])
 def test_a_server_that_is_gone_is_said_and_waited_for(server, hurried, failure):
     browser = hurried
     open_tab(browser, server)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, to_numpy
+from helpers.marks import slow
 from helpers.mask_words import WORDS, dropping, numpy_mask
 from helpers.processes import in_process
 
@@ -96,7 +97,7 @@ def test_a_file_does_not_bring_its_rate_along(tmp_path):
 
 @pytest.mark.parametrize(
     ("saved", "loaded"),
-    [(kr.Dropout, keras.layers.Dropout), (keras.layers.Dropout, kr.Dropout)],
+    [slow(kr.Dropout, keras.layers.Dropout), (keras.layers.Dropout, kr.Dropout)],
 )
 def test_weight_files_of_models_with_the_dropout_of_keras(saved, loaded, tmp_path):
     path = tmp_path / "model.weights.h5"
