@@ -141,7 +141,10 @@ class Path:
         if coefficients is not None:
             return plot.plot_coefficients(self.rows, coefficients, self._choices(), ax, names)
         if names is not None:
-            expected = "None, without a linear model, one penalty and weights that were kept"
+            expected = (
+                "None, as coefficients are drawn for a linear model with one penalty whose weights "
+                "were kept"
+            )
             raise invalid_value("names", expected, names)
         choices, kind = self._choices(), "training"
         values = [row.trained_value(self.monitor) for row in self.rows]

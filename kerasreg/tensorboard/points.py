@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -84,7 +84,6 @@ def add_epoch(
 def add_measured(
     summary: summary_pb2.Summary,
     weights: Sequence[Weight],
-    penalized: Container[str],
     measured: Measured,
     totals: Mapping[str, float],
     values: Mapping[str, float],
@@ -94,7 +93,6 @@ def add_measured(
     Args:
         summary: The summary to add to.
         weights: The weights.
-        penalized: The names of those that have a penalty.
         measured: What was measured of them.
         totals: More numbers of the whole model, by name.
         values: Points of other charts, by tag.
@@ -106,7 +104,8 @@ def add_measured(
     ):
         for name, value in numbers.items():
             add_scalar(summary, f"{name}/{weight.name}", value)
-        if weight.name in penalized:
+        # Asked at each point, as a penalty may come while the run is open.
+        if weight.variable.regularizer is not None or weight.proximal_penalty is not None:
             share = penalty / total if total and math.isfinite(total) else total
             add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
             add_scalar(summary, f"penalty_share/{weight.name}", share)

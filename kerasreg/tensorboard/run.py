@@ -86,7 +86,6 @@ class Run:
         self.totals: dict[str, float] = {}
         names = LayerNames(model)
         weights = self._weights = find_weights(model, options.weights, names)
-        self._penalized = {weight.name for weight in weights if weight.penalties}
         self._dropouts = Dropouts(model, names)
         self._statistics = statistics_of(weights, options.threshold, options.histograms)
         data = options.optimality_data
@@ -190,7 +189,7 @@ class Run:
     ) -> None:
         """Runs in the worker's thread."""
         summary = summary_pb2.Summary()
-        add_measured(summary, self._weights, self._penalized, wait(), totals, values)
+        add_measured(summary, self._weights, wait(), totals, values)
         writer.write(step, summary)
 
     def _write(self, step: int, summary: summary_pb2.Summary) -> None:
