@@ -192,7 +192,7 @@ def freezable():
         yield (slow if rare else pytest.param)(layer, x, id=name)
 
 
-@pytest.mark.parametrize(("layer", "x"), freezable())
+@pytest.mark.parametrize(("layer", "x"), list(freezable()))
 def test_frozen_masks_make_each_pass_one_function_of_the_input(layer, x):
     """An affine one: `f(a) + f(b) = f(a + b) + f(0)`, whatever row and batch they are in."""
     layer = layer.from_config({**layer.get_config(), "seed": 3})

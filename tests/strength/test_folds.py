@@ -13,6 +13,7 @@ NUMBERS = RNG.normal(size=23)
 CLASSES = RNG.permutation(np.repeat([7, 3, 5], [12, 8, 5]))
 BINARY = (RNG.uniform(size=40) < 0.3).astype("float32")
 SORTED = np.sort(CLASSES)
+IN_A_CYCLE = np.repeat([5, 7, 3], [8, 5, 12])  # The first that appears is the second in order.
 
 
 def folds_of(folds, y, loss="sparse_categorical_crossentropy"):
@@ -39,8 +40,16 @@ def test_numbers(n_folds):
 @pytest.mark.parametrize("n_folds", [2, 3, 5])
 @pytest.mark.parametrize(
     "y",
-    [CLASSES, CLASSES.astype("float32"), SORTED, BINARY, BINARY.astype(bool), 2 * BINARY - 1],
-    ids=range(6),
+    [
+        CLASSES,
+        CLASSES.astype("float32"),
+        SORTED,
+        IN_A_CYCLE,
+        BINARY,
+        BINARY.astype(bool),
+        2 * BINARY - 1,
+    ],
+    ids=range(7),
 )
 def test_classes(n_folds, y):
     expected = list(StratifiedKFold(n_folds).split(y, y))
