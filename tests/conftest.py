@@ -1,10 +1,21 @@
-"""What all tests share: seeds, and Keras's global settings as they were."""
+"""What all tests share: seeds, Keras's global settings as they were, programs compiled once."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # To share small tensors among threads costs PyTorch five times what it saves.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Half of JAX's time went into compiling again what another test, or process, had compiled. Those
+# that pytest-xdist starts find the folder in their environment.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jax-programs-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import pytest
 
