@@ -12,6 +12,7 @@ from sklearn.datasets import load_breast_cancer
 import kerasreg as kr
 
 
+@pytest.mark.slow
 def test_a_strength_of_mcp_leaves_its_knee_where_it_is():
     x, y, _ = diabetes()
     x, y = x[:, :5], y / y.std()
@@ -34,6 +35,7 @@ def test_a_first_row_that_is_worse_than_the_empty_model():
     assert len(kr.regularization_path(model, kr.L1(), x, y + 150.0, **arguments)) == 3
 
 
+@pytest.mark.slow
 def test_a_callback_lowers_the_rate_within_a_strength_only():
     x, y, _, _ = digits()
     rates = []
@@ -110,6 +112,7 @@ def test_a_gain_without_a_penalty_is_no_trap():
     assert path.rows[0].sparsity > path.rows[1].sparsity
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_loss_that_cannot_be_described(tmp_path):
     class Mine(keras.losses.MeanSquaredError):
         def get_config(self):
@@ -194,6 +197,7 @@ def test_a_damaged_folder(tmp_path, damaged):
         follow(tmp_path)[1]().weights_of(0)
 
 
+@pytest.mark.slow
 def test_a_path_can_be_pickled_without_its_model():
     x, y, _ = diabetes()
     path = kr.regularization_path(linear(x), kr.L1(), x, y, strengths=[9.0], verbose=0)
@@ -202,6 +206,7 @@ def test_a_path_can_be_pickled_without_its_model():
     np.testing.assert_array_equal(coefficients(copy), coefficients(path))
 
 
+@pytest.mark.slow
 def test_the_history_of_a_model_is_that_of_its_own_training():
     x, y, _ = diabetes()
     model = linear(x)
