@@ -186,10 +186,12 @@ def of_keras(layer):
 
 def freezable():
     """The layers of kerasreg, and those of Keras as slow ones but for its dropout."""
+    cases = []
     for layer, x in FREEZABLE:
         name = f"{'keras' if of_keras(layer) else 'kerasreg'}-{layer.name}"
         rare = of_keras(layer) and layer.name != "dropout"
-        yield (slow if rare else pytest.param)(layer, x, id=name)
+        cases.append((slow if rare else pytest.param)(layer, x, id=name))
+    return cases
 
 
 @pytest.mark.parametrize(("layer", "x"), list(freezable()))
