@@ -210,6 +210,7 @@ def test_a_subclassed_model(tmp_path):
     assert {"sparsity/same/kernel", "sparsity/same/kernel#2"} <= set(read(tmp_path))
 
 
+@pytest.mark.slow
 def test_frozen_layers(tmp_path):
     model = classifier()
     for name in ("first", "norm"):
@@ -357,6 +358,7 @@ def test_tensorflow_is_never_imported_on_other_backends(tmp_path):
     assert steps(tmp_path) == [1, 2]
 
 
+@pytest.mark.slow
 def test_files_are_closed(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)

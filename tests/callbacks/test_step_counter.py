@@ -92,6 +92,7 @@ def test_gradient_accumulation(tmp_path):
     assert steps(tmp_path) == [10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_continuing_the_same_model(tmp_path):
     model = fit(tmp_path)
     fit(tmp_path, model)
@@ -108,6 +109,7 @@ def test_resuming_from_a_file_with_an_overlap(tmp_path):
     assert steps(tmp_path / "log") == [10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_resuming_with_weights_only(tmp_path):
     weights = fit(tmp_path).get_weights()
     model = classifier()
@@ -116,6 +118,7 @@ def test_resuming_with_weights_only(tmp_path):
     assert steps(tmp_path) == [10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_a_new_optimizer_with_the_same_logger(tmp_path):
     model, (x, y), logger = classifier(), data(), kr.RegularizationLogger(tmp_path)
     for _ in range(2):

@@ -289,6 +289,7 @@ def scale_of(weight):
     return 1.0 if scale is None else scale.value
 
 
+@pytest.mark.slow
 def test_choices_that_come_back_compile_nothing_anew():
     model, targets, counts = owner(), np.zeros((ROWS, FEATURES)), []
     traces = Traces(model)
@@ -312,6 +313,7 @@ def test_with_a_new_logger_for_each_training_nothing_is_compiled_anew(tmp_path):
         assert counts[0] == counts[-1]
 
 
+@pytest.mark.slow
 def test_regularizers_that_are_attached_again():
     model, sizes = model_with(kr.L1(0.5), inner=keras.optimizers.SGD(0.0)), []
     for factor in (2.0, 3.0, 4.0, 5.0, 6.0):

@@ -156,6 +156,7 @@ def test_too_many_zeros_at_the_lower_bound():
         fit(model, 0.5, epochs=30, batch_size=8, x=X[:64])
 
 
+@pytest.mark.slow
 def test_an_early_end_is_warned_of():
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -300,6 +300,7 @@ def test_drop_block_at_rate_one():
         np.testing.assert_array_equal(values(layer, np.ones((8, 250, 250, 16), "float32")), 0)
 
 
+@pytest.mark.slow
 def test_drop_block_for_maps_of_unknown_size():
     inputs = keras.Input((None, None, 2))
     model = keras.Model(inputs, kr.DropBlock2D(0.3, (2, 3))(inputs))

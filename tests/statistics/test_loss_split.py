@@ -106,6 +106,7 @@ class Noisy(keras.regularizers.Regularizer):
         return 1e3 * keras.ops.sum(w * keras.random.normal(w.shape, seed=self.seeds))
 
 
+@pytest.mark.slow
 def test_a_random_regularizer_draws_the_same_numbers(tmp_path):
     models = []
     for callbacks in ([], [kr.RegularizationLogger(tmp_path, weights="bias")]):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, MODES, gradient, in_mode, to_numpy
+from helpers.marks import first_is_fast
 from helpers.mask_words import WORDS, dropping, numpy_mask, numpy_scale, numpy_words, to_state
 from keras import ops
 from scipy import stats
@@ -86,7 +87,7 @@ def test_keep_probability(rate):
     assert abs(keep - (1 - rate)) < 1.0 / WORDS + 1e-7 * (1 - rate)
 
 
-@pytest.mark.parametrize("rescale", [True, False])
+@pytest.mark.parametrize("rescale", first_is_fast([True, False]))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_drop(shape, dtype, rescale):

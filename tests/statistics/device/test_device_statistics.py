@@ -151,7 +151,7 @@ def test_threshold_is_compared_as_in_float64(threshold):
     check(weights, DeviceStatistics(weights, threshold, histograms=True)()(), threshold)
 
 
-@pytest.mark.parametrize("size", [40, 70000])
+@pytest.mark.parametrize("size", [40, slow(70000)])
 def test_buckets_hold_their_inner_edge(size):
     edges = np.arange(-16, 17) / 16.0
     exact = edges.astype("float32")
@@ -162,7 +162,7 @@ def test_buckets_hold_their_inner_edge(size):
     check(weights, DeviceStatistics(weights, THRESHOLD, histograms=True)()())
 
 
-@pytest.mark.parametrize("size", [3, 70000])
+@pytest.mark.parametrize("size", [3, slow(70000)])
 def test_histogram_range_never_shrinks(size):
     weight = make_weight(np.zeros(size))
     measure = DeviceStatistics([weight], THRESHOLD, histograms=True)
