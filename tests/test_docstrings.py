@@ -16,7 +16,12 @@ NAMES = [info.name for info in pkgutil.walk_packages(kerasreg.__path__, "kerasre
 
 
 # Their examples train for long; the tests of these rooms do so at less length.
-SLOW = ["kerasreg.strength.regularization_path", "kerasreg.callbacks.strength_scheduler"]
+SLOW = [
+    "kerasreg.strength.regularization_path",
+    "kerasreg.callbacks.strength_scheduler",
+    "kerasreg.callbacks.dropout_rate_scheduler",
+    "kerasreg.layers.drop_block2d",
+]
 MODULES = [slow(name, id=name) if name in SLOW else name for name in NAMES]
 
 

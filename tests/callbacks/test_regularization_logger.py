@@ -331,6 +331,7 @@ TWO_REPLICAS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_two_replicas(tmp_path):
     in_process(TWO_REPLICAS, tmp_path)

@@ -93,6 +93,7 @@ def test_other_data(data):
     check(fit(x, y, optimizer, penalty), sklearn_fit(x, y, 0.1, 0.8), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [slow("sgd"), "adam"])
 def test_group_lasso_is_the_multi_task_lasso(name):
     x, y = DATA["diabetes"]()

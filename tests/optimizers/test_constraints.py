@@ -203,6 +203,7 @@ def test_a_learning_rate_of_zero_prunes_by_magnitude():
     np.testing.assert_array_equal(to_numpy(variable.value), w * (w > 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [slow(kr.TopK(0.0)), kr.TopK(0.2, frequency=1000)])
 def test_zeros_that_are_kept_go_on_training(penalty):
     """Weights that start at zero, and get their first gradient after the first selection."""

@@ -215,6 +215,7 @@ def test_on_given_axes_twice():
     assert len(plt.get_fignums()) == 1
 
 
+@pytest.mark.slow
 def test_what_a_training_gives():
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.Normalization(), keras.layers.Dense(1)]

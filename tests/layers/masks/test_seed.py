@@ -127,6 +127,7 @@ def test_a_copy_draws_the_same_masks_and_its_own(duplicate):
     assert layer.rate == 0.5 and words(layer.seed_generator.state)[2] == dropping(0.5)
 
 
+@pytest.mark.slow
 def test_a_pickled_model_goes_on():
     keras.utils.set_random_seed(0)
     right = train(model_with(kr.Dropout(0.5, seed=3)), epochs=2)
