@@ -9,8 +9,8 @@ Prints the test error of each seed, and the medians over the seeds:
 
 MNIST as the file `mnist.npz` that `keras.datasets.mnist` downloads. The rates are those of the
 papers; batches, learning rate and epochs are round numbers set beforehand. `--validate` trains on
-the first 50,000 images and takes the error on the last 10,000, for other settings to be chosen
-with: the test images are for the final numbers only. DropConnect draws a mask for each batch; its
+the first 50,000 images and takes the error on the last 10,000: choose other settings with it, as
+the test images are for the final numbers only. DropConnect draws a mask for each batch; its
 paper draws one for each sample, as does `--per-sample`, which takes many times as long.
 """
 

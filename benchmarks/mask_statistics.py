@@ -2,10 +2,10 @@
 
     KERAS_BACKEND=jax python benchmarks/mask_statistics.py
 
-The words are the same on all backends, and JAX draws them soonest. What is less probable than 1e-5
-for ideal words is marked with `!` and makes the exit status 1 (of the 90 numbers one is by chance
-in one run of a thousand), and so is a fraction kept that is off by more than 4 standard errors.
-Runs with the same `--seed` print the same.
+The words are the same on all backends, and JAX draws them fastest. A number whose probability is
+below 1e-5 for ideal words is marked with `!` and makes the exit status 1; by chance that happens
+to one of the 90 numbers in one run of a thousand. A fraction kept that is off by more than 4
+standard errors is marked, too. Runs with the same `--seed` print the same.
 
 For the batteries of others the words themselves, as raw bytes:
 
@@ -13,8 +13,8 @@ For the batteries of others the words themselves, as raw bytes:
     python benchmarks/mask_statistics.py --words 1000000000 --each 1024 | RNG_test stdin32
 
 The words of one mask are all different, for the hash is a permutation of the index. A battery that
-looks for repeated words, of which there would be 2048 in a mask of 4M elements, sees that with
-`--each` as large as that; no function of the mask alone does.
+looks for repeated words (ideal ones would have 2048 among the 4M of a mask) notices it if `--each`
+is as large; a test that sees only the mask, not its words, cannot.
 """
 
 import argparse

@@ -120,8 +120,8 @@ def fit_dense(train):
 def choose(path, samples):
     """The sparsest network that is as accurate as the best, within one standard error.
 
-    The validation images cannot tell networks apart that are closer: one standard error of the
-    share p of `samples` images is sqrt(p (1 - p) / samples).
+    Networks that are closer cannot be told apart by the validation images: the standard error of
+    an accuracy p on `samples` images is sqrt(p (1 - p) / samples).
     """
     best = path.value_of(path.best)
     limit = best - np.sqrt(best * (1 - best) / samples)

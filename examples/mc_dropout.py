@@ -1,8 +1,8 @@
 """How certain a classifier is: Monte-Carlo dropout on digits, straight and turned.
 
-A network learns scikit-learn's handwritten digits, and predicts with its dropout on. Nearly all
-its mistakes are where the passes disagree, and they disagree more once the digits are turned;
-yet not always: a one on its side it takes for another digit, in all passes.
+A network learns scikit-learn's handwritten digits, and predicts with its dropout on. The passes
+disagree where nearly all its mistakes are, and they disagree more once the digits are turned. But
+not always: of a one on its side they all make the same wrong digit.
 Writes a plot, mc_dropout.png unless told otherwise:
 
     python examples/mc_dropout.py --output mc_dropout.png
@@ -58,7 +58,7 @@ def turned(images, angle):
 
 
 def predict(model, x):
-    """Means and deviations of the probabilities at all angles, each (angles, images, digits)."""
+    """Means and standard deviations of the probabilities, each (angles, images, digits)."""
     images = np.concatenate([turned(x, angle) for angle in ANGLES])
     mean, std = kr.mc_predict(model, images, N_SAMPLES, batch_size=719, seed=0)
     shape = (len(ANGLES), len(x), -1)
@@ -70,7 +70,7 @@ def print_row(name, right, std):
 
 
 def compare(mean, std, y):
-    """Prints accuracy and the deviation of what is predicted; returns both, (angles, images)."""
+    """Prints and returns which predictions are right and their std, each (angles, images)."""
     digit = mean.argmax(axis=2)
     std = np.take_along_axis(std, digit[..., None], axis=2)[..., 0]
     right, order = digit == y, np.argsort(std[0])

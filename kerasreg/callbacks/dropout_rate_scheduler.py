@@ -13,7 +13,8 @@ from kerasreg._keras_internals import all_layers, forget_compiled_steps
 from kerasreg.callbacks.scheduler import Schedule, Scheduler
 from kerasreg.layers.dropout_rates import LiveRate, live_rate
 
-# The dropouts that a model has compiled anew since they were left out at rate 0.
+# A step that was compiled while a dropout's rate was 0 leaves it out. For each model, the dropouts
+# for which its step has been compiled anew.
 _traced_live: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Any]] = weakref.WeakKeyDictionary()
 
 
@@ -73,7 +74,8 @@ class DropoutRateScheduler(Scheduler):
                 forget_compiled_steps(model)
 
     def _set(self, number: float) -> None:
-        # On JAX, reading the model brings its layers' state up to date, and the change into it.
+        # On JAX, reading `self.model` copies the state of the training into the layers, and what is
+        # then changed in them back into the state.
         if self.model is not None and any(rate.rate != number for _, rate in self._found):
             for _, rate in self._found:
                 rate.rate = number

@@ -46,7 +46,7 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
         super().set_model(model)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes note that the next epoch is the first."""
+        """Begins to count: the next epoch is the first of this `fit`."""
         self._steps.begin_fit()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -78,11 +78,11 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
         self._set(number)
 
     def _expected(self, number: float | None) -> str | None:
-        """What would have been right instead of this number, `None` if it is right."""
+        """What the schedule should have returned instead; `None` if the number is right."""
         raise NotImplementedError
 
     def _set(self, number: float) -> None:
-        """Makes it so from the next step on."""
+        """Sets what is scheduled to the number, from the next step on."""
         raise NotImplementedError
 
 

@@ -40,13 +40,13 @@ class DropConnect(BaseDropout, keras.layers.Wrapper):  # type: ignore[misc]
     | `"training"` (the default) | `f(x; w * m / p)` | `f(x; w)` |
     | `"inference"` | `f(x; w * m)` | `f(x; p * w)` |
 
-    In both, the expectation over the masks of what the activation function is applied to is the
-    same in training and in inference. The paper samples that function's input from a normal
-    distribution for inference, and masks biases too; here they are never masked.
+    In both, the input of the activation function has the same expectation in training and in
+    inference. For inference the paper samples that input from a normal distribution instead. It
+    masks biases, too; here they are never masked.
 
-    All samples of a batch share a mask, which costs as little as the mask of a kernel. With
-    `per_sample`, as in the paper, each has its own, `y_b = sum_i x_bi w_ij m_bij / p`: less noisy
-    gradients, for the memory of as many kernels as there are samples.
+    All samples of a batch share a mask, so that one kernel is masked in a step. With `per_sample`,
+    as in the paper, each has its own, `y_b = sum_i x_bi w_ij m_bij / p`: gradients are less noisy,
+    but memory is needed for as many kernels as there are samples.
 
     The layer keeps its weights, with their names, regularizers and constraints, which see the
     kernel without a mask.
@@ -172,7 +172,7 @@ def _kernel_tensor(layer: Any) -> Tensor:
 def _call_with_kernel(layer: Any, kernel: Tensor, inputs: Tensor) -> Tensor:
     """Calls the layer as if that were its kernel."""
     others = [v for v in layer.variables if v is not layer.kernel]
-    # All of them: within the scope no value of an outer scope is seen, as those of a step on JAX.
+    # All of them: inside the scope, values of an outer scope (a training step of JAX) are unseen.
     mapping = [(layer.kernel, kernel), *((v, v.value) for v in others)]
     with keras.StatelessScope(mapping, collect_losses=True) as scope:
         before = [scope.get_current_value(v) for v in others]
@@ -180,7 +180,7 @@ def _call_with_kernel(layer: Any, kernel: Tensor, inputs: Tensor) -> Tensor:
     for variable, value in zip(others, before, strict=True):
         if scope.get_current_value(variable) is not value:
             variable.assign(scope.get_current_value(variable))
-    # By the layer that added them in the scope: Keras knows a loss's layer by the tensor.
+    # The scope took these losses in; only those that a layer adds outside of it count.
     for loss in scope.losses:
         layer.add_loss(loss)
     return y

@@ -17,7 +17,7 @@ from kerasreg.regularizers.penalty_map import find_pattern, match_penalties
 
 _PROBE = L2(1.0)
 
-# The attributes of layers from which their configuration has a weight's regularizer.
+# For each weight, the layers and attributes whose value `get_config` writes as its regularizer.
 _Places = dict[int, list[tuple[Any, str]]]
 
 
@@ -27,8 +27,8 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
     The weights keep their values. The penalties are in `model.losses` and in the configuration of
     the layers, so that a saved, loaded or cloned model has them; except for layers that a
     subclassed model or layer makes in its own code, which come back as the code makes them. The
-    model's next `fit` or `evaluate` reckons with them, but a training loop of your own, or a
-    model that contains this one, has to be compiled anew.
+    model's next `fit` or `evaluate` has them in its loss. A training loop of your own, or a model
+    that contains this one, has to be compiled anew.
 
     Args:
         model: A built Keras model.
@@ -38,7 +38,8 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
 
     Raises:
         ValueError: If the model is not built, a pattern matches nothing, two match one weight, a
-            penalty is none or a constraint, or a layer cannot save it. Nothing is changed then.
+            value is not a penalty or is a constraint, or a layer cannot save its penalty. Nothing
+            is changed then.
 
     Example:
     >>> kerasreg.attach_regularizers(model, {".*second/kernel": kerasreg.L1(1e-4)})
@@ -67,9 +68,9 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
 def detach_regularizers(model: Any) -> dict[str, Penalty]:
     """Takes the penalties off the trainable weights of a built model, for `Proximal`.
 
-    The weights keep their values. Frozen weights keep their penalties, which do not act, and so
-    do activities. The patterns also fit the model after it is saved and loaded, if its layers
-    have names of their own.
+    The weights keep their values. Frozen weights keep their penalties, which `Proximal` would not
+    apply; activity regularizers stay, too. If the layers were given names, the patterns also
+    match the weights of the model once it is saved and loaded.
 
     Args:
         model: A built Keras model.
@@ -142,7 +143,7 @@ def _find_places(model: Any, variables: list[Any]) -> _Places:
 
 
 def _is_saved(layer: Any, attribute: str) -> bool:
-    """Whether the layer's configuration says what the attribute is, which nothing declares."""
+    """Whether `get_config` writes the attribute: Keras declares it nowhere, so a probe shows it."""
     if not hasattr(layer, attribute):
         return False
     before = getattr(layer, attribute)
