@@ -89,19 +89,18 @@ def test_mc_dropout(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="300 short trainings take minutes on the others")
 def test_choose_strength(tmp_path):
-    script = [sys.executable, ROOT / "examples" / "choose_strength.py", "--output", "plots"]
-    run = subprocess.run(script, capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    difference = re.search(r"Largest difference, .*: (\S+)", run.stdout)
+    script = copy_of("choose_strength.py", tmp_path, FOLDS=3, STRENGTHS=[1e-3, 2e-3, 5e-3])
+    printed = run(script, "--output", "plots", cwd=tmp_path)
+    difference = re.search(r"Largest difference, .*: (\S+)", printed)
     assert difference and float(difference[1]) < 1e-4
-    assert "The same coefficients are exactly zero: True" in run.stdout
-    assert "order bmi, s5, bp, s3, sex, s6, s1, s4, s2, age, s3 out, s3\n" in run.stdout
-    rows = re.findall(r"^(\S.*?) {2,}([\d.]+)(?: +(\d+) +(\d+) ± (\d+))?$", run.stdout, re.M)
+    assert "The same coefficients are exactly zero: True" in printed
+    assert "order bmi, s5, bp, s3, sex, s6, s1, s4, s2, age, s3 out, s3\n" in printed
+    rows = re.findall(r"^(\S.*?) {2,}([\d.]+)(?: +(\d+) +(\d+) ± (\d+))?$", printed, re.M)
     (_, ours, *best), (_, sparser, *simple), (_, theirs, *_) = rows
     assert ours == theirs and float(sparser) > float(ours)
     features, error, deviation = (int(cell) for cell in best)
     assert int(simple[0]) < features and int(simple[1]) <= error + deviation
-    rows = re.findall(r"^(\S.*?)(?: {2,}[\d.]+)?((?: +[\d.]+%){3})$", run.stdout, re.M)
+    rows = re.findall(r"^(\S.*?)(?: {2,}[\d.]+)?((?: +[\d.]+%){3})$", printed, re.M)
     shares = {name: [float(cell.rstrip("%")) for cell in cells.split()] for name, cells in rows}
     assert list(shares) == ["without a penalty", "chosen", "debiased"]
     assert shares["without a penalty"][0] == 0 and shares["chosen"][0] > 60

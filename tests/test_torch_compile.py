@@ -12,6 +12,7 @@ from helpers.models import data
 import kerasreg as kr
 
 pytestmark = [
+    pytest.mark.first,
     pytest.mark.skipif(BACKEND != "torch", reason="the other backends compile in all their tests"),
     pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler"),
 ]

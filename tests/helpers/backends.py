@@ -7,7 +7,8 @@ BACKEND = keras.backend.backend()
 
 # PyTorch compiles by generating and building C++, half a minute a function: see test_torch_compile.
 MODES = ("eager",) if BACKEND == "torch" else ("eager", "compiled")
-JIT_COMPILE = (False,) if BACKEND == "torch" else (False, True)
+# JAX without it runs each operation by itself, as PyTorch does, and takes many times as long.
+JIT_COMPILE = {"torch": (False,), "tensorflow": (False, True), "jax": (True,)}[BACKEND]
 
 
 def to_numpy(x):

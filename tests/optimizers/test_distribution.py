@@ -94,6 +94,8 @@ SHARDED = (
             distribution.DataParallel(devices=devices),
             distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch"),
         )):
+            if number == 0 and penalty not in PENALTIES[::2]:
+                continue
             distribution.set_distribution(spread)
             model = build(inner, penalty)
             logger = kr.RegularizationLogger(f"{sys.argv[1]}/{inner}{PENALTIES.index(penalty)}")

@@ -122,12 +122,14 @@ def test_every_weight_of_every_layer(make, tmp_path):
         for v, pair in zip(model.trainable_variables, penalties.values(), strict=True)
     ]
     np.testing.assert_allclose([to_numpy(loss) for loss in model.losses], values, rtol=1e-5)
-    for name, copy in COPIES.items():
+    # A large model goes through a file, in which it has most to lose.
+    copies = dict([*COPIES.items()][: 1 if len(weights) > 100 else None])
+    for name, copy in copies.items():
         assert regularizers(copy(model, tmp_path)) == expected, name
 
     detached = detach_regularizers(model)
     assert set(regularizers(model)) == {None} and model.losses == []
-    for name, copy in COPIES.items():
+    for name, copy in copies.items():
         assert set(regularizers(copy(model, tmp_path))) == {None}, name
     attach_regularizers(model, detached)
     assert regularizers(model) == [config_of(pair[1]) for pair in penalties.values()]
@@ -199,7 +201,11 @@ def assert_train_alike(model, expected, **kwargs):
 
 @pytest.mark.parametrize(
     ("trained", "jit_compile"),
-    [(True, False), slow(False, False), *(slow(True, jit) for jit in JIT_COMPILE[1:])],
+    [
+        (True, JIT_COMPILE[0]),
+        slow(False, JIT_COMPILE[0]),
+        *(slow(True, j) for j in JIT_COMPILE[1:]),
+    ],
 )
 def test_training_is_that_of_a_model_made_with_the_penalties(trained, jit_compile, tmp_path):
     kernel, gamma = kr.L1(0.1), keras.regularizers.L2(0.2)
