@@ -145,7 +145,6 @@ def test_a_resumed_training_goes_on_in_the_schedule(every):
     assert asked == list(range(3 if every == "epoch" else 12))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has one step per execution there")
 def test_steps_per_execution_asks_once_an_execution():
     asked = []
@@ -154,7 +153,6 @@ def test_steps_per_execution_asks_once_an_execution():
     assert asked == [0, 3, 4, 7]
 
 
-@pytest.mark.slow
 def test_only_the_chosen_layers():
     first, second = dropout(0.3, name="first"), kr.GaussianDropout(0.2, name="second")
     inner = keras.Sequential([kr.DropPath(0.1, name="path")], name="block")
@@ -165,7 +163,6 @@ def test_only_the_chosen_layers():
     assert (first.rate, second.rate, inner.layers[0].rate) == (0.4, 0.4, 0.4)
 
 
-@pytest.mark.slow
 def test_a_rate_set_by_hand_between_two_fits():
     layer = dropout(0.5)
     model = model_with(layer)

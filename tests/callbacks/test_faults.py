@@ -53,7 +53,6 @@ def test_the_folder_is_removed(tmp_path):
     assert steps(tmp_path / "run") == [15, 20]
 
 
-@pytest.mark.slow
 def test_two_runs_in_one_folder_at_the_same_time(tmp_path):
     """Each writes a file of its own, and both are whole."""
     loggers = [kr.RegularizationLogger(tmp_path, verbose=0) for _ in range(2)]
@@ -207,7 +206,6 @@ def test_odd_names(tmp_path):
     assert "<img" not in page and "&lt;img" in page
 
 
-@pytest.mark.slow
 def test_metrics_of_the_same_name_stay(tmp_path):
     """An output called `data` has a loss called `data_loss`."""
     inputs = keras.Input((6,))

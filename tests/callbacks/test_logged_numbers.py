@@ -187,7 +187,6 @@ def test_learning_rate_of_a_schedule(tmp_path):
     np.testing.assert_allclose(rates, [0.05, 0.025, 0.0125], rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_filter(tmp_path):
     model, (x, y) = classifier(), data()
     logger = kr.RegularizationLogger(tmp_path, weights="(first|last)/kernel", histograms=False)

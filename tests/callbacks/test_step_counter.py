@@ -127,7 +127,6 @@ def test_a_new_optimizer_with_the_same_logger(tmp_path):
     assert steps(tmp_path) == [10, 20]
 
 
-@pytest.mark.slow
 def test_training_anew_into_the_same_folder_replaces_the_points(tmp_path):
     fit(tmp_path, epochs=3)
     fit(tmp_path, epochs=1)

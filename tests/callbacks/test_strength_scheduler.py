@@ -177,7 +177,6 @@ def test_two_schedulers_and_a_shared_penalty():
     assert layers[0].kernel_regularizer is shared and to_numpy(shared(b)) > 0
 
 
-@pytest.mark.slow
 def test_two_models_that_share_a_layer():
     first = model_with(kr.L1(0.5), inner=keras.optimizers.SGD(0.0))
     second = keras.Sequential([keras.Input((FEATURES,)), first.layers[-1]])
@@ -301,7 +300,6 @@ def test_choices_that_come_back_compile_nothing_anew():
         assert counts[0] <= 2 and counts[len(CHOICES) - 1] == counts[-1]
 
 
-@pytest.mark.slow
 def test_with_a_new_logger_for_each_training_nothing_is_compiled_anew(tmp_path):
     model, counts = model_with(kr.L1(0.1), jit_compile=JIT_COMPILE[-1]), []
     traces = Traces(model)

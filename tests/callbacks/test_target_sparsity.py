@@ -191,7 +191,6 @@ def test_a_loop_of_ones_own_that_does_not_know_its_end():
     assert abs(sparsity_of(model) - 0.7) < 0.1
 
 
-@pytest.mark.slow
 def test_only_weights_that_a_penalty_makes_zeros_of_are_counted():
     penalties = {
         ".*first/kernel": kr.L1(1e-3),

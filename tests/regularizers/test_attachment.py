@@ -352,7 +352,6 @@ def test_patterns_match_no_frozen_weight_that_may_be_trained_later():
     assert list(detach_regularizers(model)) == ["(.*/)?left/a/kernel"]
 
 
-@pytest.mark.slow
 def test_weights_of_one_path_with_one_penalty():
     model = Subclassed()
     x = np.ones((2, 5), "float32")

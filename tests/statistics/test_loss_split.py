@@ -169,7 +169,6 @@ def test_a_model_with_its_own_steps_is_logged_without_the_split(tmp_path, cls):
     assert len(history["regularization_loss"]) == 2
 
 
-@pytest.mark.slow
 def test_a_loss_of_the_instance_is_left_alone(tmp_path):
     model = classifier()
     original = model.compute_loss

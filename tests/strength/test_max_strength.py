@@ -65,7 +65,6 @@ def test_logistic_regression(loss, activation):
     assert found == pytest.approx(correlations(x, y).max(), rel=1e-6)
 
 
-@pytest.mark.slow
 def test_multinomial_regression_and_groups_of_inputs():
     x, y = load_digits(return_X_y=True)
     x, one_hot = x / 16, np.eye(10)[y]

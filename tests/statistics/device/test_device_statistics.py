@@ -104,7 +104,6 @@ def test_against_numpy(dtype, cases):
     check(weights, DeviceStatistics(weights, THRESHOLD, histograms=True)()())
 
 
-@pytest.mark.slow
 def test_without_histograms():
     weights = [make_weight(sparse_values(shape), axes) for shape, axes in CASES[:6]]
     measured = DeviceStatistics(weights, THRESHOLD, histograms=False)()()
@@ -125,7 +124,6 @@ def test_float64_keeps_its_digits():
         assert statistics.l1_norm == pytest.approx(np.abs(value).sum(), rel=1e-14)
 
 
-@pytest.mark.slow
 def test_many_equal_terms_do_not_drift():
     weight = make_weight(np.full((3000, 100), 0.1), (1,))
     (statistics,) = DeviceStatistics([weight], THRESHOLD, histograms=False)()().statistics
@@ -134,7 +132,6 @@ def test_many_equal_terms_do_not_drift():
     assert statistics.l2_norm == pytest.approx(np.sqrt((w**2).sum()), rel=1e-6)
 
 
-@pytest.mark.slow
 def test_broken_weights():
     weights = [make_weight([1.0, 0.0])]
     for bad, shapes in {np.nan: [(5, 4), (300, 301)], np.inf: [(5, 4)], -np.inf: [(5, 4)]}.items():
@@ -191,7 +188,6 @@ def test_small_and_large_weights_are_divided_alike(monkeypatch):
     check(weights, apart)
 
 
-@pytest.mark.slow
 def test_weights_at_the_time_of_the_call():
     weight = make_weight(sparse_values((300, 301)), (1,))
     before = to_numpy(weight.variable.value).copy()
@@ -248,7 +244,6 @@ def test_penalties():
     np.testing.assert_allclose(measure()().penalties, expected, rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_penalties_after_the_step_are_scaled_and_constraints_have_no_value():
     scale = keras.Variable(2.0, dtype="float32")
     penalties = [kr.L1(0.1), kr.MCP(0.1, gamma=5.0), kr.TopK(0.5), None]
