@@ -161,9 +161,9 @@ class StrengthScheduler(Scheduler):
         return None if valid else "a finite, non-negative number within float32's range"
 
     def _set(self, number: float) -> None:
-        # Where another scheduler has the same penalties, the later one wins in each epoch. At each
-        # step, on JAX, it would cost: reading the model brings its state up to date, and the
-        # change into it.
+        # Each epoch also the same number again: another scheduler of the same penalties may have
+        # changed it, and the later of the two wins. Not each step: to read `self.model` on JAX
+        # copies the state of the training, which takes its time.
         is_new = number != self._strength_scale or self.every == "epoch"
         if is_new and self.model is not None and self._penalties is not None:
             self._strength_scale = number

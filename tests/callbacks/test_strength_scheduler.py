@@ -177,6 +177,12 @@ def test_two_schedulers_and_a_shared_penalty():
     assert layers[0].kernel_regularizer is shared and to_numpy(shared(b)) > 0
 
 
+def test_of_two_schedulers_of_the_same_penalties_the_later_one_wins_in_each_epoch():
+    model = model_with(proximal=kr.L1(0.1))
+    fit(model, [scaled([0.5, 0.7]), scaled([2.0, 2.0])], epochs=2)
+    assert float(to_numpy(model.optimizer.strength_scale.value)) == 2
+
+
 def test_two_models_that_share_a_layer():
     first = model_with(kr.L1(0.5), inner=keras.optimizers.SGD(0.0))
     second = keras.Sequential([keras.Input((FEATURES,)), first.layers[-1]])
