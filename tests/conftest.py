@@ -24,7 +24,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items):
-    """A test that takes minutes comes first, so that no worker waits for it at the end."""
+    """A test that takes long comes first, so that no worker waits for it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 

@@ -9,6 +9,7 @@ import pytest
 from helpers.backends import BACKEND
 from helpers.event_files import read
 
+pytestmark = pytest.mark.first
 ROOT = Path(__file__).parent.parent
 
 

@@ -118,6 +118,7 @@ def check_logs(path):
         assert steps(run) == [4, 8, 12, 16, 20, 24]
 
 
+@pytest.mark.first
 @pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_mirrored_strategy(tmp_path):
@@ -125,6 +126,7 @@ def test_mirrored_strategy(tmp_path):
     check_logs(tmp_path)
 
 
+@pytest.mark.first
 @pytest.mark.skipif(BACKEND != "jax", reason="keras.distribution works on JAX")
 def test_data_parallel_and_model_parallel(tmp_path):
     in_process(SHARDED, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=4")
