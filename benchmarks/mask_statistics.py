@@ -4,8 +4,8 @@
 
 The words are the same on all backends, and JAX draws them fastest. A number whose probability is
 below 1e-5 for ideal words is marked with `!` and makes the exit status 1; by chance that happens
-to one of the 90 numbers in one run of a thousand. A fraction kept that is off by more than 4
-standard errors is marked, too. Runs with the same `--seed` print the same.
+to one of the 90 numbers in one run of a thousand. The same goes for a fraction kept that is off
+by more than 4 standard errors. Runs with the same `--seed` print the same.
 
 For the batteries of others the words themselves, as raw bytes:
 

@@ -14,7 +14,7 @@ from kerasreg.layers.masks.torch_words import PIECE_SIZE, SMALL_SIZE
 
 RATES = [0.0, 1e-9, 0.01, 0.3, 0.5, 0.9, 0.999, 1 - 1e-9, 1.0]
 # JAX has no float64 unless its users ask for it.
-DTYPES = ["float16", "bfloat16", "float32"] + ["float64"] * (BACKEND != "jax")
+DTYPES = ["float32", "float16", "bfloat16"] + ["float64"] * (BACKEND != "jax")
 # Half the distance between neighbouring numbers, and float32's rounding of the scale.
 ROUNDING = {"float16": 2**-11, "bfloat16": 2**-8, "float32": 2e-7, "float64": 2e-7}
 SMALLEST = 2.0**-24  # of float16
