@@ -118,13 +118,17 @@ def check_pattern(argument: str, pattern: Any) -> re.Pattern[str]:
 
 
 def check_folder(argument: str, folder: Any) -> str:
-    """Returns a folder, or the address of one, as a string, or raises if it is none."""
+    """Returns a folder, or the address of one, as a string, or raises if it is none.
+
+    A folder of this machine is returned with its full path: it stays where it is when the process
+    changes its own folder, and `~` is the user's.
+    """
     if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
         raise invalid_value(argument, "a path", folder)
-    path = str(os.fspath(folder))
+    path = os.fsdecode(folder)
     if re.match(r"[a-z][a-z0-9+.-]+:/[^/]", path) and not isinstance(folder, str):
         raise invalid_value(argument, "a string, as `pathlib` takes a slash off `://`", folder)
-    return path
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
 def definer(cls: type, method: str) -> type:

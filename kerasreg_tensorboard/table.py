@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,6 @@ MIN_POINTS = 20
 MAX_POINTS_IN_ALL = 100_000
 
 Series = list[tuple[int, float | str]]
-
-# What is said of each weight.
-_FIELDS = {"name": str, "path": str, "shape": list, "size": int, "units": int, "penalty": str}
 
 
 @dataclass(frozen=True)
@@ -113,10 +111,32 @@ def _described(marker: Any) -> list[dict[str, Any]]:
     """The weights that a marker describes; none if it is not one that kerasreg has written."""
     try:
         weights = json.loads(marker.item(), parse_constant=_refuse)["weights"]
-        checked = [{key: kind(weight[key]) for key, kind in _FIELDS.items()} for weight in weights]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return [{key: kind(weight[key]) for key, kind in _FIELDS.items()} for weight in weights]
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return []
-    return [weight | {"shape": [int(side) for side in weight["shape"]]} for weight in checked]
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    text.encode()  # raises for half of a surrogate pair, which no answer can hold
+    return text
+
+
+def _shape(value: Any) -> list[int]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return [int(side) for side in value]
+
+
+# What is said of each weight.
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "name": _text,
+    "path": _text,
+    "shape": _shape,
+    "size": int,
+    "units": int,
+    "penalty": _text,
+}
 
 
 def _refuse(constant: str) -> None:

@@ -325,4 +325,5 @@ class KerasLogs:
                 stacklevel=2,
             )
         added |= values.keys() - taken
-        logs.update({name: values[name] for name in values.keys() - taken})
+        # In their own order, which a set of strings does not keep from process to process.
+        logs.update({name: value for name, value in values.items() if name not in taken})

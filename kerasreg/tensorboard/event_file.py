@@ -162,6 +162,7 @@ class _RemoteContent:
         self._file_system = file_system
         self._path = path
         self._content = bytearray()
+        self._process = os.getpid()
         self._changed = False
         self._next_upload = time.monotonic()
 
@@ -177,7 +178,8 @@ class _RemoteContent:
 
     def upload(self) -> None:
         """Replaces the file if there are new data; a failed upload is not repeated."""
-        if self._changed:
+        # A forked process has what the file was then, and would put that in place of the newer.
+        if self._changed and os.getpid() == self._process:
             self._changed = False
             with _as_os_errors(), self._file_system.GFile(self._path, "wb") as file:
                 file.write(bytes(self._content))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def check_hparams(argument: str, hparams: Any) -> dict[str, Value] | None:
     """
     if hparams is None:
         return None
-    if not isinstance(hparams, Mapping) or not all(key and isinstance(key, str) for key in hparams):
+    if not isinstance(hparams, Mapping) or not all(key and _is_text(key) for key in hparams):
         raise invalid_value(argument, "a dict with names as keys", hparams)
     return {key: _plain(f"{argument}[{key!r}]", value) for key, value in hparams.items()}
 
@@ -37,12 +37,17 @@ def _plain(argument: str, value: Any) -> Value:
         name, strengths = describe_regularizer(value)
         return f"{name}({strengths})"
     plain = value.item() if isinstance(value, np.generic) else value
-    if isinstance(plain, (bool, str)):
+    if isinstance(plain, bool) or _is_text(plain):
         return plain
     if isinstance(plain, (int, float)) and is_number(plain) and math.isfinite(plain):
         return plain
-    expected = "a boolean, a finite number, a string or a regularizer"
+    expected = "a boolean, a finite number, a string that UTF-8 can hold or a regularizer"
     raise invalid_value(argument, expected, value)
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Whether it is a string that an event file can hold: no half of a surrogate pair."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def add_session_start(summary: summary_pb2.Summary, hparams: Mapping[str, Value]) -> None:

@@ -91,6 +91,13 @@ def test_every_weight(run):
                 np.testing.assert_allclose(logged, value, rtol=1e-6, err_msg=measure)
 
 
+def test_the_logs_are_in_the_same_order_in_each_process(run):
+    """Which a set of names is not."""
+    names = ["sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs"]
+    names += ["regularization_loss", "data_loss", "penalty"]
+    assert [name for name in run[2] if name in names] == names
+
+
 def test_totals_in_the_charts_and_in_the_logs(run):
     model, points, history, snapshots = run
     for epoch, weights in enumerate(snapshots):

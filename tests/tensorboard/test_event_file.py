@@ -210,7 +210,41 @@ def test_what_is_no_folder(folder):
         event_file.check_log_dir("log_dir", folder)
 
 
-@pytest.mark.parametrize("folder", ["logs/run", Path("logs") / "a:b", Path("c:/x")])
-def test_local_folders_load_no_package(folder, monkeypatch):
+class OfBytes:
+    """A path as an operating system has it."""
+
+    def __fspath__(self):
+        return b"logs/bytes"
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("logs/run", "{here}/logs/run"),
+        (Path("logs") / "a:b", "{here}/logs/a:b"),
+        (Path("c:/x"), "{here}/c:/x"),
+        ("~/logs", "{home}/logs"),
+        (OfBytes(), "{here}/logs/bytes"),
+        ("/logs/../run/", "/run"),
+    ],
+)
+def test_local_folders_are_where_the_logger_was_made_and_load_no_package(
+    folder, expected, monkeypatch, tmp_path
+):
     monkeypatch.setattr(event_file, "_file_system", None)
-    assert event_file.check_log_dir("log_dir", folder) == str(folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    found = event_file.check_log_dir("log_dir", folder)
+    monkeypatch.chdir("/")
+    assert found == expected.format(here=tmp_path, home=tmp_path / "home")
+
+
+def test_a_forked_process_does_not_upload_its_older_copy(folder, monkeypatch):
+    file = event_file.open_event_file(folder)
+    file.write(b"first ")
+    file.write(b"second")
+    address = f"{folder}/{gfile.listdir(folder)[0]}"
+    monkeypatch.setattr(event_file.os, "getpid", lambda: 1)
+    file.close()
+    with gfile.GFile(address, "rb") as uploaded:
+        assert uploaded.read() == b"first "

@@ -31,7 +31,19 @@ def test_values_become_plain(value, plain):
     assert checked == plain and type(checked) is type(plain)
 
 
-BAD_VALUES = [None, [1], np.ones(1), np.nan, float("inf"), 1j, 10**400, b"x", kr.L1, {}]
+BAD_VALUES = [
+    None,
+    [1],
+    "half of a pair: \ud800",
+    np.ones(1),
+    np.nan,
+    float("inf"),
+    1j,
+    10**400,
+    b"x",
+    kr.L1,
+    {},
+]
 
 
 @pytest.mark.parametrize("value", BAD_VALUES, ids=repr)
@@ -40,7 +52,7 @@ def test_a_bad_value_is_named(value):
         hparams.check_hparams("hparams", {"a": 1, "b": value})
 
 
-@pytest.mark.parametrize("value", [3, "L1", [("a", 1)], {1: 2}, {"": 2}], ids=repr)
+@pytest.mark.parametrize("value", [3, "L1", [("a", 1)], {1: 2}, {"": 2}, {"\udc00": 2}], ids=repr)
 def test_it_has_to_be_a_dict_of_names(value):
     with pytest.raises(ValueError, match="`hparams`. Expected a dict with names as keys"):
         hparams.check_hparams("hparams", value)

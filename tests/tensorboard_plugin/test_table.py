@@ -46,9 +46,18 @@ def test_the_answer_stays_small(weights, points):
 
 BROKEN = ["", "{}", "[]", "null", '{"weights": 3}', '{"weights": [{}]}', '{"weights": ["a"]}']
 BROKEN += [json.dumps({"weights": [WEIGHT | {"size": float("nan")}]}), "[" * 100_000]
+DAMAGE = [
+    *({"size": size} for size in ("1e999", None, "x", [])),
+    *({"units": units} for units in ("-1e999", None)),
+    *({"shape": shape} for shape in ("abc", "12", 3, None, [None], ["x"], [[1]], {"1": 1})),
+    *({key: "half of a pair: \ud800"} for key in ("name", "path", "penalty")),
+]
+BROKEN += [json.dumps({"weights": [WEIGHT, WEIGHT | damage]}) for damage in DAMAGE]
+BROKEN += [json.dumps({"weights": [WEIGHT | {"shape": ["?"]}]}).replace('"?"', "1e999")]
+BROKEN = [marker.replace('"1e999"', "1e999").replace('"-1e999"', "-1e999") for marker in BROKEN]
 
 
-@pytest.mark.parametrize("marker", BROKEN, ids=lambda marker: marker[:30])
+@pytest.mark.parametrize("marker", BROKEN, ids=lambda marker: marker[-60:])
 def test_a_marker_that_is_none(marker):
     """The page still gets the list of runs, to choose another."""
     provider = Provider(0)
