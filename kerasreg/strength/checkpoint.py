@@ -76,8 +76,13 @@ def _describe(part: Any) -> str:
 
 FILE = "path.json"
 
+CHECKSUM = "checksum"
+
 # What reading a damaged or incomplete file may raise.
-_DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
+_DAMAGES = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+    *(RecursionError, MemoryError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class Checkpoint:
@@ -108,8 +113,7 @@ class Checkpoint:
         if not file.exists():
             return
         with _readable(file):
-            content = json.loads(file.read_text())
-            plan, self._rows = content["plan"], content["rows"]
+            plan, self._rows = _checked(json.loads(file.read_text()))
         names = {*plan, *self._plan}
         changed = sorted(name for name in names if plan.get(name) != self._plan.get(name))
         if changed == [FIRST_WEIGHTS]:
@@ -145,7 +149,8 @@ class Checkpoint:
             _write(file, lambda f: np.savez_compressed(f, *_known(training.weights)))
         state = folder / f"state-{part}-{done}.npz"
         _write(state, lambda f: np.savez(f, *_known(training.state)))
-        content = json.dumps({"plan": self._plan, "rows": self._rows}, indent=1)
+        known = {"plan": self._plan, "rows": self._rows}
+        content = json.dumps({**known, CHECKSUM: _checksum(known)}, indent=1)
         _write(folder / FILE, lambda f: f.write(content.encode()))
         (folder / f"state-{part}-{done - 1}.npz").unlink(missing_ok=True)
 
@@ -161,10 +166,34 @@ def _known(arrays: Arrays) -> Arrays:
     return [array.astype("float32") if array.dtype.kind == "V" else array for array in arrays]
 
 
+def _checksum(known: Mapping[str, Any]) -> str:
+    """A short string that changes with any of these plain data."""
+    canonical = json.dumps(known, sort_keys=True)
+    return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def _checked(content: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """The plan and the rows in the content of `path.json`; raises unless it is as it was left.
+
+    That of version 0.1 has no checksum, only its structure.
+    """
+    plan, rows = content["plan"], content["rows"]
+    known = {"plan": plan, "rows": rows}
+    if content.keys() - known.keys():
+        if content != {**known, CHECKSUM: _checksum(known)}:
+            raise ValueError("its checksum is another")
+    elif not isinstance(plan, dict) or not all(
+        isinstance(row, dict) for part in rows.values() for row in part
+    ):
+        raise ValueError("it does not hold a plan and rows")
+    return plan, rows
+
+
 def _write(file: Path, save: Callable[[IO[bytes]], Any]) -> None:
     """Replaces a file by what `save` writes, as a whole or not at all."""
     partial = file.with_suffix(".partial")
-    with partial.open("wb") as stream:
+    partial.unlink(missing_ok=True)
+    with partial.open("xb") as stream:  # A link that somebody has put there is not followed.
         save(stream)
     os.replace(partial, file)
 

@@ -1,5 +1,7 @@
 """Paths of less usual models, data and trainings."""
 
+import copy
+import json
 import pickle
 
 import keras
@@ -196,6 +198,74 @@ def test_a_damaged_folder(tmp_path, damaged):
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(ValueError, match=f"`log_dir`.*{file.name} cannot be read.*delete"):
         follow(tmp_path)[1]().weights_of(0)
+
+
+def written(tmp_path):
+    """A finished path's folder, and what goes on from it."""
+    x, y, _ = diabetes()
+    model = linear(x, rate=0.3)
+
+    def go_on():
+        return kr.regularization_path(
+            model, kr.L1(), x, y, strengths=[50.0, 20.0], verbose=0, log_dir=tmp_path
+        )
+
+    go_on()
+    return go_on, json.loads((tmp_path / "path.json").read_text())
+
+
+def without(content, *keys):
+    return {key: value for key, value in content.items() if key not in keys}
+
+
+def with_another_number(content):
+    content = copy.deepcopy(content)
+    content["rows"]["0"][0]["data_loss"] += 1e-9
+    return content
+
+
+DAMAGED = [
+    lambda content: None,
+    lambda content: [],
+    lambda content: 3,
+    lambda content: {},
+    lambda content: [content],
+    lambda content: without(content, "plan"),
+    lambda content: without(content, "rows"),
+    lambda content: {**content, "plan": None},
+    lambda content: {**content, "rows": []},
+    lambda content: {**content, "rows": {}},
+    lambda content: {**content, "rows": {"0": None}},
+    lambda content: {**content, "rows": {"0": [3]}},
+    lambda content: {**content, "rows": {"0": content["rows"]["0"][:1]}},
+    lambda content: {**content, "more": 1},
+    lambda content: {**content, "checksum": None},
+    lambda content: {**without(content, "checksum"), "rows": {"0": [3]}},
+    lambda content: {**without(content, "checksum"), "plan": [1]},
+    with_another_number,
+]
+TEXTS = ["", "{", "[" * 100_000, "\x00" * 20, "NaN", '{"plan": {}, "rows": {"0": [{}]}, "a": 1}']
+
+
+def test_a_damaged_path_json(tmp_path):
+    """Whatever the damage, it is one error, and never a path with other numbers."""
+    go_on, content = written(tmp_path)
+    texts = [json.dumps(damage(content)) for damage in DAMAGED] + TEXTS
+    for text in texts:
+        (tmp_path / "path.json").write_text(text)
+        with pytest.raises(ValueError, match=r"`log_dir`.*path.json cannot be read.*delete"):
+            go_on()
+    (tmp_path / "path.json").write_text(json.dumps(content))
+    assert len(go_on()) == 2
+
+
+def test_a_link_in_the_folder_is_not_followed(tmp_path):
+    target, folder = tmp_path / "precious", tmp_path / "path"
+    target.write_text("precious")
+    folder.mkdir()
+    (folder / "path.partial").symlink_to(target)
+    written(folder)
+    assert target.read_text() == "precious" and not (folder / "path.json").is_symlink()
 
 
 @pytest.mark.slow
