@@ -92,6 +92,51 @@ def gradient_of(loss: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor]]:
     return torch_gradient
 
 
+def outside_of_graphs() -> contextlib.AbstractContextManager[Any]:
+    """A scope in which variables have values, even while TensorFlow traces a function."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    scope: contextlib.AbstractContextManager[Any] = tf.init_scope()
+    return scope
+
+
+def required(x: Tensor, holds: Sequence[Any], message: str) -> Tensor:
+    """`x`, where TensorFlow checks while it runs that conditions hold; XLA leaves that out.
+
+    Args:
+        x: A tensor.
+        holds: Scalar booleans, some of which may be tensors.
+        message: What the error says.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return x
+    import tensorflow as tf
+
+    check = tf.debugging.Assert(tf.reduce_all(tf.stack(holds)), [message])
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
+
+
+def is_symbolic(x: Any) -> bool:
+    """Whether `x` is a tensor without a value, as in a function that is being compiled."""
+    # The value of a variable, which may be one.
+    x = x.value if isinstance(x, keras.Variable) else x
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return isinstance(x, jax.core.Tracer)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.is_tensor(x) and not tf.executing_eagerly())
+    import torch
+
+    return isinstance(x, torch.Tensor) and torch.compiler.is_compiling()
+
+
 def is_on_host(x: Tensor) -> bool:
     """Whether the memory of a CPU holds all of a tensor or variable, or of this replica's own."""
     # Not the variable itself, which TensorFlow takes for a tensor.

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._backends import required
 from kerasreg._checks import check_integer, invalid_value
-from kerasreg._tensors import Tensor
+from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.layers.masks import drawing, fusion
 from kerasreg.layers.spatial_dropout import check_data_format
@@ -77,13 +78,22 @@ class DropBlock2D(BaseDropout):
 
     def _drop(self, inputs: Tensor) -> Tensor:
         self._check_fits(inputs.shape)
+        sizes = ops.shape(inputs)[self._first_axis : self._first_axis + 2]
+        if not all(isinstance(size, int) for size in sizes):
+            fits = [b <= n for n, b in zip(sizes, self.block_size, strict=True)]
+            inputs = required(
+                inputs, fits, str(self._too_large("the height and width of the input"))
+            )
         return _drop(inputs, self.seed_generator.next(), self.block_size, self._first_axis)
 
     def _check_fits(self, input_shape: Any) -> None:
         sizes = tuple(input_shape)[self._first_axis : self._first_axis + 2]
         if any(n is not None and b > n for n, b in zip(sizes, self.block_size, strict=True)):
-            expected = f"at most the height and width of the input, {sizes}"
-            raise invalid_value("block_size", expected, self.block_size, f" of layer '{self.name}'")
+            raise self._too_large(f"the height and width of the input, {sizes}")
+
+    def _too_large(self, limit: str) -> ValueError:
+        where = f" of layer '{self.name}'"
+        return invalid_value("block_size", f"at most {limit}", self.block_size, where)
 
 
 @fusion.compiled_mask
@@ -96,7 +106,8 @@ def _drop(x: Tensor, state: Tensor, block_size: tuple[int, int], first: int) -> 
     for axis, size in enumerate(block_size, start=first):
         dropped = _spread(dropped, axis, size)
     mask = 1.0 - dropped
-    kept = drawing.scaled(x, drawing.inverse_or_zero(ops.mean(mask)))
+    share = ops.mean(cast_like(mask, to_accumulator(x)))
+    kept = drawing.scaled(x, drawing.inverse_or_zero(share))
     return ops.where(mask > 0, kept, ops.zeros_like(x))
 
 

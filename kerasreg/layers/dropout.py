@@ -177,7 +177,7 @@ class AlphaDropout(NoiseShapeDropout):
 
 @fusion.compiled
 def _drop_to_saturation(x: Tensor, state: Tensor, noise_shape: drawing.NoiseShape) -> Tensor:
-    keep = drawing.keep_probability(state)
+    keep = drawing.keep_probability(state, to_accumulator(x))
     a = 1.0 / ops.sqrt(keep * (1.0 + (1.0 - keep) * SATURATION**2))
     b = -a * SATURATION * (1.0 - keep)
     mask = drawing.keep_mask(state, drawing.mask_shape(x, noise_shape))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasreg._backends import strategy_scope
 from kerasreg._keras_internals import (
@@ -134,7 +135,11 @@ class Training:
 
     @state.setter
     def state(self, values: Arrays) -> None:
-        for variable, value in zip(self._variables, values, strict=True):
+        # The folder of an earlier version has none of the variables that came later, the last.
+        for variable, value in zip(self._variables, values, strict=False):
+            # Nor the last word of a mask's state, which follows from the rate.
+            if value.shape != tuple(variable.shape):
+                value = np.concatenate([value, to_numpy(variable.value)[len(value) :]])
             variable.assign(value)
 
     @property

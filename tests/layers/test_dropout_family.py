@@ -118,6 +118,47 @@ def test_double_precision(cls, arguments, shape):
     np.testing.assert_allclose(to_numpy(y), values(twin, x), rtol=1e-5, atol=1e-6)
 
 
+RATES = [0.3, 0.1, 1 / 3, 0.7, 1e-3, 0.9]
+in_float64 = pytest.mark.skipif(
+    BACKEND == "jax", reason="JAX has no float64 unless it is switched on for the process"
+)
+
+
+@in_float64
+@pytest.mark.parametrize("rate", RATES)
+def test_the_scale_has_all_digits_in_double_precision(rate):
+    """As that of Keras's layer, of which `1 / (1 - rate)` is kept."""
+    x = np.ones((400, 50))
+    layers = [
+        kr.Dropout(rate, dtype="float64", seed=1),
+        kr.Dropout(rate, noise_shape=(None, 1), dtype="float64", seed=1),
+        kr.DropPath(rate, dtype="float64", seed=1),
+    ]
+    kept = to_numpy(keras.layers.Dropout(rate, dtype="float64", seed=1)(x, training=True)).max()
+    for layer in layers:
+        y = to_numpy(layer(x, training=True))
+        np.testing.assert_allclose(y.max(), 1 / (1 - rate), rtol=2.5e-16)
+        np.testing.assert_allclose(y.max(), kept, rtol=2.5e-16)
+    inference = kr.Dropout(rate, scaling="inference", dtype="float64")
+    np.testing.assert_allclose(to_numpy(inference(x)), 1 - rate, rtol=2.5e-16)
+
+
+@in_float64
+def test_other_members_have_all_digits_in_double_precision():
+    x, rate = np.ones((4, 12, 12, 2)), 0.3
+    y = to_numpy(kr.DropBlock2D(rate, 3, dtype="float64", seed=1)(x, training=True))
+    np.testing.assert_allclose(y.max(), y.size / np.count_nonzero(y), rtol=1e-15)
+    y = to_numpy(kr.AlphaDropout(rate, dtype="float64", seed=1)(x, training=True))
+    s, keep = -1.6732632423543772 * 1.0507009873554805, 1 - rate
+    a = 1 / np.sqrt(keep * (1 + rate * s**2))
+    np.testing.assert_allclose(np.unique(y), [a * s - a * s * rate, a - a * s * rate], rtol=1e-14)
+    one, other = (
+        to_numpy(kr.GaussianDropout(r, dtype="float64", seed=1)(x, training=True)) - 1
+        for r in (rate, 0.1)
+    )
+    np.testing.assert_allclose(one / other, np.sqrt(rate / 0.7 / (0.1 / 0.9)), rtol=1e-9)
+
+
 @classes
 @pytest.mark.parametrize("policy", ["float16", slow("mixed_bfloat16")])
 def test_low_precision(cls, arguments, shape, policy):
@@ -320,3 +361,24 @@ def test_a_block_larger_than_the_map():
         layer(keras.Input((6, 5, 2)))
     with pytest.raises(ValueError, match="`block_size`"):
         layer(np.ones((1, 6, 5, 2), "float32"), training=True)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="elsewhere the sizes are known when it runs")
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_blocks_that_do_not_fit_into_maps_of_unknown_size(size):
+    import tensorflow as tf
+
+    layer = kr.DropBlock2D(0.3, 3, name="blocks")
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, layer(inputs))
+    step = tf.function(
+        lambda x: model(x, training=True), input_signature=[tf.TensorSpec((None, None, None, 1))]
+    )
+    x = tf.ones((4, size, size, 1))
+    if size >= 3:
+        assert np.all(np.isfinite(to_numpy(step(x))))
+    else:
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="`block_size` of layer .*blocks.*Expected at most"
+        ):
+            step(x)

@@ -18,12 +18,24 @@ NoiseShape: TypeAlias = tuple[int | None, ...] | None
 _IS_TORCH = keras.backend.backend() == "torch"
 
 
-def keep_probability(state: Tensor) -> Tensor:
-    """The probability with which the masks of a state keep an element, a float32 scalar."""
-    keeping = ops.cast(ops.cast(constant(0) - word(state[2]), "int32"), "float32")
-    keep = ops.where(keeping > 0, keeping, keeping + 2.0**32) * 2.0**-32
+def keep_probability(state: Tensor, like: Tensor | None = None) -> Tensor:
+    """The probability with which the masks of a state keep an element.
+
+    A scalar of float32, or of float64 if `like` is; then to all its digits, which the words that a
+    mask compares do not have.
+    """
+    dtype = "float32" if like is None else keras.backend.standardize_dtype(like.dtype)
+    keeping = _signed(constant(0) - word(state[2]), dtype)
+    keeping = ops.where(keeping > 0, keeping, keeping + 2.0**32)
     # At a rate of 1 the state still keeps one word: 2^32 that drop do not fit into 32 bits.
-    return ops.where(keep > 2.0**-32, keep, 0.0)
+    some = keeping > 1
+    if dtype == "float64" and state.shape[0] > 3:
+        keeping = keeping - _signed(word(state[3]), dtype) * 2.0**-32
+    return ops.where(some, keeping * 2.0**-32, 0.0)
+
+
+def _signed(words: Tensor, dtype: str) -> Tensor:
+    return ops.cast(ops.cast(words, "int32"), dtype)
 
 
 def random_words(state: Tensor, shape: Sequence[Any]) -> Tensor:
@@ -58,7 +70,8 @@ def drop(x: Tensor, state: Tensor, noise_shape: NoiseShape = None, rescale: bool
 
 @compiled_mask
 def _drop(x: Tensor, state: Tensor, noise_shape: NoiseShape, rescale: bool) -> Tensor:
-    kept = scaled(x, inverse_or_zero(keep_probability(state))) if rescale else x
+    keep = keep_probability(state, to_accumulator(x))
+    kept = scaled(x, inverse_or_zero(keep)) if rescale else x
     return ops.where(keep_mask(state, mask_shape(x, noise_shape)), kept, ops.zeros_like(x))
 
 
@@ -75,9 +88,10 @@ def mask_shape(x: Tensor, noise_shape: NoiseShape) -> tuple[Any, ...]:
 @compiled_mask
 def multiply_by_noise(x: Tensor, state: Tensor) -> Tensor:
     """`x * (1 + s * z)` with normal `z` and `s = sqrt(rate / (1 - rate))`."""
-    keep = keep_probability(state)
+    keep = keep_probability(state, to_accumulator(x))
     deviation = ops.sqrt((1.0 - keep) / keep)
-    return scaled(x, 1.0 + deviation * standard_normal(state, ops.shape(x)))
+    noise = ops.cast(standard_normal(state, ops.shape(x)), deviation.dtype)
+    return scaled(x, 1.0 + deviation * noise)
 
 
 def uniform(state: Tensor, shape: Sequence[Any]) -> Tensor:
@@ -100,12 +114,12 @@ def standard_normal(state: Tensor, shape: Sequence[Any]) -> Tensor:
 
 def expectation(x: Tensor, state: Tensor) -> Tensor:
     """The expectation of `drop` without rescaling, `p * x`."""
-    keep = keep_probability(state)
+    keep = keep_probability(state, to_accumulator(x))
     return ops.where(keep > 0, scaled(x, keep), ops.zeros_like(x))
 
 
 def scaled(x: Tensor, factor: Tensor) -> Tensor:
-    """`x * factor`, computed in float32: the factor itself would lose three digits in bfloat16."""
+    """`x * factor`, in float32 at least: the factor itself would lose three digits in bfloat16."""
     return ops.cast(ops.multiply(to_accumulator(x), factor), x.dtype)
 
 

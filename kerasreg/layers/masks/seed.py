@@ -19,9 +19,10 @@ WORDS = 1 << 32
 class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
     """A seed generator that also holds the rate, and is saved with the model.
 
-    Its `state` is three 32-bit words: the seed, the number of masks drawn so far, and how many of
-    the 2^32 words drop an element. With the rate in the state that the training step reads
-    anyway, it can change at any time, and no layer needs a variable for it.
+    Its `state` is four 32-bit words: the seed, the number of masks drawn so far, how many of the
+    2^32 words drop an element, and what the rate is more than that, in parts of 2^64: a mask has no
+    use for it, but the scaling of float64 has. With the rate in the state that the training step
+    reads anyway, it can change at any time, and no layer needs a variable for it.
 
     Args:
         seed: Integer seed; by default one that follows `keras.utils.set_random_seed`.
@@ -34,25 +35,28 @@ class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
         super().__init__(drawn % (WORDS // 2), name=name)
         self._initial_seed = seed
         dtype: str = self.state.dtype  # type: ignore[has-type]
-        self.state = keras.Variable(
-            np.array([drawn, 0, 0], "uint32").astype(dtype),
-            dtype=dtype,
-            trainable=False,
-            aggregation="none",
-            name="seed_generator_state",
-        )
+        # In the scope in which Keras makes it, or all of a model's would have the same path.
+        with keras.name_scope(self.name, caller=self):
+            self.state = keras.Variable(
+                np.array([drawn, 0, 0, 0], "uint32").astype(dtype),
+                dtype=dtype,
+                trainable=False,
+                aggregation="none",
+                name="seed_generator_state",
+            )
 
     def next(self, ordered: bool = True) -> Tensor:
-        """The state for the next mask, shape (3,)."""
+        """The state for the next mask, shape (4,)."""
         state = self.state.value * 1
-        self.state.assign(state + _like(state, [0, 1, 0]))
+        self.state.assign(state + _like(state, [0, 1, 0, 0]))
         return _own_of_replica(state)
 
     def set_rate(self, rate: float) -> None:
         """Changes the rate, between 0 and 1, from the next mask on."""
         # A rate of 1 drops all words but one: 2^32 do not fit into 32 bits.
         dropping = min(round(rate * WORDS), WORDS - 1)
-        self._assign([*self._words()[:2], dropping])
+        rest = 0 if rate == 1 else round((rate * WORDS - dropping) * WORDS)
+        self._assign([*self._words()[:2], dropping, min(rest, WORDS // 2 - 1) % WORDS])
 
     def save_own_variables(self, store: Any) -> None:
         """Saves which mask is next; the rate is in the layer's configuration."""
@@ -61,7 +65,7 @@ class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
     def load_own_variables(self, store: Any) -> None:
         """Goes on where the saved model stopped; files of other layers have nothing to load."""
         if "0" in store:
-            self._assign([*np.asarray(store["0"]), self._words()[2]])
+            self._assign([*np.asarray(store["0"]), *self._words()[2:]])
 
     def _words(self) -> Any:
         try:
@@ -93,7 +97,7 @@ def _own_of_replica(state: Tensor) -> Tensor:
         number = process_rank()
     if isinstance(number, int) and number == 0:
         return state
-    return state + ops.cast(number, state.dtype) * _like(state, [0x9E3779B1 - WORDS, 0, 0])
+    return state + ops.cast(number, state.dtype) * _like(state, [0x9E3779B1 - WORDS, 0, 0, 0])
 
 
 def _like(state: Tensor, words: list[int]) -> Tensor:

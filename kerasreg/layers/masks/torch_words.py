@@ -76,9 +76,12 @@ def drop(x: Tensor, state: Tensor, rescale: bool) -> Tensor:
     import torch
 
     words = state.tolist()
-    # Of the 2^32 words the state's last one counts those that drop an element.
-    keep = 1.0 - (words[2] & 0xFFFFFFFF) / 2**32
-    scale = (0.0 if keep <= 2.0**-32 else 1.0 / keep) if rescale else 1.0
+    # Of the 2^32 words the state's third counts those that drop an element.
+    keeping = 2**32 - (words[2] & 0xFFFFFFFF)
+    exact: float = keeping
+    if x.itemsize == 8 and len(words) > 3:
+        exact -= to_signed(words[3]) / 2**32
+    scale = (0.0 if keeping == 1 else 2**32 / exact) if rescale else 1.0
     threshold = to_signed(words[2] ^ SIGN)
     if x.numel() <= SMALL_SIZE:
         return torch.where(random_words(state, x.shape) >= threshold, x * scale, 0.0)
