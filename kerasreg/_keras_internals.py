@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -140,6 +140,19 @@ def unscaled_for_distribution(loss: Any) -> Any:
     Reason: Keras divides by the number of replicas in `loss_terms`.
     """
     return unscale_loss_for_distribution(loss)
+
+
+def know_variables(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Tells an optimizer which weights it updates, as the `build` of its base class does.
+
+    Reason: that `build` also makes moving averages and accumulators of gradients, which the
+    optimizer inside of a wrapper has already.
+    """
+    indices = {optimizer._var_key(variable): i for i, variable in enumerate(variables)}
+    optimizer._trainable_variables_indices = indices
+    # Neither is tracked: weights are no variables of the optimizer.
+    vars(optimizer)["_trainable_variables"] = list(variables)
+    optimizer.built = True
 
 
 def batches_seen(optimizer: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any, TypeAlias
 
 import keras
@@ -43,6 +44,21 @@ def to_float(x: Tensor) -> float:
     if keras.backend.standardize_dtype(x.dtype) == "bfloat16":
         x = ops.cast(x, "float32")  # TensorFlow has no NumPy scalar for it.
     return float(to_numpy(x))
+
+
+def to_number(value: Any) -> float | None:
+    """A real number, or a scalar tensor, array or variable that has a value now; else `None`."""
+    # TensorFlow and NumPy would read these as numbers.
+    if value is None or isinstance(value, (str, bytes, bool)):
+        return None
+    try:
+        if isinstance(value, numbers.Real):
+            return float(value)
+        array = to_numpy(value)
+    except Exception:  # Each backend has errors of its own for what is no tensor.
+        return None
+    is_real = array.ndim == 0 and array.dtype.kind in "iuf"
+    return float(array) if is_real else None
 
 
 def cast_like(x: Tensor, reference: Tensor) -> Tensor:

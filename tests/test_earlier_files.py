@@ -37,8 +37,7 @@ def test_a_model_goes_on_training(file):
     (x, y), expected = data(), EXPECTED[file]
     model = keras.saving.load_model(FOLDER / file)
     variables = {variable.path: variable for variable in model.optimizer.variables}
-    assert list(variables) == list(expected["optimizer"])
-    assert_values(variables.values(), expected["optimizer"].values())
+    assert_values(map(variables.get, expected["optimizer"]), expected["optimizer"].values())
     assert float(model.optimizer.strength_scale) == expected["strength_scale"]
     assert_values(model.weights, expected["weights"])
     assert_values([model(x[:4])], [expected["prediction"]], rtol=1e-5, atol=1e-6)

@@ -1,6 +1,7 @@
 """`import kerasreg` brings little beside Keras itself."""
 
 import pytest
+from helpers.backends import BACKEND
 from helpers.processes import in_process
 
 IMPORT = """
@@ -41,3 +42,17 @@ def test_nothing_heavy_is_imported(imported, module):
 
 def test_what_is_imported(imported):
     assert "kerasreg.callbacks" in imported and "tensorboard.compat.proto.summary_pb2" in imported
+
+
+def test_no_backend_is_installed():
+    """What Keras says is `No module named 'tensorflow'`."""
+    code = f"""
+        import sys
+        sys.modules[{BACKEND!r}] = None
+        try:
+            import kerasreg
+        except ImportError as error:
+            print(error)
+    """
+    said = in_process(code)
+    assert f"Keras finds no `{BACKEND}`" in said and f'"kerasreg[{BACKEND}]"' in said

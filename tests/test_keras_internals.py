@@ -141,3 +141,13 @@ def test_a_copy_of_an_optimizer_knows_what_weight_decay_leaves_alone():
     copy.apply([keras.ops.zeros(v.shape) for v in (bias, kernel)], [bias, kernel])
     np.testing.assert_allclose(bias, 1.0)
     np.testing.assert_allclose(kernel, 0.95 * before, rtol=1e-5)
+
+
+def test_know_variables():
+    optimizer, twin = (keras.optimizers.SGD() for _ in range(2))
+    weights = [keras.Variable(np.ones(2)) for _ in range(2)]
+    keras.optimizers.Optimizer.build(twin, weights)
+    internals.know_variables(optimizer, weights)
+    for name in ("_trainable_variables", "_trainable_variables_indices", "built"):
+        assert getattr(optimizer, name) == getattr(twin, name)
+    assert len(optimizer.variables) == len(twin.variables)

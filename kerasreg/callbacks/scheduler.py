@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import keras
 
-from kerasreg._checks import check_choice, invalid_value, is_number
-from kerasreg._tensors import to_numpy
+from kerasreg._checks import check_choice, invalid_value
+from kerasreg._tensors import to_number
 from kerasreg.callbacks.step_counter import FitStepCounter
 
 Schedule: TypeAlias = Callable[[int], Any]
@@ -70,7 +70,7 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _follow(self, when: int) -> None:
         value = self.schedule(when)
-        number = _number(value)
+        number = to_number(value)
         expected = self._expected(number)
         if number is None or expected is not None:
             expected = f"a function that returns {expected}, for {self.every} {when}"
@@ -84,14 +84,3 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
     def _set(self, number: float) -> None:
         """Sets what is scheduled to the number, from the next step on."""
         raise NotImplementedError
-
-
-def _number(value: Any) -> float | None:
-    if is_number(value):
-        return float(value)
-    if isinstance(value, (str, bool)):  # which TensorFlow and NumPy would read
-        return None
-    try:
-        return float(to_numpy(value))
-    except (TypeError, ValueError):
-        return None

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from kerasreg._backends import compiled
 from kerasreg._tensors import Tensor
@@ -30,19 +31,29 @@ def apply_penalty(
     """Gives all weights that a penalty acts on the values that its `update` returns.
 
     The updates, one a weight, have the same `step_size`; the rest is as for `Penalty.update`.
+    A penalty, but no constraint, moves a weight no farther than the optimizer could have.
     """
     if penalty.is_separable and _is_eager_torch():
         pieces = [piece for update in updates for piece in _pieces(update)]
-        results = penalty.update(pieces, count, strength_scale)
-        for piece, w in zip(pieces, results, strict=True):
+        for piece, w in zip(pieces, _updated(penalty, pieces, count, strength_scale), strict=True):
             piece.w.copy_(w)
         return
     if penalty.is_separable and _in_plain_tensorflow_graph():
         results = _update_compiled(penalty, updates, count, strength_scale)
     else:
-        results = penalty.update(updates, count, strength_scale)
+        results = list(_updated(penalty, updates, count, strength_scale))
     for variable, w in zip(variables, results, strict=True):
         variable.assign(w)
+
+
+def _updated(
+    penalty: Penalty, updates: Sequence[Update], count: Tensor, strength_scale: Tensor
+) -> Iterator[Tensor]:
+    """The weights after the penalty's `update`, where it acts."""
+    for update, w in zip(updates, penalty.update(updates, count, strength_scale), strict=True):
+        if not penalty.is_constraint:
+            w = update.within_reach(w)
+        yield w if update.acts is None else ops.where(update.acts, w, update.w)
 
 
 def _is_eager_torch() -> bool:
@@ -65,7 +76,7 @@ def _pieces(update: Update) -> Iterator[Update]:
     for start in range(0, size, PIECE_SIZE):
         w, *others = (x[start : start + PIECE_SIZE] if x.numel() == size else x for x in flat)
         remembered = others.pop(0) if memory else None
-        yield Update(w, remembered, others, update.step_size)
+        yield Update(w, remembered, others, update.step_size, update.reach, update.acts)
 
 
 def _in_plain_tensorflow_graph() -> bool:
@@ -84,10 +95,13 @@ def _update_compiled(
 
     def update(inputs: Any, count: Tensor, strength_scale: Tensor) -> list[Tensor]:
         step_size = updates[0].step_size
-        inside = [Update(w, memory, moments, step_size) for w, memory, moments in inputs]
-        return list(penalty.update(inside, count, strength_scale))
+        inside = [
+            Update(w, memory, moments, step_size, reach, acts)
+            for w, memory, moments, reach, acts in inputs
+        ]
+        return list(_updated(penalty, inside, count, strength_scale))
 
-    inputs = [(each.w, each.memory, each.moments) for each in updates]
+    inputs = [(u.w, u.memory, u.moments, u.reach, u.acts) for u in updates]
     tensors = tf.nest.map_structure(
         lambda x: None if x is None else tf.convert_to_tensor(x), (inputs, count, strength_scale)
     )

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
-from kerasreg._checks import check_non_negative, is_number
-from kerasreg._tensors import Tensor, to_accumulator
+from kerasreg._backends import is_symbolic, outside_of_graphs
+from kerasreg._checks import invalid_value
+from kerasreg._keras_internals import know_variables
+from kerasreg._tensors import Tensor, to_accumulator, to_number, to_numpy
 from kerasreg.optimizers.apply_penalty import apply_penalty
 from kerasreg.optimizers.steps import StepSizes, find_rule
 from kerasreg.optimizers.targets import Target, Targets, check_penalty
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.base import Update
 from kerasreg.regularizers.penalty_map import match_penalties
+
+LARGEST = float(np.finfo("float32").max)
 
 
 @keras.saving.register_keras_serializable("kerasreg")
@@ -28,20 +36,26 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     learning rate in its place, as after plain gradient descent, they are not: on the diabetes data
     the lasso's coefficients are then wrong by 0.36 after Adam, and by 4e-8 with the step size.
 
+    No penalty moves a weight farther in one update than the optimizer could have. The fixed points
+    stay as they are, where a penalty undoes what the optimizer has done. A weight that the loss
+    does not reach is left alone.
+
     Sources: Parikh & Boyd, Proximal Algorithms, 2014; Yun, Lozano & Yang, Adaptive Proximal
     Gradient Methods for Structured Neural Networks, 2021.
 
     Args:
-        inner_optimizer: SGD, Adam, AdamW, Nadam, Adamax, RMSprop or Adagrad, not yet built.
-        penalty: A `Penalty` for all kernels (weights of rank 2 or more that are not biases), or a
-            dict from regular expressions, which must match the whole `variable.path`, to
-            penalties.
+        inner_optimizer: SGD, Adam, AdamW, Nadam, Adamax, RMSprop or Adagrad, not yet built; also by
+            name or configuration, as in `compile`.
+        penalty: A `Penalty` for all kernels (weights of rank 2 or more that are neither biases nor
+            embeddings; a constraint acts on embeddings, too), or a dict from regular expressions,
+            which must match the whole `variable.path`, to penalties.
         name: Name of the optimizer.
 
     Attributes:
         strength_scale: A variable that multiplies the strength of all penalties. Assign to it
             between training steps; nothing is compiled anew, and it is saved with the optimizer.
-            Under `mixed_float16`, where Keras wraps the optimizer of a model, it is
+            What compiled code makes of it is bounded: NaN and negative numbers count as 0. Under
+            `mixed_float16`, where Keras wraps the optimizer of a model, it is
             `model.optimizer.inner_optimizer.strength_scale`.
 
     Raises:
@@ -62,13 +76,15 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     ) -> None:
         rule = find_rule(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner_optimizer
+        self.inner_optimizer = rule.optimizer
         self.penalty = check_penalty(penalty)
         self._rule = rule
         self._strength_scale = self.add_variable(
             (), initializer="ones", dtype="float32", name="strength_scale"
         )
         self._targets = Targets({}, [])
+        self._reached: Any = None
+        self._free: Any = None
 
     @property
     def strength_scale(self) -> Any:
@@ -76,10 +92,18 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         return self._strength_scale
 
     @strength_scale.setter
-    def strength_scale(self, value: float) -> None:
-        if is_number(value):
-            check_non_negative("strength_scale", value)
+    def strength_scale(self, value: Any) -> None:
+        if not is_symbolic(value):
+            number = to_number(value)
+            if number is None or not 0 <= number <= LARGEST:
+                expected = "a finite, non-negative number, which float32 can hold"
+                raise invalid_value("strength_scale", expected, value)
         self._strength_scale.assign(value)
+
+    def _bounded_scale(self) -> Tensor:
+        """The factor, where a compiled function, or `assign`, may have set it unchecked."""
+        scale = ops.convert_to_tensor(self._strength_scale)
+        return ops.where(scale > 0, ops.minimum(scale, LARGEST), 0.0)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Finds the weights of each penalty and makes the variables of both optimizers."""
@@ -88,8 +112,22 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._targets = Targets(self.penalty, variables)
         if self._rule.momentum:
             self._add_total_steps(self._targets.all)
+        shape, free = (len(variables),), self._find_free(variables)
+        self._reached = self.add_variable(shape, dtype="bool", name="reached")
+        self._free = self.add_variable(
+            shape, lambda *_, **__: ops.convert_to_tensor(free), dtype="bool", name="free"
+        )
         self.inner_optimizer.build(variables)
-        super().build(variables)
+        know_variables(self, variables)
+
+    def _find_free(self, variables: Sequence[Any]) -> npt.NDArray[np.bool_]:
+        """Which weights their penalty leaves alone, as they are now."""
+        with outside_of_graphs():
+            free = {
+                id(t.variable): not is_symbolic(t.variable) and t.penalty.frees(t.variable)
+                for t in self._targets.all
+            }
+        return np.array([free.get(id(variable), False) for variable in variables])
 
     def _add_total_steps(self, targets: Sequence[Target]) -> None:
         """With momentum, step sizes add up as the gradients do: to a number, or entry by entry."""
@@ -101,6 +139,11 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
                 if shared is None
                 else shared
             )
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
+        """As `apply`, for pairs of a gradient and its weight; returns `iterations`."""
+        super().apply_gradients(grads_and_vars)
+        return self.iterations
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the weights with the inner optimizer, then applies the penalties."""
@@ -119,25 +162,112 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         targets = [t for t in self._targets.all if self._var_key(t.variable) in moved]
         # Read before the update, which advances a schedule; copied, as torch updates in place.
         rate = ops.copy(to_accumulator(inner.learning_rate))
-        earlier = ops.copy(ops.convert_to_tensor(inner.iterations))
+        accumulates = inner.gradient_accumulation_steps
+        earlier = ops.copy(ops.convert_to_tensor(inner.iterations)) if accumulates else None
         memories = {id(t): t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets}
         inner.apply(grads, variables)
         count = ops.convert_to_tensor(inner.iterations)
-        step_sizes = StepSizes(self._rule, rate, count, count > earlier)
+        happened = None if earlier is None else count > earlier
+        step_sizes = StepSizes(self._rule, rate, count, happened)
+        reach = None if self._rule.reach is None else self._rule.reach * rate
+        acting, scale = self._acting(targets, variables, grads, happened), self._bounded_scale()
         for penalty in self._targets.penalties:
             chosen = [t for t in targets if t.penalty == penalty]
             updates = []
             for t in chosen:
                 w, moments = ops.stop_gradient(t.variable.value), step_sizes.moments(t)
-                updates.append(Update(w, memories[id(t)], moments, step_sizes))
+                update = Update(w, memories[id(t)], moments, step_sizes, reach, acting[id(t)])
+                updates.append(update)
             if chosen:
                 penalized = [t.variable for t in chosen]
-                apply_penalty(penalty, penalized, updates, count, self._strength_scale)
+                apply_penalty(penalty, penalized, updates, count, scale)
+
+    def _acting(
+        self,
+        targets: Sequence[Target],
+        variables: Sequence[Any],
+        grads: Sequence[Any],
+        happened: Tensor | None,
+    ) -> dict[int, Tensor | None]:
+        """Whether the penalty of each target acts in this update; `None` if it surely does."""
+        conditions: dict[int, list[Tensor]] = {
+            id(t): [] if happened is None else [happened] for t in targets
+        }
+        for target in targets:
+            if type(target.penalty).frees is not Penalty.frees:
+                free = self._free.value[self._get_variable_index(target.variable)]
+                conditions[id(target)].append(ops.logical_not(free))
+        if keras.backend.backend() == "jax":
+            for key, reached in self._reach(targets, variables, grads).items():
+                conditions[key].append(reached)
+        return {
+            key: functools.reduce(ops.logical_and, known) if known else None
+            for key, known in conditions.items()
+        }
+
+    def _reach(
+        self, targets: Sequence[Target], variables: Sequence[Any], grads: Sequence[Any]
+    ) -> dict[int, Tensor]:
+        """Whether the loss has reached each target by now.
+
+        On JAX a gradient that does not exist is one of zeros.
+        """
+        gradient = {self._var_key(v): g for v, g in zip(variables, grads, strict=True)}
+        reached = list(ops.unstack(self._reached.value))
+        indices = {id(t): self._get_variable_index(t.variable) for t in targets}
+        for target in targets:
+            index, key = indices[id(target)], self._var_key(target.variable)
+            # Once it has, this costs nothing.
+            reached[index] = ops.cond(
+                reached[index],
+                lambda: ops.convert_to_tensor(True),
+                lambda key=key: ops.any(ops.not_equal(gradient[key], 0)),
+            )
+        self._reached.assign(ops.stack(reached))
+        return {key: reached[index] for key, index in indices.items()}
 
     @property
     def variables(self) -> list[Any]:
         """The wrapper's variables and those of the inner optimizer."""
-        return [*self._variables, *self.inner_optimizer.variables]
+        # What version 0.1 did not have comes last, as the folder of a path keeps them by position.
+        later = [v for v in self._variables if v is self._reached or v is self._free]
+        earlier = [v for v in self._variables if v is not self._reached and v is not self._free]
+        return [*earlier, *self.inner_optimizer.variables, *later]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assigns values to all `variables`, in their order."""
+        if not self.built:
+            super().set_weights(weights)  # which says so
+        for variable, weight in zip(self.variables, weights, strict=True):
+            variable.assign(weight)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the wrapper's state by name; Keras saves the inner optimizer beside it."""
+        for name, variable in self._state().items():
+            store[name] = to_numpy(variable.value)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what is in the store; what is not there stays as it is."""
+        state, saved = self._state(), set(store.keys())
+        # Until version 0.1 by position: two variables that nothing reads, the wrapper's state and
+        # the inner optimizer's.
+        own = len(saved) - len(self.inner_optimizer.variables) - 2
+        by_position = dict(zip([*state][: max(own, 0)], itertools.count(2), strict=False))
+        for name, variable in state.items():
+            key = name if name in saved or "0" not in saved else str(by_position.get(name))
+            if key in saved:
+                variable.assign(store[key])
+
+    def _state(self) -> dict[str, Any]:
+        """The variables that the wrapper itself needs, by the names that files have for them."""
+        state = {"strength_scale": self._strength_scale}
+        for target in self._targets.all:
+            if target.total_step is not None:
+                own = f"_{self._get_variable_index(target.variable)}" if self._rule.slots else ""
+                state[f"total_step{own}"] = target.total_step
+        if self._reached is not None:
+            state |= {"reached": self._reached, "free": self._free}
+        return state
 
     @property
     def learning_rate(self) -> Any:
@@ -171,6 +301,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """Lets the inner optimizer do what it does at the end of training."""
         self.inner_optimizer.finalize_variable_values(var_list)
+        for target in self._targets.all:
+            target.penalty.after_training(target.variable)
 
     def get_config(self) -> dict[str, Any]:
         """The inner optimizer and the penalties, serialised."""
@@ -191,12 +323,42 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         def deserialize(serialized: Any) -> Any:
             return keras.saving.deserialize_keras_object(serialized, custom_objects)
 
-        penalty = config["penalty"]
+        penalty = config.get("penalty")
+        if not isinstance(penalty, dict) or not isinstance(config.get("inner_optimizer"), dict):
+            raise invalid_value("config", "what `get_config` of a `Proximal` returns", config)
         if "class_name" in penalty:
             penalty = deserialize(penalty)
         else:
             penalty = {pattern: deserialize(p) for pattern, p in penalty.items()}
-        return cls(deserialize(config["inner_optimizer"]), penalty, config["name"])
+        return cls(deserialize(config["inner_optimizer"]), penalty, config.get("name"))
+
+
+def _of_inner(name: str) -> property:
+    """An attribute of the inner optimizer, which can also be set."""
+
+    def fget(self: Proximal) -> Any:
+        return getattr(self.inner_optimizer, name)
+
+    def fset(self: Proximal, value: Any) -> None:
+        # Not what the constructor of Keras's class sets before there is an inner optimizer.
+        if hasattr(self, "inner_optimizer"):
+            setattr(self.inner_optimizer, name, value)
+
+    return property(fget, fset)
+
+
+for _name in (
+    "weight_decay",
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+):
+    setattr(Proximal, _name, _of_inner(_name))
 
 
 def find_proximal(model: Any) -> Proximal | None:

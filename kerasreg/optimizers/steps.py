@@ -6,6 +6,7 @@ It is the metric of the proximal operator after an update; `Proximal` says why.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,11 +40,15 @@ class StepRule:
         momentum: The momentum by which step sizes add up from one update to the next; 0 where the
             optimizer averages gradients instead.
         nesterov: Whether the optimizer looks ahead by its momentum.
+        reach: How many learning rates an update moves a weight at most, whatever the gradients;
+            `None` where there is no bound. No penalty moves a weight farther: one that has had no
+            gradient yet has a step size of `rate / epsilon`.
     """
 
     slots: Sequence[str] = ()
     momentum: float = 0.0
     nesterov: bool = False
+    reach: float | None = None
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
@@ -92,6 +97,10 @@ class _Adam(StepRule):
     def __init__(self, optimizer: Any) -> None:
         super().__init__(optimizer)
         self.slots = ("_velocity_hats",) if optimizer.amsgrad else ("_velocities",)
+        beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
+        if beta_1**2 < beta_2 < 1:  # By Cauchy-Schwarz, as the two below.
+            rest = (1 - beta_2) * (1 - beta_1**2 / beta_2)
+            self.reach = (1 - beta_1) / math.sqrt(rest)
 
     def bias_correction(self, count: Tensor) -> Tensor:
         return ops.sqrt(1.0 - ops.power(self.optimizer.beta_2, count))
@@ -104,6 +113,14 @@ class _Adam(StepRule):
 class _Nadam(StepRule):
     slots = ("_velocities",)
 
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer)
+        beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
+        ratio = beta_1**2 / beta_2
+        if ratio < 1 and beta_2 < 1:
+            earlier = (beta_1 * (1 - beta_1)) ** 2 * ratio / (1 - ratio)
+            self.reach = math.sqrt(((1 - beta_1**2) ** 2 + earlier) / (1 - beta_2))
+
     def bias_correction(self, count: Tensor) -> Tensor:
         return 1.0 - ops.power(self.optimizer.beta_2, count)
 
@@ -115,6 +132,12 @@ class _Nadam(StepRule):
 class _Adamax(StepRule):
     slots = ("_u",)
 
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer)
+        beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
+        if beta_1 < beta_2:
+            self.reach = (1 - beta_1) / (1 - beta_1 / beta_2)
+
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
         return rate / (moments[0] + self.optimizer.epsilon)
 
@@ -125,6 +148,9 @@ class _RMSprop(StepRule):
         super().__init__(optimizer)
         self.slots = ("_velocities", *(["_average_gradients"] if optimizer.centered else []))
         self.momentum = float(optimizer.momentum)
+        # The variance of gradients that hardly change may be next to nothing.
+        if not optimizer.centered and optimizer.rho < 1 and self.momentum < 1:
+            self.reach = 1 / math.sqrt(1 - optimizer.rho) / (1 - self.momentum)
 
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
         square, *means = moments
@@ -138,6 +164,7 @@ class _RMSprop(StepRule):
 @step_rule.register(keras.optimizers.Adagrad)
 class _Adagrad(StepRule):
     slots = ("_accumulators",)
+    reach = 1.0
 
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
         return rate / ops.sqrt(moments[0] + self.optimizer.epsilon)
@@ -150,15 +177,18 @@ class StepSizes:
         rule: The optimizer's.
         rate: The learning rate before the update.
         count: Number of updates so far, this one included.
-        happened: Whether there was one. Where gradients have only accumulated the step sizes are
-            0, which leaves all weights as they are.
+        happened: Whether there was one, where gradients may only have accumulated; `None` if there
+            always is.
     """
 
-    def __init__(self, rule: StepRule, rate: Tensor, count: Tensor, happened: Tensor) -> None:
-        self._rule, self._rate, self._count = rule, rate, count
-        self._happened = cast_like(happened, rate)
+    def __init__(
+        self, rule: StepRule, rate: Tensor, count: Tensor, happened: Tensor | None
+    ) -> None:
+        self._rule, self._rate, self._happened = rule, rate, happened
+        # Before the first update there is no bias to correct, only a division by zero.
+        self._count = ops.maximum(count, 1)
         # With momentum the moment is the step size itself, in which the rate is already.
-        self._factor = self._happened if rule.momentum else rate * self._happened
+        self._factor = ops.ones_like(rate) if rule.momentum else rate
         self._totals: dict[int, Tensor] = {}
         self._scalars: tuple[Any, ...] = (None,)
 
@@ -197,9 +227,11 @@ class StepSizes:
         key = id(target.total_step)
         if key not in self._totals:  # SGD's is the same number for all weights.
             before = cast_like(target.total_step.value, step)
-            added = rule.momentum * before + step
-            self._totals[key] = ops.where(self._happened > 0, added, before)
-            target.total_step.assign(self._totals[key])
+            total = rule.momentum * before + step
+            if self._happened is not None:
+                total = ops.where(self._happened, total, before)
+            self._totals[key] = total
+            target.total_step.assign(total)
         total = self._totals[key]
         return rule.momentum * total + step if rule.nesterov else total
 
@@ -211,6 +243,12 @@ def _dtype(x: Tensor) -> str:
 
 def find_rule(optimizer: Any) -> StepRule:
     """The `StepRule` of an optimizer; raises unless it is supported, bare and fresh."""
+    if isinstance(optimizer, (str, dict)):  # as `compile` takes it
+        try:
+            optimizer = keras.optimizers.get(optimizer)
+        except Exception as error:  # Keras has several for what it does not know.
+            expected = "a Keras optimizer, or the name or configuration of one"
+            raise invalid_value("inner_optimizer", expected, optimizer) from error
     cls = type(optimizer)
     supported = [known.__name__ for known in step_rule.registry if known is not object]
     expected = f"one of {', '.join(supported)}"

@@ -32,9 +32,10 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
 
     Args:
         model: A built Keras model.
-        penalties: A penalty for all kernels (weights of rank 2 or more that are not biases), or a
-            dict from regular expressions, which must match the whole `variable.path`, to
-            penalties; of kerasreg or of Keras. A weight's earlier penalty is replaced.
+        penalties: A penalty for all kernels (weights of rank 2 or more that are neither biases nor
+            embeddings), or a dict from regular expressions, which must match the whole
+            `variable.path`, to penalties; of kerasreg or of Keras. A weight's earlier penalty is
+            replaced.
 
     Raises:
         ValueError: If the model is not built, a pattern matches nothing, two match one weight, a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import keras
 from keras import ops
 
-from kerasreg._checks import check_non_negative, definer, is_number
+from kerasreg._checks import check_non_negative, definer, invalid_value, is_number
 from kerasreg._keras_internals import register_regularizer_string
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.regularizers.strength_scale import StrengthScale
@@ -44,19 +45,35 @@ class Update:
         memory: What `Penalty.remember` returned for it before the update.
         moments: What its step size is computed from: scalars, or tensors of the shape of `w`.
         step_size: Computes the step size times a scalar, from that scalar and `moments`.
+        reach: How far the optimizer could have moved the weight, a scalar; `None` for no bound.
+        acts: Whether the penalty acts in this update, a scalar; `None` if it does for sure.
     """
 
     w: Tensor
     memory: Any
     moments: Sequence[Tensor]
     step_size: Callable[[Tensor, Sequence[Tensor]], Tensor]
+    reach: Tensor | None = None
+    acts: Tensor | None = None
 
     def step(self, scale: Tensor = 1.0) -> Tensor:
         """How far the optimizer moves the weight for a gradient of one, times a scalar.
 
-        A scalar, or a tensor of the shape of `w`; 0 while the optimizer accumulates gradients.
+        A scalar, or a tensor of the shape of `w`.
         """
         return self.step_size(scale, self.moments)
+
+    def within_reach(self, z: Tensor) -> Tensor:
+        """`z`, or what is nearest to it that is no farther from `w` than `reach`.
+
+        At a fixed point a penalty undoes what the optimizer has done, which is within its reach: so
+        fixed points stay as they are.
+        """
+        if self.reach is None:
+            return z
+        w = to_accumulator(self.w)
+        reach = cast_like(self.reach, w)
+        return cast_like(ops.clip(cast_like(z, w), w - reach, w + reach), z)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,6 +265,13 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def check_weight(self, variable: Any) -> None:
         """Raises if it cannot act on a weight, as for want of an axis; by default it can."""
 
+    def frees(self, variable: Any) -> bool:
+        """Whether a weight is to be left alone for what it is when the optimizer is built."""
+        return False
+
+    def after_training(self, variable: Any) -> None:
+        """Looks at a weight at the end of `fit`, to warn of what has become of it."""
+
     @classmethod
     def implements(cls, *methods: str) -> bool:
         """Whether the class, or one between it and `Penalty`, defines any of these methods."""
@@ -271,6 +295,16 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as plain numbers."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Penalty:
+        """Makes a penalty from `get_config`."""
+        try:
+            inspect.signature(cls).bind(**config)
+        except TypeError as error:  # an unknown name, one that is missing, or no names at all
+            expected = f"the arguments of {cls.__name__} ({error})"
+            raise invalid_value("config", expected, config) from None
+        return cls(**config)
 
     def _value(self, w: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not implement `_value`.")

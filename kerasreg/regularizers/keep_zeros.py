@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from keras import ops
 
-from kerasreg._tensors import Tensor
+from kerasreg._checks import check_choice
+from kerasreg._tensors import Tensor, to_numpy
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
 from kerasreg.regularizers.selection import keep
 
@@ -24,6 +26,15 @@ class KeepZeros(Penalty):
 
     Source: Meinshausen, Relaxed Lasso, 2007.
 
+    Args:
+        all_zero: What to do with a weight all of whose entries are zero when the optimizer is
+            built. `"free"`: leave it alone, with a warning, as it most likely only starts at zero,
+            like the second factor of LoRA; `"keep"`: keep it at zero. The saved optimizer remembers
+            which weights were left free.
+
+    Raises:
+        ValueError: If an argument is invalid.
+
     Example:
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(1e-4), kerasreg.KeepZeros())
     >>> model.compile(optimizer, "mse")
@@ -31,6 +42,25 @@ class KeepZeros(Penalty):
 
     is_separable: ClassVar[bool] = True
     is_constraint: ClassVar[bool] = True
+
+    all_zero: str = "free"
+
+    def __post_init__(self) -> None:
+        """Validates the arguments."""
+        check_choice("all_zero", self.all_zero, ("free", "keep"))
+
+    def frees(self, variable: Any) -> bool:
+        """Whether nothing of the weight is kept at zero, as all of it is zero now."""
+        if self.all_zero == "keep" or 0 in variable.shape:
+            return False
+        if bool(to_numpy(ops.any(ops.not_equal(variable.value, 0)))):
+            return False
+        warnings.warn(
+            f"All entries of `{variable.path}` are zero, so that KeepZeros leaves it free; "
+            '`KeepZeros(all_zero="keep")` would keep it at zero.',
+            stacklevel=2,
+        )
+        return True
 
     def remember(self, w: Tensor) -> Tensor:
         """The pattern of the weights that are not zero."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import keras
+import regex
 
 from kerasreg._checks import invalid_on_weight, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg.regularizers.base import Penalty
+
+# For all patterns and paths together, which take microseconds each.
+MATCHING_SECONDS = 2.0
 
 P = TypeVar("P", bound=Callable[..., Any])  # A regularizer; Keras is not typed.
 
@@ -29,13 +34,22 @@ def is_kernel(variable: Any) -> bool:
     return len(variable.shape) >= 2 and not others and "bias" not in variable.name
 
 
+def is_embedding(variable: Any) -> bool:
+    """Whether each row of a weight is used by some inputs only, so that it seldom has a gradient.
+
+    A penalty would erase the rows of what is rare, which no gradient brings back.
+    """
+    return variable.name in ("embeddings", "position_embeddings", "reverse_embeddings")
+
+
 def match_penalties(
     penalty: P | Mapping[str, P], variables: Sequence[Any], argument: str = "penalty"
 ) -> list[P | None]:
     """The penalty of each variable, `None` where none acts.
 
     Args:
-        penalty: One penalty for all kernels, or a map from patterns on `variable.path`.
+        penalty: One penalty for all kernels, but not for embeddings unless it is a constraint; or
+            a map from patterns on `variable.path`.
         variables: Variables with a path.
         argument: Name of the argument that an error is about.
 
@@ -43,12 +57,17 @@ def match_penalties(
         ValueError: If a pattern matches no path, or two match the same.
     """
     if not isinstance(penalty, Mapping):
-        return [penalty if is_kernel(variable) else None for variable in variables]
+        reaches_all = getattr(penalty, "is_constraint", False)
+        return [
+            penalty if is_kernel(v) and (reaches_all or not is_embedding(v)) else None
+            for v in variables
+        ]
     paths = [variable.path for variable in variables]
     listing = "\n  ".join(paths)
     chosen: dict[str, str] = {}
+    deadline = time.monotonic() + MATCHING_SECONDS
     for pattern in penalty:
-        matches = [path for path in paths if re.fullmatch(pattern, path)]
+        matches = _matching(pattern, paths, deadline, argument)
         if not matches:
             raise invalid_value(
                 argument, f"patterns that match one of the paths\n  {listing}\n{ADVICE}", pattern
@@ -61,6 +80,27 @@ def match_penalties(
     return [penalty[chosen[path]] if path in chosen else None for path in paths]
 
 
+def _matching(pattern: str, paths: Sequence[str], deadline: float, argument: str) -> list[str]:
+    """The paths that a pattern matches; raises if that takes too long.
+
+    A file that is loaded has patterns and paths of somebody else, who may mean ill: `re` would
+    take years for `(a+)+b` on a long name.
+    """
+    compiled, found = regex.compile(pattern), []
+    try:
+        for path in paths:
+            left = max(deadline - time.monotonic(), 1e-3)
+            if compiled.fullmatch(path, timeout=left):
+                found.append(path)
+        return found
+    except TimeoutError:
+        expected = (
+            f"patterns that are matched within {MATCHING_SECONDS:g} seconds; repeat nothing that "
+            "repeats itself"
+        )
+        raise invalid_value(argument, expected, pattern) from None
+
+
 def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) -> str:
     """The shortest pattern for a weight that matches none of another penalty."""
     layers = all_layers(model)
@@ -71,8 +111,8 @@ def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) ->
 
     own = kind(variable)
     for pattern in _candidates(model.name, variable.path, in_cell=own[1]):
-        regex = re.compile(pattern)
-        if all(kind(v) == own for v in model.weights if regex.fullmatch(v.path)):
+        own_pattern = re.compile(pattern)
+        if all(kind(v) == own for v in model.weights if own_pattern.fullmatch(v.path)):
             return pattern
     expected = "the same on all weights of this path, as no pattern can tell them apart; give "
     raise invalid_on_weight("regularizer", variable, expected + "their layers different names")

@@ -87,6 +87,8 @@ def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int) -> Tensor:
     """
     w = ops.convert_to_tensor(w)
     threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    if 0 in w.shape:  # which has no largest entry
+        return w
     if len(threshold.shape) == 0:
         norms = slice_norms(w, axis)
         safe_norms = ops.where(norms > 0, norms, 1.0)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 from keras import ops
 
 from kerasreg._checks import (
+    check_bool,
     check_choice,
     check_fraction,
     check_integer,
     check_positive,
     invalid_value,
 )
-from kerasreg._tensors import Tensor, cast_like
+from kerasreg._tensors import Tensor, cast_like, to_numpy
 from kerasreg.regularizers.base import Penalty, Update, register_penalty
 from kerasreg.regularizers.selection import keep, largest
 
@@ -50,6 +53,11 @@ class TopK(Penalty):
             schedule falls on it. By default it holds from the start.
         power: Exponent of the schedule; 3 prunes fast at first, 1 evenly.
         frequency: Updates from one selection to the next.
+        freeze: Whether the support stays as it is from `end_step` on. Without a schedule the
+            selection goes on.
+
+    At least one weight is kept of what is compared, unless `sparsity` is 1: of each tensor, or of
+    all together with `scope="global"`, where a whole tensor may be dropped. A warning names it.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -69,6 +77,7 @@ class TopK(Penalty):
     end_step: int = 0
     power: float = 3.0
     frequency: int = 100
+    freeze: bool = True
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
@@ -90,6 +99,31 @@ class TopK(Penalty):
             expected = "0 without a schedule; give `end_step` for one"
             raise invalid_value("initial_sparsity", expected, self.initial_sparsity)
         object.__setattr__(self, "power", check_positive("power", self.power))
+        check_bool("freeze", self.freeze)
+
+    def check_weight(self, variable: Any) -> None:
+        """Warns of a weight that is too small to keep that fraction of."""
+        size = math.prod(variable.shape)
+        if (
+            self.scope == "weight"
+            and size
+            and self.sparsity < 1
+            and not _share(size, self.sparsity)
+        ):
+            warnings.warn(
+                f"`sparsity={self.sparsity}` of TopK would leave none of the {size} weights of "
+                f"`{variable.path}`; one is kept.",
+                stacklevel=2,
+            )
+
+    def after_training(self, variable: Any) -> None:
+        """Warns of a weight of which nothing is left."""
+        if self.scope == "global" and self.sparsity < 1 and not np.any(to_numpy(variable.value)):
+            warnings.warn(
+                f"TopK has dropped all of `{variable.path}`, whose weights are the smallest among "
+                'those that `scope="global"` compares; with `scope="weight"` each keeps its share.',
+                stacklevel=2,
+            )
 
     def remember(self, w: Tensor) -> Tensor:
         """The support: the pattern of the weights that are not zero."""
@@ -100,10 +134,17 @@ class TopK(Penalty):
     ) -> Iterable[Tensor]:
         """Chooses the support where it is time to, and sets all other weights to zero."""
         updates = list(updates)
+        filled = [u for u in updates if 0 not in u.w.shape]
+        chosen = iter(self._updated(filled, count) if filled else [])
+        return [u.w if 0 in u.w.shape else next(chosen) for u in updates]
+
+    def _updated(self, updates: Sequence[Update], count: Tensor) -> list[Tensor]:
         since = count - self.begin_step - 1
         early = since < 0  # Nothing is dropped yet, and zeros are no sign of it.
         due = ops.logical_or(ops.equal(since % self.frequency, 0), ops.equal(count, self.end_step))
         due = ops.logical_and(due, ops.logical_not(early))
+        if self.freeze and self.end_step:
+            due = ops.logical_and(due, count <= self.end_step)
         masks = ops.cond(
             due, lambda: self._choose(updates, count), lambda: [u.memory for u in updates]
         )
@@ -122,8 +163,7 @@ class TopK(Penalty):
         if self.saliency == "metric":
             return _in_metric(size, step)
         if self.scope == "global":
-            mean_square = ops.mean(ops.square(size))
-            return size / ops.sqrt(ops.where(mean_square > 0, mean_square, 1.0))
+            return size / _root_mean_square(size)
         return size
 
     def _kept(self, group: Sequence[Tensor], count: Tensor) -> Tensor:
@@ -153,9 +193,23 @@ class TopK(Penalty):
         return ops.where(w == 0, ops.zeros_like(grad), grad)
 
 
-def _kept(size: int, sparsity: float) -> int:
+def _share(size: int, sparsity: float) -> int:
     """`(1 - sparsity) * size` as an integer, where rounding must not cost a weight."""
     return math.floor(size * (1.0 - sparsity) + 1e-6)
+
+
+def _kept(size: int, sparsity: float) -> int:
+    """How many weights are kept: that share, but one at least unless all are to go."""
+    return max(_share(size, sparsity), 1 if size and sparsity < 1 else 0)
+
+
+def _root_mean_square(size: Tensor) -> Tensor:
+    """That of the finite entries, in which no square overflows; 1 where all are zero."""
+    finite = ops.where(size < float("inf"), size, 0.0)
+    largest = ops.max(finite) if 0 not in finite.shape else ops.zeros((), finite.dtype)
+    scale = ops.where(largest > 0, largest, 1.0)
+    mean = ops.mean(ops.square(finite / scale))
+    return scale * ops.sqrt(ops.where(mean > 0, mean, 1.0))
 
 
 def _in_metric(size: Tensor, step: Tensor) -> Tensor:

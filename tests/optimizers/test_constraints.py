@@ -1,5 +1,7 @@
 """TopK and KeepZeros within `Proximal`: which weights are zero after which update."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -229,3 +231,156 @@ def test_a_kept_weight_that_passes_through_zero_is_not_lost():
     for _ in range(2):
         optimizer.apply([keras.ops.ones((1, 3))], [variable])
     np.testing.assert_allclose(to_numpy(variable.value), [[-0.5, 0, 1]], atol=1e-30)
+
+
+def apply(penalty, *values, updates=1):
+    """Weights of some values after updates that do not move them."""
+    variables = [keras.Variable(np.array(v, "float32"), name=f"w{i}") for i, v in enumerate(values)]
+    optimizer = kr.Proximal(optimizers.SGD(0.0), {".*": penalty})
+    for _ in range(updates):
+        optimizer.apply([keras.ops.ones(v.shape) for v in variables], variables)
+    return [to_numpy(variable.value) for variable in variables]
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([[1e20, 6], [7, 8]], [[True, False], [False, True]]),  # the square is beyond float32
+        ([[1e-25, 6e-30], [7, 8]], [[False, False], [True, True]]),
+        ([[1e-25, 6e-30], [7e-28, 8e-28]], [[True, False], [False, True]]),  # and below it
+        ([[3e38, 1e38], [7, 8]], [[True, False], [False, True]]),
+    ],
+)
+def test_the_global_scope_compares_sizes_of_any_range(values, kept):
+    sizes = [np.abs(np.array(v, "float64")) for v in values]
+    relative = [s / np.sqrt(np.mean(s**2)) for s in sizes]
+    expected = largest(relative, 2)
+    found = apply(kr.TopK(0.5, scope="global"), *values)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a != 0, b)
+
+
+@pytest.mark.parametrize("broken", [np.inf, np.nan])
+@pytest.mark.parametrize("scope", ["weight", "global"])
+def test_a_divergence_is_not_hidden(scope, broken):
+    found = apply(kr.TopK(0.5, scope=scope), [1.0, broken, 3.0, 4.0], [5.0, 6.0])
+    assert not np.isfinite(found[0][1])
+    assert np.count_nonzero(found[0]) + np.count_nonzero(found[1]) == 3
+
+
+def test_a_weight_that_is_too_small_for_the_sparsity_is_warned_of():
+    with pytest.warns(UserWarning, match="none of the 4 weights of `.*w0`; one is kept"):
+        (w,) = apply(kr.TopK(0.9), [1.0, 4.0, 2.0, 3.0])
+    np.testing.assert_array_equal(w, [0, 4, 0, 0])
+
+
+def test_a_weight_that_the_global_scope_drops_is_named_after_training():
+    x, y = problem()
+    model = keras.Sequential(
+        [keras.Input((10,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(3, name="b")]
+    )
+    model.get_layer("b").kernel.assign(np.eye(4, 3))  # few of the same size are large
+    model.get_layer("a").kernel.assign(np.full((10, 4), 0.1))
+    model.compile(kr.Proximal(optimizers.SGD(0.0), kr.TopK(0.95, scope="global")), "mse")
+    with pytest.warns(UserWarning, match="dropped all of `.*a/kernel`"):
+        model.fit(x, y, epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize(("freeze", "end_step"), [(True, 4), (False, 4), (True, 0)])
+def test_the_support_is_frozen_at_the_end_of_the_schedule(freeze, end_step):
+    """A weight that has been dropped grows, by its gradient in one update, beyond the others."""
+    penalty = kr.TopK(0.5, end_step=end_step, frequency=2, freeze=freeze)
+    weight = keras.Variable(np.array([1.0, 2.0, 3.0, 4.0], "float32"), name="kernel")
+    optimizer, supports = kr.Proximal(optimizers.SGD(1.0), {".*": penalty}), []
+    for count in range(8):
+        gradient = [-10.0 if count >= 5 else 0.0, 0.0, 0.0, 1e-3]
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [weight])
+        supports.append((to_numpy(weight.value) != 0).tolist())
+    assert supports[5] == [False, False, True, True]
+    frozen = freeze and end_step > 0
+    assert supports[-1] == ([False, False, True, True] if frozen else [True, False, False, True])
+
+
+@pytest.mark.parametrize("scope", ["weight", "global"])
+@pytest.mark.parametrize("saliency", ["magnitude", "metric"])
+def test_empty_weights(scope, saliency):
+    penalty = kr.TopK(0.5, scope=scope, saliency=saliency)
+    empty, full = apply(penalty, np.zeros((0, 3)), [[1.0, 4.0, 2.0, 3.0]], updates=2)
+    assert empty.shape == (0, 3)
+    np.testing.assert_array_equal(full, [[0, 4, 0, 3]])
+    (empty,) = apply(penalty, np.zeros((0, 3)))
+    assert empty.shape == (0, 3)
+
+
+class Adapted(keras.layers.Layer):
+    """A frozen kernel and the two factors of LoRA, the second of which starts at zero."""
+
+    def build(self, shape):
+        def add(name, size, initializer, trainable=True):
+            return self.add_weight(size, initializer, name=name, trainable=trainable)
+
+        self.kernel = add("kernel", (shape[-1], 3), "zeros", trainable=False)
+        self.a = add("a", (shape[-1], 2), "glorot_uniform")
+        self.b = add("b", (2, 3), "zeros")
+
+    def call(self, x):
+        return x @ self.kernel + x @ self.a @ self.b
+
+
+def adapted(penalty, **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((10,)), Adapted(name="adapted")])
+    model.compile(kr.Proximal(optimizers.Adam(0.05), penalty), "mse", **options)
+    return model
+
+
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
+@pytest.mark.parametrize("all_zero", ["free", "keep"])
+def test_what_is_all_zero_at_the_start(all_zero, jit_compile):
+    x, y = problem()
+    model, plain = adapted(kr.KeepZeros(all_zero), jit_compile=jit_compile), adapted(kr.L1(0.0))
+    with contextlib.ExitStack() as stack:
+        if all_zero == "free":
+            stack.enter_context(pytest.warns(UserWarning, match="adapted/b` are zero, .*all_zero="))
+        losses = model.fit(x, y, epochs=5, verbose=0).history["loss"]
+    b = to_numpy(model.layers[-1].b.value)
+    if all_zero == "keep":
+        assert not b.any()
+        return
+    np.testing.assert_allclose(losses, plain.fit(x, y, epochs=5, verbose=0).history["loss"], 1e-5)
+    assert b.all() and losses[-1] < 0.9 * losses[0]
+
+
+def test_it_is_decided_once():
+    """Or what has no gradient in the first update would stay at zero."""
+    weight = keras.Variable(np.zeros((2, 2)), name="kernel")
+    optimizer = kr.Proximal(optimizers.SGD(1.0), kr.KeepZeros())
+    with pytest.warns(UserWarning, match="leaves it free"):
+        optimizer.build([weight])
+    for gradient in ([[-1.0, 0.0], [0.0, 0.0]], [[0.0, -1.0], [0.0, -1.0]]):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+    np.testing.assert_array_equal(to_numpy(weight.value), [[1, 1], [0, 1]])
+
+
+@pytest.mark.filterwarnings("ignore:All entries of")
+def test_the_saved_state_remembers_what_was_free(tmp_path):
+    def optimizer_of(values):
+        weight = keras.Variable(np.array(values, "float32"), name="kernel")
+        optimizer = kr.Proximal(optimizers.SGD(1.0), kr.KeepZeros())
+        optimizer.build([weight])
+        return optimizer, weight
+
+    for start, free in (([[0.0, 0.0]], True), ([[1.0, 0.0]], False)):
+        store = {}
+        optimizer_of(start)[0].save_own_variables(store)
+        for now in ([[0.0, 0.0]], [[2.0, 0.0]]):
+            loaded, weight = optimizer_of(now)
+            loaded.load_own_variables(store)
+            loaded.apply([keras.ops.full((1, 2), -1.0)], [weight])
+            assert bool(to_numpy(weight.value)[0, 1]) == free
+
+
+@pytest.mark.parametrize("bad", ["freed", None, True])
+def test_a_bad_choice_for_what_is_all_zero(bad):
+    with pytest.raises(ValueError, match="argument `all_zero`. Expected one of 'free', 'keep'"):
+        kr.KeepZeros(bad)

@@ -1,5 +1,9 @@
 """The wrapper in Keras's machinery: what it must not break, and what it refuses."""
 
+import json
+import time
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -202,7 +206,7 @@ def test_weights_without_a_gradient_stay_as_they_are():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="used")])
     unused.build((None, 6))
     variables = [*model.trainable_variables, *unused.trainable_variables]
-    optimizer = kr.Proximal(optimizers.Adam(0.01), kr.L1(1e4))
+    optimizer = kr.Proximal(optimizers.SGD(0.01), kr.L1(1e4))
     optimizer.build(variables)
     before = to_numpy(unused.kernel.value)
     grads = [keras.ops.ones(v.shape) for v in model.trainable_variables] + [None, None]
@@ -279,11 +283,91 @@ def test_a_group_axis_that_a_weight_has_not():
         optimizer.build(model_with("sgd").trainable_variables)
 
 
-@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
-def test_bad_strength_scales(bad):
+@pytest.mark.parametrize(
+    "optimizer", ["adam", {"class_name": "Adam", "config": {"learning_rate": 0.001}}]
+)
+def test_an_optimizer_as_compile_takes_it(optimizer):
+    made = kr.Proximal(optimizer, kr.L1(0.1))
+    assert isinstance(made.inner_optimizer, optimizers.Adam)
+    assert float(to_numpy(made.learning_rate.value)) == pytest.approx(0.001)
+    assert isinstance(kr.Proximal.from_config(made.get_config()).inner_optimizer, optimizers.Adam)
+
+
+@pytest.mark.parametrize("bad", ["adm", {"class_name": "Adam", "config": {"rate": 1}}, {}, "lion"])
+def test_an_optimizer_that_compile_does_not_take(bad):
+    with pytest.raises(ValueError, match="argument `inner_optimizer`.*Received: inner_optimizer="):
+        kr.Proximal(bad, kr.L1(0.1))
+
+
+@pytest.mark.parametrize("damage", ["inner_optimizer", "penalty", "both"])
+@pytest.mark.parametrize("value", ["missing", None, 3, []])
+def test_a_configuration_that_is_damaged(damage, value):
+    config = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1)).get_config()
+    for key in ["inner_optimizer", "penalty"] if damage == "both" else [damage]:
+        if value == "missing":
+            del config[key]
+        else:
+            config[key] = value
+    with pytest.raises(ValueError, match="argument `config`. Expected what `get_config` of"):
+        kr.Proximal.from_config(config)
+
+
+BAD_SCALES = [-1.0, np.nan, np.inf, 1e39, 10**400, True, None, "0.5", b"1", [0.5], np.ones(1), 1j]
+
+
+@pytest.mark.parametrize("bad", BAD_SCALES, ids=repr)
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_bad_strength_scales(bad, as_tensor):
+    if as_tensor:
+        if not isinstance(bad, float):
+            pytest.skip("no tensor")
+        bad = keras.ops.convert_to_tensor(bad, "float32")
     optimizer = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1))
     with pytest.raises(ValueError, match="argument `strength_scale`. Expected a finite, non-neg"):
         optimizer.strength_scale = bad
+    assert float(to_numpy(optimizer.strength_scale.value)) == 1
+
+
+@pytest.mark.parametrize("good", [0, 2, np.float32(0.5), np.array(0.5), "tensor", "variable"])
+def test_good_strength_scales(good):
+    if isinstance(good, str):
+        good = keras.ops.ones(()) if good == "tensor" else keras.Variable(1.0)
+    optimizer = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1))
+    optimizer.strength_scale = good
+    assert float(to_numpy(optimizer.strength_scale.value)) == float(to_numpy(good))
+
+
+class ScaledInside(keras.Model):
+    """Sets the factor within the step, where nobody can look at it."""
+
+    scale = 1.0
+
+    def train_step(self, *args):
+        self.optimizer.strength_scale = keras.ops.multiply(self.scale, keras.ops.ones(()))
+        return super().train_step(*args)
+
+
+@pytest.mark.parametrize(
+    ("scale", "factor"), [(-1.0, 0), (np.nan, 0), (np.inf, np.inf), (0.5, 0.5)]
+)
+def test_what_a_compiled_step_sets_is_bounded(scale, factor):
+    if BACKEND != "tensorflow":
+        pytest.skip("a step of JAX has no side effects, one of PyTorch is not compiled")
+    inputs = keras.Input((3,))
+    model = ScaledInside(inputs, keras.layers.Dense(2, kernel_initializer="ones")(inputs))
+    model.scale = scale
+    model.compile(kr.Proximal(optimizers.SGD(0.5), kr.L1(1.0)), "mse", jit_compile=False)
+    model.train_on_batch(np.zeros((2, 3)), np.zeros((2, 2)))
+    np.testing.assert_allclose(model.get_weights()[0], max(1 - 0.5 * factor, 0))
+
+
+@pytest.mark.parametrize(("scale", "left"), [(-1.0, 1), (np.nan, 1), (np.inf, 0), (0.5, 0.75)])
+def test_what_is_assigned_unchecked_is_bounded(scale, left):
+    weight = keras.Variable(np.ones((2, 2)), name="kernel")
+    optimizer = kr.Proximal(optimizers.SGD(0.5), kr.L1(1.0))
+    optimizer.strength_scale.assign(scale)
+    optimizer.apply([keras.ops.full((2, 2), 1e-20)], [weight])
+    np.testing.assert_allclose(to_numpy(weight.value), left)
 
 
 @pytest.mark.slow
@@ -347,7 +431,7 @@ def built():
 @pytest.mark.parametrize(
     ("inner", "message"),
     [
-        (lambda: "adam", "Expected a Keras optimizer"),
+        (lambda: 3, "Expected a Keras optimizer"),
         (lambda: optimizers.Lion(), "not Lion"),
         (lambda: optimizers.Ftrl(), "not Ftrl"),
         (lambda: Mine(), "not Mine"),
@@ -384,6 +468,32 @@ def test_bad_inner_optimizers(inner, message):
 def test_bad_penalties(penalty):
     with pytest.raises(ValueError, match="(?s)argument `penalty`.*Received"):
         kr.Proximal(optimizers.Adam(), penalty)
+
+
+ENDLESS = ["((a|aa)+)+", "(a+)+b", "(.*a){40}", "(a|a|b)*c.*d", "(?:(?:a*)*)*b", "(a|b|ab)*c"]
+
+
+@pytest.mark.parametrize("pattern", ["((a|aa)+)+", *map(slow, ENDLESS[1:])])
+def test_a_pattern_without_end_does_not_hang_a_file_that_is_loaded(pattern, tmp_path):
+    """In a file of somebody who means ill; nobody could have written it with `Proximal`."""
+    name = 60 * "a" + "!"
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name=name)])
+    model.compile(kr.Proximal(optimizers.SGD(0.1), {".*kernel": kr.L1(0.1)}), "mse")
+    model.save(tmp_path / "good.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "good.keras") as good,
+        zipfile.ZipFile(tmp_path / "ill.keras", "w") as ill,
+    ):
+        for entry in good.namelist():
+            content = good.read(entry)
+            if entry == "config.json":
+                assert content.count(b'".*kernel"') == 1
+                content = content.replace(b'".*kernel"', json.dumps(pattern).encode())
+            ill.writestr(entry, content)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="argument `penalty`. Expected patterns that"):
+        keras.saving.load_model(tmp_path / "ill.keras")
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ def test_rounding_costs_no_weight(size, sparsity):
     assert np.count_nonzero(z) == {10: 1, 5: 1, 100: 45, 7: 4}[size]
 
 
+@pytest.mark.parametrize(("size", "sparsity"), [(10, 0.95), (400, 0.999), (1, 0.5)])
+def test_one_weight_is_kept_at_least(size, sparsity):
+    z = to_numpy(kr.TopK(sparsity).prox(np.arange(1, size + 1, dtype="float32"), 1.0))
+    assert z[-1] == size and np.count_nonzero(z) == 1
+
+
 def test_values_are_those_of_an_indicator():
     w = np.array([1.0, 0.0, 0.0, 2.0], "float32")
     assert float(to_numpy(kr.TopK(0.5)(w))) == 0

@@ -221,7 +221,19 @@ def test_long_axes_keep_all_digits(shape, axis, mode):
 def test_empty_weights(penalty):
     w = np.zeros((0, 3), "float32")
     assert float(to_numpy(penalty(w))) == 0
-    assert to_numpy(penalty.prox(w, 1.0)).shape == (0, 3)
+    for step in (1.0, np.ones((0, 3), "float32")):
+        assert to_numpy(penalty.prox(w, step)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("penalty", [*ONE_OF_EACH, kr.TopK(0.5), kr.KeepZeros()], ids=repr)
+@pytest.mark.parametrize(
+    "config", [{"unknown": 1}, {"sparsty": 0.5}, {1: 2}, [1], None, "L1"], ids=repr
+)
+def test_configurations_that_are_damaged(penalty, config):
+    if isinstance(config, dict) and not isinstance(penalty, kr.KeepZeros):
+        config = {**penalty.get_config(), **config}
+    with pytest.raises(ValueError, match="argument `config`. Expected the arguments of"):
+        type(penalty).from_config(config)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
