@@ -3,13 +3,14 @@
 try:
     import keras  # noqa: F401
 except ModuleNotFoundError as error:
-    if error.name not in ("tensorflow", "jax", "torch"):
+    backend = (error.name or "").partition(".")[0]
+    if backend not in ("tensorflow", "jax", "torch"):
         raise
     raise ModuleNotFoundError(
-        f"Keras finds no `{error.name}`, its backend. Install one of the three with `pip install "
+        f"Keras finds no `{backend}`, its backend. Install one of the three with `pip install "
         '"kerasreg[tensorflow]"`, `"kerasreg[jax]"` or `"kerasreg[torch]"`; for JAX or PyTorch '
         "set the environment variable KERAS_BACKEND to `jax` or `torch`.",
-        name=error.name,
+        name=backend,
     ) from error
 
 from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger, StrengthScheduler

@@ -54,5 +54,5 @@ def numpy_scale(rate):
 
 def to_state(seed, count=0, rate=0.5):
     """The state of a `MaskSeed` with these words."""
-    words = np.array([seed % WORDS, count % WORDS, dropping(rate)], "uint32")
+    words = np.array([seed % WORDS, count % WORDS, dropping(rate), 0], "uint32")
     return ops.convert_to_tensor(words.astype(MaskSeed(0).state.dtype))

@@ -29,7 +29,7 @@ def keep_probability(state: Tensor, like: Tensor | None = None) -> Tensor:
     keeping = ops.where(keeping > 0, keeping, keeping + 2.0**32)
     # At a rate of 1 the state still keeps one word: 2^32 that drop do not fit into 32 bits.
     some = keeping > 1
-    if dtype == "float64" and state.shape[0] > 3:
+    if dtype == "float64":
         keeping = keeping - _signed(word(state[3]), dtype) * 2.0**-32
     return ops.where(some, keeping * 2.0**-32, 0.0)
 

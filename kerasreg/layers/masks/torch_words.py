@@ -79,7 +79,7 @@ def drop(x: Tensor, state: Tensor, rescale: bool) -> Tensor:
     # Of the 2^32 words the state's third counts those that drop an element.
     keeping = 2**32 - (words[2] & 0xFFFFFFFF)
     exact: float = keeping
-    if x.itemsize == 8 and len(words) > 3:
+    if x.itemsize == 8:
         exact -= to_signed(words[3]) / 2**32
     scale = (0.0 if keeping == 1 else 2**32 / exact) if rescale else 1.0
     threshold = to_signed(words[2] ^ SIGN)
