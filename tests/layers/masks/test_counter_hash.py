@@ -119,7 +119,7 @@ def test_more_elements_than_one_counter_has_values(shape, rows, draw, mode, monk
 def test_sizes_that_a_graph_does_not_know(jit_compile):
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, 3, None)), tf.TensorSpec((3,), to_state(0).dtype)]
+    signature = [tf.TensorSpec((None, 3, None)), tf.TensorSpec((4,), to_state(0).dtype)]
 
     @tf.function(input_signature=signature, jit_compile=jit_compile)
     def draw(x, state):

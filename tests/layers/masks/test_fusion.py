@@ -79,7 +79,7 @@ def test_jax_draws_again_instead_of_storing_under_remat():
 def test_tensorflow_graphs(signature, jit_compile):
     import tensorflow as tf
 
-    specs = [tf.TensorSpec(signature), tf.TensorSpec((3,), to_state(0).dtype)]
+    specs = [tf.TensorSpec(signature), tf.TensorSpec((4,), to_state(0).dtype)]
 
     @tf.function(input_signature=specs, jit_compile=jit_compile)
     def value_and_slopes(x, state):
