@@ -170,6 +170,14 @@ def innermost_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
+def assigned_optimizer(optimizer: Any, variable: Any) -> Any:
+    """The optimizer that a `MultiOptimizer` will have for a weight once it is built.
+
+    Reason: it has no public way to ask.
+    """
+    return optimizer._optimizer_map(variable)
+
+
 def unbuilt_copy(optimizer: Any) -> Any:
     """An optimizer of the same configuration that has not been built.
 

@@ -62,9 +62,9 @@ class DropoutRateScheduler(Scheduler):
         self.layers = None if layers is None else check_pattern("layers", layers)
         self._found: list[tuple[Any, LiveRate]] = []
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: Any, optimizer: Any = None) -> None:
         """Finds the dropouts, before Keras compiles the model's steps."""
-        super().set_model(model)
+        super().set_model(model, optimizer)
         if model is not None:
             self._found = self._find(model)
             stale = {layer for layer, rate in self._found if rate.allow_changes()}

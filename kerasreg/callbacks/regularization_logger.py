@@ -15,6 +15,7 @@ import keras
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.step_counter import StepCounter
+from kerasreg.optimizers.of_model import optimizers_of
 from kerasreg.statistics.loss_split import LossSplit
 from kerasreg.tensorboard.dashboards import invitation
 from kerasreg.tensorboard.event_file import check_log_dir
@@ -120,6 +121,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             raise invalid_value("verbose", "0 or 1", verbose)
         self.verbose = verbose
         self._invited = False
+        self._optimizer: Any = None
         self._steps = StepCounter()
         self._split = LossSplit()
         self._guard = Guard(type(self).__name__)
@@ -134,11 +136,31 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: no model, no file, and nothing that belongs to a training."""
-        nothing = {"_model": None, "_logs": None, "_split": LossSplit(), "_run": None}
+        nothing = {
+            "_model": None,
+            "_optimizer": None,
+            "_logs": None,
+            "_split": LossSplit(),
+            "_run": None,
+        }
         return vars(self) | nothing
 
-    def set_model(self, model: Any) -> None:
-        """Takes the model to log; raises if `weights` matches none of its weights."""
+    def set_model(self, model: Any, optimizer: Any = None) -> None:
+        """Takes the model to log.
+
+        Args:
+            model: The model.
+            optimizer: In a training loop of your own, its optimizer, or a list or dict of several,
+                in which each `Proximal` is found; by default those that the model holds.
+
+        Raises:
+            ValueError: If `weights` matches none of the model's weights, or what is given is no
+                optimizer.
+        """
+        if optimizer is not None:
+            optimizers_of(model, optimizer)
+        if model is not self._model or optimizer is not None:
+            self._optimizer = optimizer
         if model is not self._model:  # another model is another run
             self.close()
             self._guard.run_always(self._split.end_fit, self._model)
@@ -248,7 +270,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             start = self._steps.epoch_start
             first_step = (start + 1 if start else 0) if first_step is None else first_step
             self.options.check_fit(self.model)
-            arguments = (self.log_dir, self.model, first_step, self.options)
+            arguments = (self.log_dir, self.model, first_step, self.options, self._optimizer)
             self._run = self._guard.run(Run, *arguments)
         return self._run
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import keras
+
 from kerasreg._checks import check_built, invalid_value
+from kerasreg._tensors import to_float
 from kerasreg.optimizers import Proximal
-from kerasreg.optimizers.proximal import find_proximal
+from kerasreg.optimizers.of_model import ProximalPenalties, find_proximals
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.live_strength import scale_penalties
 
@@ -19,6 +22,7 @@ class ScaledPenalties:
         model: A built model.
         where: `"loss"` or `"proximal"` for those there only; `None` for both.
         pattern: Chooses the weights whose penalties in the loss are scaled; `None` for all.
+        optimizer: The optimizers that train the model, as for `optimizers_of`.
 
     Attributes:
         sparse_weights: The weights on which `Proximal` has a penalty that makes zeros.
@@ -28,13 +32,21 @@ class ScaledPenalties:
         ValueError: If there are none, or one cannot be scaled.
     """
 
-    def __init__(self, model: Any, where: str | None, pattern: re.Pattern[str] | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        where: str | None,
+        pattern: re.Pattern[str] | None,
+        optimizer: Any = None,
+    ) -> None:
         check_built(model)
-        self._optimizer = None if where == "loss" else find_proximal(model)
-        targets = [] if self._optimizer is None else _targets(self._optimizer, model)
+        proximals = [] if where == "loss" else find_proximals(model, optimizer)
+        self._proximals = [each for each in proximals if _has_strength(each)]
+        targets = _targets(model, optimizer) if self._proximals else []
         penalized = {id(v): v for v in model.trainable_variables if v.regularizer is not None}
         in_the_loss = [] if where == "proximal" else list(penalized.values())
-        if not in_the_loss and not targets:
+        # One that is not built may not know its weights yet.
+        if not in_the_loss and not targets and all(each.built for each in self._proximals):
             places = {"loss": " in the loss", "proximal": " by `Proximal`"}
             place = places.get(where or "", ", in the loss or by `Proximal`,")
             expected = f"a model with a penalty on weights{place} that has a strength"
@@ -50,30 +62,34 @@ class ScaledPenalties:
         self._scales = scale_penalties(model, in_the_loss)
 
     @property
-    def strength_scale(self) -> Any:
-        """The variable that scales the penalties of `Proximal`, `None` where there is none."""
-        return None if self._optimizer is None else self._optimizer.strength_scale
+    def strength_scale(self) -> float:
+        """What scales the penalties of the first `Proximal` now; 1 where there is none."""
+        return to_float(self._proximals[0].strength_scale) if self._proximals else 1.0
 
     @property
     def batches_per_update(self) -> int:
         """How many batches' gradients `Proximal` accumulates for an update."""
-        inner = None if self._optimizer is None else self._optimizer.inner_optimizer
-        return getattr(inner, "gradient_accumulation_steps", None) or 1
+        steps = [each.gradient_accumulation_steps or 1 for each in self._proximals]
+        return max(steps, default=1)
 
     def assign(self, strength_scale: float) -> None:
         """Scales all of them, from the next training step on."""
-        if self._optimizer is not None:
-            self._optimizer.strength_scale = strength_scale
+        for proximal in self._proximals:
+            proximal.strength_scale = strength_scale
         for scale in self._scales:
             scale.assign(strength_scale)
 
 
-def _targets(optimizer: Proximal, model: Any) -> list[tuple[Any, Penalty]]:
-    """The weights that `Proximal` has a penalty with a strength for, and that penalty."""
-    trained = model.trainable_variables
-    penalties = optimizer.penalties_of(trained)
+def _has_strength(proximal: Proximal) -> bool:
+    return not all(penalty.is_constraint for penalty in keras.tree.flatten(proximal.penalty))
+
+
+def _targets(model: Any, optimizer: Any) -> list[tuple[Any, Penalty]]:
+    """The weights that a `Proximal` has a penalty with a strength for, and that penalty."""
+    proximals = ProximalPenalties(model, optimizer)
     return [
         (variable, penalty)
-        for variable, penalty in zip(trained, penalties, strict=True)
-        if penalty is not None and not penalty.is_constraint
+        for variable in model.trainable_variables
+        for penalty, _ in proximals.of(variable)
+        if not penalty.is_constraint
     ]

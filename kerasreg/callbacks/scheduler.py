@@ -33,14 +33,23 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
         self.schedule = schedule
         self.every = check_choice("every", every, ("epoch", "step"))
         self._steps = FitStepCounter()
+        self._optimizer: Any = None
 
     @property
     def async_safe(self) -> bool:
         """Whether Keras may run ahead of this callback within an epoch."""
         return self.every == "epoch"
 
-    def set_model(self, model: Any) -> None:
-        """Counts the steps of another model anew."""
+    def set_model(self, model: Any, optimizer: Any = None) -> None:
+        """Counts the steps of another model anew.
+
+        Args:
+            model: The model.
+            optimizer: In a training loop of your own, its optimizer, or a list of several; by
+                default those that the model holds.
+        """
+        if model is not self._model or optimizer is not None:
+            self._optimizer = optimizer
         if model is not self._model:
             self._steps = FitStepCounter()
         super().set_model(model)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasreg._keras_internals import bring_up_to_date
-from kerasreg._tensors import to_float, to_numpy
+from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.scaled_penalties import ScaledPenalties
 from kerasreg.callbacks.sparsity_controller import TOLERANCE, SparsityController
 from kerasreg.callbacks.step_counter import StepCounter
@@ -94,7 +94,7 @@ class SparsityTarget:
         self._target, self._frequency = target, frequency
         self._per_update = penalties.batches_per_update
         self._too_late = max(COUNT, model.steps_per_execution // self._per_update)
-        self._first_scale = to_float(penalties.strength_scale) or 1.0
+        self._first_scale = penalties.strength_scale or 1.0
         self._controller: SparsityController | None = None
         self._last_updates: LastUpdates | None = None
         self._ahead = 0

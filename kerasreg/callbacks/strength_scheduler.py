@@ -116,14 +116,23 @@ class StrengthScheduler(Scheduler):
         self._strength_scale: float | None = None
         self._target: SparsityTarget | None = None
 
-    def set_model(self, model: Any) -> None:
-        """Finds the penalties, before Keras compiles the model's steps."""
-        super().set_model(model)
+    def set_model(self, model: Any, optimizer: Any = None) -> None:
+        """Finds the penalties, before Keras compiles the model's steps.
+
+        Args:
+            model: The model.
+            optimizer: In a training loop of your own, its optimizer, or a list of several; by
+                default those that the model holds.
+        """
+        super().set_model(model, optimizer)
         if model is not None:
             where = self.where if self.weights is None else "loss"
-            self._penalties = ScaledPenalties(model, where, self.weights)
+            self._penalties = ScaledPenalties(model, where, self.weights, self._optimizer)
             if self.target_sparsity is not None and not self._penalties.sparse_weights:
-                expected = "a model with a penalty by `Proximal` that makes zeros, as kerasreg.L1"
+                expected = (
+                    "a model with a penalty that makes zeros, as kerasreg.L1, by a `Proximal` that "
+                    "is its optimizer or is built"
+                )
                 raise invalid_value("model", expected, model.name)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

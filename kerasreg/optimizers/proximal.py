@@ -359,11 +359,3 @@ for _name in (
     "gradient_accumulation_steps",
 ):
     setattr(Proximal, _name, _of_inner(_name))
-
-
-def find_proximal(model: Any) -> Proximal | None:
-    """The model's `Proximal`, also where a `LossScaleOptimizer` is around it."""
-    optimizer = getattr(model, "optimizer", None)
-    while optimizer is not None and not isinstance(optimizer, Proximal):
-        optimizer = getattr(optimizer, "inner_optimizer", None)
-    return optimizer

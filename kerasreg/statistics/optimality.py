@@ -40,7 +40,7 @@ class Optimality:
             _check_residual(weight)
         self._data = data
         # What `Proximal` weighs its penalty against includes a smooth one in the loss.
-        proximal = [w.variable for w in self._weights if w.proximal_penalty is not None]
+        proximal = [w.variable for w in self._weights if w.proximal_penalties]
         self._gradient = LossGradient(model, keep_penalties_on=proximal)
 
     def residuals(self, data: Any = None) -> dict[str, float]:
@@ -86,9 +86,9 @@ def _residual(weight: Weight, gradient: Tensor) -> Tensor:
 
 def _penalty_of(weight: Weight) -> tuple[Penalty | None, float]:
     """The penalty whose subdifferential counts, and what scales it now."""
-    penalty, regularizer = weight.proximal_penalty, weight.variable.regularizer
-    if penalty is not None:
-        return penalty, 1.0 if penalty.is_constraint else to_float(weight.strength_scale)
+    regularizer = weight.variable.regularizer
+    for penalty, scale in weight.proximal_penalties:
+        return penalty, 1.0 if penalty.is_constraint else to_float(scale)
     if isinstance(regularizer, Penalty):
         scale = weight.strength_scale_in_loss
         return regularizer, 1.0 if scale is None else scale

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kerasreg._checks import check_built
+from kerasreg.optimizers.of_model import ProximalPenalties
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.numbers import Statistics, total_statistics
 from kerasreg.statistics.weights import Weight, describe_penalties, find_weights
@@ -89,7 +91,9 @@ class SparsityReport:
         )
 
 
-def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) -> SparsityReport:
+def sparsity_report(
+    model: Any, weights: str | re.Pattern[str] | None = None, optimizer: Any = None
+) -> SparsityReport:
     """Reports how sparse each weight of a model is.
 
     A weight counts as zero if it is exactly zero, and a unit as dead if all weights that lead to
@@ -99,12 +103,14 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
         model: A built Keras model or layer.
         weights: Regular expression, searched for in `variable.path`, that chooses the weights;
             `None` for all of them.
+        optimizer: The optimizer of a training loop of your own, or a list or dict of several, to
+            name the penalties of each `Proximal`; by default those that the model holds.
 
     Returns:
         A `SparsityReport` with `.rows`, `.total` and `.to_dict()`.
 
     Raises:
-        ValueError: If the model is not built, or no path matches.
+        ValueError: If the model is not built, no path matches, or what is given is no optimizer.
 
     Example:
     >>> layer = keras.layers.Dense(4, kernel_initializer="zeros")
@@ -116,7 +122,8 @@ def sparsity_report(model: Any, weights: str | re.Pattern[str] | None = None) ->
     >>> report.total.sparsity
     1.0
     """
-    found = find_weights(model, weights)
+    check_built(model)
+    found = find_weights(model, weights, proximals=ProximalPenalties(model, optimizer))
     return report_of(found, statistics_of(found, threshold=0.0)()().statistics)
 
 

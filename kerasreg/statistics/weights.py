@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -15,7 +15,7 @@ from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import to_float
 from kerasreg.layers.unit_axes import unit_axes
-from kerasreg.optimizers.proximal import find_proximal
+from kerasreg.optimizers.of_model import ProximalPenalties
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import strength_of, value_from_norms
 from kerasreg.statistics.names import LayerNames, unique_names
@@ -25,6 +25,9 @@ from kerasreg.statistics.numbers import Statistics
 IN_THE_LOSS = "in the loss"
 AFTER_THE_STEP = "after the step"
 FROZEN = "not at all: frozen"
+
+# What the variables that scale penalties of `Proximal` hold now, by their identity.
+Scales: TypeAlias = Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -37,22 +40,25 @@ class Weight:
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
         input_axes: The axes that number its inputs, not the positions of a convolution; or `None`.
-        proximal_penalty: The penalty that the model's `Proximal` has for it, if any.
-        strength_scale: The variable of the model's `Proximal` that scales that penalty.
+        proximals: What each `Proximal` of the model's optimizers does.
     """
 
     variable: Any
     name: str
     unit_axes: tuple[int, ...] | None
     input_axes: tuple[int, ...] | None = None
-    proximal_penalty: Penalty | None = None
-    strength_scale: Any = None
+    proximals: ProximalPenalties | None = None
 
     @property
     def units(self) -> int:
         """Number of its output units; 0 where it has none to lose."""
         axes = self.unit_axes
         return 0 if axes is None else math.prod(self.variable.shape[axis] for axis in axes)
+
+    @property
+    def proximal_penalties(self) -> list[tuple[Penalty, Any]]:
+        """The penalties of `Proximal` on it, each with the variable that scales its strength."""
+        return [] if self.proximals is None else self.proximals.of(self.variable)
 
     @property
     def penalties(self) -> list[tuple[Any, str]]:
@@ -64,9 +70,7 @@ class Weight:
             place = IN_THE_LOSS if self.variable.trainable else FROZEN
             plain = regularizer.unscaled if isinstance(regularizer, Penalty) else regularizer
             acting.append((plain, place))
-        if self.proximal_penalty is not None:
-            acting.append((self.proximal_penalty, AFTER_THE_STEP))
-        return acting
+        return acting + [(penalty, AFTER_THE_STEP) for penalty, _ in self.proximal_penalties]
 
     @property
     def strength_scale_in_loss(self) -> float | None:
@@ -76,49 +80,34 @@ class Weight:
         return None if scale is None else scale.value
 
     @property
-    def acting_penalties(self) -> list[tuple[Any, float | None]]:
+    def acting_penalties(self) -> list[tuple[Any, Any]]:
         """The penalties that add to what is minimised, each with what scales it now.
 
-        That is `None` where the model's `Proximal` does. A frozen weight's penalty in the loss
-        does not act, and a constraint has no value.
+        That is a number, or the variable of a `Proximal`, which may lie on a device. A frozen
+        weight's penalty in the loss does not act, and a constraint has no value.
         """
         scale = self.strength_scale_in_loss
         in_the_loss = 1.0 if scale is None else scale
+        places = [(p, in_the_loss) for p, place in self.penalties if place == IN_THE_LOSS]
         return [
-            (penalty, None if place == AFTER_THE_STEP else in_the_loss)
-            for penalty, place in self.penalties
-            if place != FROZEN and not (isinstance(penalty, Penalty) and penalty.is_constraint)
+            (penalty, scale)
+            for penalty, scale in [*places, *self.proximal_penalties]
+            if not (isinstance(penalty, Penalty) and penalty.is_constraint)
         ]
 
-    def strength(self, strength_scale: float) -> float | None:
-        """The strength of the first penalty that acts on it, `None` where none has one.
-
-        Those of `Proximal` are scaled by `strength_scale`.
-        """
+    def strength(self, scales: Scales) -> float | None:
+        """The strength of the first penalty that acts on it, `None` where none has one."""
         for penalty, scale in self.acting_penalties:
             strength = strength_of(penalty)
             if strength is not None:
-                return strength * (strength_scale if scale is None else scale)
+                return strength * _number(scale, scales)
         return None
-
-    def penalty_value(self, statistics: Statistics, strength_scale: float) -> float:
-        """What the penalties that act on it amount to, most of them by the norms in `statistics`.
-
-        Those of `Proximal` are scaled by `strength_scale`.
-        """
-        w = self.variable.value
-        return total_value(
-            self.acting_penalties,
-            statistics,
-            strength_scale,
-            lambda penalty: to_float(ops.sum(penalty(ops.stop_gradient(w)))),
-        )
 
 
 def total_value(
-    penalties: Sequence[tuple[Any, float | None]],
+    penalties: Sequence[tuple[Any, Any]],
     statistics: Statistics,
-    strength_scale: float,
+    scales: Scales,
     compute: Callable[[Any], float],
 ) -> float:
     """The sum of the values of one weight's `acting_penalties`.
@@ -129,45 +118,63 @@ def total_value(
     for penalty, scale in penalties:
         value = value_from_norms(penalty, statistics.l1_norm, statistics.l2_norm)
         value = compute(penalty) if value is None else value
-        total += value * (strength_scale if scale is None else scale)
+        total += value * _number(scale, scales)
     return total
 
 
 def penalty_values(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> list[float]:
-    """What the penalties that act on each weight amount to now, see `Weight.penalty_value`."""
-    scale = read_strength_scale(weights)
-    return [w.penalty_value(of_w, scale) for w, of_w in zip(weights, statistics, strict=True)]
+    """What the penalties that act on each weight amount to now, most of them by its norms."""
+    scales = _read_scales(weights)
+
+    def value(weight: Weight, numbers: Statistics) -> float:
+        w = weight.variable.value
+        return total_value(
+            weight.acting_penalties,
+            numbers,
+            scales,
+            lambda penalty: to_float(ops.sum(penalty(ops.stop_gradient(w)))),
+        )
+
+    return [value(w, numbers) for w, numbers in zip(weights, statistics, strict=True)]
 
 
 def strengths(weights: Sequence[Weight]) -> tuple[float | None, dict[str, float]]:
-    """The `common_strength_scale` of weights, and the strength of each that has one, by name."""
-    scale = read_strength_scale(weights)
-    found = ((weight.name, weight.strength(scale)) for weight in weights)
+    """What scales all penalties, if it is one number, and the strength of each weight by name.
+
+    Where a `Proximal` acts, only what scales its penalties counts.
+    """
+    scales = _read_scales(weights)
+    found = ((weight.name, weight.strength(scales)) for weight in weights)
     by_name = {name: strength for name, strength in found if strength is not None}
-    return common_strength_scale(weights, scale), by_name
-
-
-def read_strength_scale(weights: Sequence[Weight]) -> float:
-    """What scales the penalties of the model's `Proximal` now; 1 where there is none."""
-    scales = (weight.strength_scale for weight in weights)
-    return next((to_float(scale) for scale in scales if scale is not None), 1.0)
-
-
-def common_strength_scale(weights: Sequence[Weight], strength_scale: float) -> float | None:
-    """What scales the penalties of `Proximal`, or else those in the loss if it is one number."""
     acting = [(w, scale) for w in weights for _, scale in w.acting_penalties]
-    scales = {scale for _, scale in acting}
-    if None in scales:
-        return strength_scale
-    if len(scales) == 1 and any(w.strength_scale_in_loss is not None for w, _ in acting):
-        return scales.pop()
-    return None
+    of_proximal = {scales[id(scale)] for _, scale in acting if id(scale) in scales}
+    in_the_loss = {scale for _, scale in acting if id(scale) not in scales}
+    if not of_proximal and not any(w.strength_scale_in_loss is not None for w, _ in acting):
+        return None, by_name
+    common = of_proximal or in_the_loss
+    return common.pop() if len(common) == 1 else None, by_name
+
+
+def scale_variables(weights: Sequence[Weight]) -> list[Any]:
+    """The variables that scale penalties of `Proximal` on weights, each once."""
+    scales = (scale for weight in weights for _, scale in weight.proximal_penalties)
+    return list({id(scale): scale for scale in scales}.values())
+
+
+def _read_scales(weights: Sequence[Weight]) -> Scales:
+    return {id(scale): to_float(scale) for scale in scale_variables(weights)}
+
+
+def _number(scale: Any, scales: Scales) -> float:
+    number: float = scales[id(scale)] if id(scale) in scales else scale
+    return number
 
 
 def find_weights(
     model: Any,
     pattern: str | re.Pattern[str] | None = None,
     layer_names: LayerNames | None = None,
+    proximals: ProximalPenalties | None = None,
 ) -> list[Weight]:
     """The weights of a model in the order of `model.weights`, each once.
 
@@ -175,6 +182,7 @@ def find_weights(
         model: A built Keras model or layer.
         pattern: Regular expression, searched for in `variable.path`; `None` for all weights.
         layer_names: The names of the model's layers, where they are known already.
+        proximals: What each `Proximal` does; by default those of the model.
 
     Returns:
         A list of `Weight`.
@@ -188,12 +196,7 @@ def find_weights(
     }  # Parents come first, so that the layer itself has the last word.
     layer_names = layer_names or LayerNames(model)
     names = unique_names([layer_names.of_variable(variable) for variable in chosen])
-    optimizer = find_proximal(model)
-    strength_scale, proximal = None, {}
-    if optimizer is not None:
-        strength_scale, trained = optimizer.strength_scale, model.trainable_variables
-        matched = optimizer.penalties_of(trained)
-        proximal = dict(zip(map(id, trained), matched, strict=True))
+    proximals = proximals or ProximalPenalties(model)
     axes = [unit_axes(owners[id(variable)], variable) for variable in chosen]
     return [
         Weight(
@@ -201,8 +204,7 @@ def find_weights(
             name=name,
             unit_axes=of_weight and of_weight.outputs,
             input_axes=of_weight and of_weight.inputs,
-            proximal_penalty=proximal.get(id(variable)),
-            strength_scale=strength_scale,
+            proximals=proximals,
         )
         for variable, name, of_weight in zip(chosen, names, axes, strict=True)
     ]

@@ -12,7 +12,7 @@ from kerasreg._checks import check_folder, check_integer, check_positive, invali
 from kerasreg._keras_internals import innermost_optimizer, unbuilt_copy
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks import StrengthScheduler
-from kerasreg.optimizers.proximal import find_proximal
+from kerasreg.optimizers.of_model import find_proximals
 from kerasreg.optimizers.targets import check_penalty
 from kerasreg.strength.folds import Fold, make_folds
 from kerasreg.strength.max_strength import main_strength
@@ -25,13 +25,16 @@ def check_optimizer(model: Any) -> None:
     optimizer = innermost_optimizer(model.optimizer)
     if optimizer is None:
         raise invalid_value("model", "a model that is compiled with an optimizer", model)
+    if hasattr(optimizer, "optimizers"):
+        expected = "a model with one optimizer for all of its weights, which the path wraps"
+        raise invalid_value("model", expected, optimizer)
     try:
         unbuilt_copy(optimizer)
     except Exception as error:  # Whatever one's own optimizer, or schedule, may raise.
         expected = f"a model whose optimizer can be made from its configuration ({error})"
         raise invalid_value("model", expected, optimizer) from error
-    proximal = find_proximal(model)
-    penalties = keras.tree.flatten(proximal.penalty) if proximal else []
+    proximals = find_proximals(model, model.optimizer)
+    penalties = [penalty for each in proximals for penalty in keras.tree.flatten(each.penalty)]
     constraints = [penalty for penalty in penalties if penalty.is_constraint]
     if constraints:
         expected = f"a model without {constraints[0]!r} in `Proximal`, which a path does not keep"

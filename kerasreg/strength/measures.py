@@ -48,7 +48,7 @@ class Measures:
     """
 
     def __init__(self, model: Any) -> None:
-        penalised = [w for w in find_weights(model) if w.proximal_penalty is not None]
+        penalised = [w for w in find_weights(model) if w.proximal_penalties]
         self._statistics = statistics_of(penalised, threshold=0.0)
         self._kernel = next((w for w in penalised if w.input_axes is not None), None)
         ids = [id(variable) for variable in model.weights]

@@ -45,14 +45,15 @@ class Dashboards:
         self, log_dir: str, weights: Sequence[Weight], hparams: Mapping[str, Value] | None
     ) -> None:
         self._log_dir = log_dir
-        self._categories = weight_categories(weights)
+        self._weights = weights
+        self._metrics: Sequence[str] = ()
         self._hparams = hparams
         self._announced = False
 
-    def at_start(self) -> summary_pb2.Summary:
+    def layout(self) -> summary_pb2.Summary:
         """The layout of Custom Scalars, as far as it is known."""
         summary = summary_pb2.Summary()
-        add_layout(summary, self._categories)
+        add_layout(summary, weight_categories(self._weights), self._metrics)
         return summary
 
     def after_first_epoch(self, metrics: Sequence[str]) -> summary_pb2.Summary:
@@ -63,8 +64,8 @@ class Dashboards:
         """
         summary = summary_pb2.Summary()
         if not self._announced:
-            self._announced = True
-            add_layout(summary, self._categories, metrics)
+            self._announced, self._metrics = True, metrics
+            summary = self.layout()
             if self._hparams is not None:
                 add_session_start(summary, self._hparams)
                 add_experiment(summary, self._hparams, self._columns(metrics))

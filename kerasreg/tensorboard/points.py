@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 from tensorboard.compat.proto import summary_pb2, types_pb2
@@ -25,12 +24,19 @@ from kerasreg_tensorboard.names import TOTALS
 _SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None)
 
 
-def live_values(model: Any, weights: Sequence[Weight], dropouts: Dropouts) -> dict[str, float]:
-    """What can change while a model trains, by tag: learning rate, dropout rates, strengths."""
+def live_values(
+    rates: Mapping[str, Any], weights: Sequence[Weight], dropouts: Dropouts
+) -> dict[str, float]:
+    """What can change while a model trains, by tag: learning rates, dropout rates, strengths.
+
+    Args:
+        rates: The learning rates by the names of their optimizers, a single one as `""`.
+        weights: The weights that are logged.
+        dropouts: The model's dropouts.
+    """
     values = {f"dropout_rate/{name}": rate for name, rate in dropouts.rates().items()}
-    optimizer = getattr(model, "optimizer", None)
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        values[f"{TOTALS}/learning_rate"] = to_float(optimizer.learning_rate)
+    for name, rate in rates.items():
+        values[f"learning_rate/{name}" if name else f"{TOTALS}/learning_rate"] = to_float(rate)
     scale, by_weight = strengths(weights)
     if scale is not None:
         values[f"{TOTALS}/strength_scale"] = scale
@@ -105,7 +111,7 @@ def add_measured(
         for name, value in numbers.items():
             add_scalar(summary, f"{name}/{weight.name}", value)
         # Asked at each point, as a penalty may come while the run is open.
-        if weight.variable.regularizer is not None or weight.proximal_penalty is not None:
+        if weight.variable.regularizer is not None or weight.proximal_penalties:
             share = penalty / total if total and math.isfinite(total) else total
             add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
             add_scalar(summary, f"penalty_share/{weight.name}", share)

@@ -13,6 +13,7 @@ from tensorboard.compat.proto import summary_pb2
 
 from kerasreg._backends import is_chief
 from kerasreg._checks import check_bool, check_non_negative, check_pattern
+from kerasreg.optimizers.of_model import ProximalPenalties, learning_rates
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.numbers import Measured
@@ -77,16 +78,21 @@ class Run:
         model: The model, which `options` fit.
         first_step: First step that will be logged.
         options: What to log.
+        optimizer: The optimizers that train the model, as for `optimizers_of`.
 
     Attributes:
         totals: The numbers of the last point of all weights together, by name.
     """
 
-    def __init__(self, log_dir: str, model: Any, first_step: int, options: Options) -> None:
+    def __init__(
+        self, log_dir: str, model: Any, first_step: int, options: Options, optimizer: Any = None
+    ) -> None:
         self.totals: dict[str, float] = {}
-        names = LayerNames(model)
-        weights = self._weights = find_weights(model, options.weights, names)
-        self._dropouts = Dropouts(model, names)
+        self._names, self._optimizer = LayerNames(model), optimizer
+        self._proximals = ProximalPenalties(model, optimizer)
+        weights = find_weights(model, options.weights, self._names, self._proximals)
+        self._weights = weights
+        self._dropouts = Dropouts(model, self._names)
         self._statistics = statistics_of(weights, options.threshold, options.histograms)
         data = options.optimality_data
         self._optimality = None if data is None else Optimality(model, weights, data)
@@ -98,11 +104,15 @@ class Run:
         self._writer = EventWriter(log_dir, first_step) if is_chief(model) else None
         # After the writer, so that at the end of the process it has written before that closes.
         self._worker = Worker()
-        start = self._dashboards.at_start()
-        page = configuration_page(model, names, weights, self._dropouts.rates())
-        add_text(start, "configuration", page)
-        add_marker(start, weights)
-        self._write(first_step, start)
+        self._describe(model, first_step)
+
+    def _describe(self, model: Any, step: int) -> None:
+        """Writes what is said of the weights, not of their values."""
+        summary = self._dashboards.layout()
+        page = configuration_page(model, self._names, self._weights, self._dropouts.rates())
+        add_text(summary, "configuration", page)
+        add_marker(summary, self._weights)
+        self._write(step, summary)
 
     def log(self, model: Any, step: int, losses: Mapping[str, float]) -> None:
         """Measures the weights as they are, for a point on every chart.
@@ -118,7 +128,10 @@ class Run:
             self._settle()  # with the point before, which is there by now
         self._last = functools.cache(self._statistics())
         self._residual = {}
-        values = live_values(model, self._weights, self._dropouts)
+        if self._proximals.refresh():
+            self._describe(model, step)
+        rates = learning_rates(model, self._optimizer)
+        values = live_values(rates, self._weights, self._dropouts)
         if self._optimality is not None:
             residuals = self._optimality.residuals()
             values |= {f"optimality_residual/{name}": value for name, value in residuals.items()}

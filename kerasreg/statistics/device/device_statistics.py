@@ -14,7 +14,7 @@ from kerasreg._tensors import Tensor
 from kerasreg.regularizers.from_keras import value_from_norms
 from kerasreg.statistics.device.columns import LENGTH, LENGTH_WITH_BUCKETS, histogram_of
 from kerasreg.statistics.numbers import Measured, Statistics
-from kerasreg.statistics.weights import Weight, total_value
+from kerasreg.statistics.weights import Weight, scale_variables, total_value
 
 
 class DeviceStatistics:
@@ -61,16 +61,17 @@ class DeviceStatistics:
             for penalty, _ in penalties
             if value_from_norms(penalty, 1.0, 1.0) is None
         ]
-        scales = [w.strength_scale for w in self._weights if w.strength_scale is not None][:1]
+        scales = scale_variables(self._weights)
         vector = self._reduction(self._values(), computed, list(map(_value_now, scales)))
-        fetch = _fetch_later(vector)
-        return lambda: self._measured(fetch(), acting, len(computed))
+        fetch, places = _fetch_later(vector), list(map(id, scales))
+        return lambda: self._measured(fetch(), acting, len(computed), places)
 
     def _measured(
         self,
         vector: npt.NDArray[np.float64],
-        acting: list[list[tuple[Any, float | None]]],
+        acting: list[list[tuple[Any, Any]]],
         computed: int,
+        scales: list[int],
     ) -> Measured:
         columns = self._reduction.columns
         table, rest = np.split(vector, [len(columns) * self._length])
@@ -85,7 +86,7 @@ class DeviceStatistics:
             statistics[column.number] = column.statistics(numbers, size, weight.units)
             if self._histograms:
                 histograms[column.number] = histogram_of(numbers)
-        scale = float(rest[-1]) if len(rest) > computed else 1.0
+        scale = dict(zip(scales, rest[computed:].tolist(), strict=True))
         values = iter(rest[:computed].tolist())  # in the order in which they are asked for
         penalties = [
             total_value(of_weight, numbers, scale, lambda _: next(values))
