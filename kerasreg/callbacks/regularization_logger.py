@@ -15,7 +15,7 @@ import keras
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.step_counter import StepCounter
-from kerasreg.optimizers.of_model import optimizers_of
+from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.loss_split import LossSplit
 from kerasreg.tensorboard.dashboards import invitation
 from kerasreg.tensorboard.event_file import check_log_dir
@@ -158,7 +158,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
                 optimizer.
         """
         if optimizer is not None:
-            optimizers_of(model, optimizer)
+            Optimizers(model, optimizer)
         if model is not self._model or optimizer is not None:
             self._optimizer = optimizer
         if model is not self._model:  # another model is another run
@@ -270,7 +270,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             start = self._steps.epoch_start
             first_step = (start + 1 if start else 0) if first_step is None else first_step
             self.options.check_fit(self.model)
-            arguments = (self.log_dir, self.model, first_step, self.options, self._optimizer)
+            optimizers = Optimizers(self.model, self._optimizer)
+            arguments = (self.log_dir, self.model, first_step, self.options, optimizers)
             self._run = self._guard.run(Run, *arguments)
         return self._run
 

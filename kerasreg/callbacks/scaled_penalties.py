@@ -10,7 +10,7 @@ import keras
 from kerasreg._checks import check_built, invalid_value
 from kerasreg._tensors import to_float
 from kerasreg.optimizers import Proximal
-from kerasreg.optimizers.of_model import ProximalPenalties, find_proximals
+from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.live_strength import scale_penalties
 
@@ -22,7 +22,7 @@ class ScaledPenalties:
         model: A built model.
         where: `"loss"` or `"proximal"` for those there only; `None` for both.
         pattern: Chooses the weights whose penalties in the loss are scaled; `None` for all.
-        optimizer: The optimizers that train the model, as for `optimizers_of`.
+        optimizers: Those that train the model; by default those that it holds.
 
     Attributes:
         sparse_weights: The weights on which `Proximal` has a penalty that makes zeros.
@@ -37,12 +37,14 @@ class ScaledPenalties:
         model: Any,
         where: str | None,
         pattern: re.Pattern[str] | None,
-        optimizer: Any = None,
+        optimizers: Optimizers | None = None,
     ) -> None:
         check_built(model)
-        proximals = [] if where == "loss" else find_proximals(model, optimizer)
+        optimizers = optimizers or Optimizers(model)
+        optimizers.build(model)
+        proximals = [] if where == "loss" else optimizers.proximals()
         self._proximals = [each for each in proximals if _has_strength(each)]
-        targets = _targets(model, optimizer) if self._proximals else []
+        targets = _targets(model, optimizers) if self._proximals else []
         penalized = {id(v): v for v in model.trainable_variables if v.regularizer is not None}
         in_the_loss = [] if where == "proximal" else list(penalized.values())
         # One that is not built may not know its weights yet.
@@ -84,12 +86,11 @@ def _has_strength(proximal: Proximal) -> bool:
     return not all(penalty.is_constraint for penalty in keras.tree.flatten(proximal.penalty))
 
 
-def _targets(model: Any, optimizer: Any) -> list[tuple[Any, Penalty]]:
+def _targets(model: Any, optimizers: Optimizers) -> list[tuple[Any, Penalty]]:
     """The weights that a `Proximal` has a penalty with a strength for, and that penalty."""
-    proximals = ProximalPenalties(model, optimizer)
     return [
         (variable, penalty)
         for variable in model.trainable_variables
-        for penalty, _ in proximals.of(variable)
+        for penalty, _ in optimizers.penalties_on(variable)
         if not penalty.is_constraint
     ]

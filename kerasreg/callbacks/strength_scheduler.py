@@ -14,6 +14,7 @@ from kerasreg._checks import check_choice, check_integer, check_pattern, invalid
 from kerasreg.callbacks.scaled_penalties import ScaledPenalties
 from kerasreg.callbacks.scheduler import Schedule, Scheduler
 from kerasreg.callbacks.sparsity_target import SparsityTarget
+from kerasreg.optimizers.of_model import Optimizers
 
 _LARGEST = float(np.finfo("float32").max)
 
@@ -127,7 +128,8 @@ class StrengthScheduler(Scheduler):
         super().set_model(model, optimizer)
         if model is not None:
             where = self.where if self.weights is None else "loss"
-            self._penalties = ScaledPenalties(model, where, self.weights, self._optimizer)
+            optimizers = Optimizers(model, self._optimizer)
+            self._penalties = ScaledPenalties(model, where, self.weights, optimizers)
             if self.target_sparsity is not None and not self._penalties.sparse_weights:
                 expected = (
                     "a model with a penalty that makes zeros, as kerasreg.L1, by a `Proximal` that "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kerasreg._checks import check_built
-from kerasreg.optimizers.of_model import ProximalPenalties
+from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.numbers import Statistics, total_statistics
 from kerasreg.statistics.weights import Weight, describe_penalties, find_weights
@@ -123,7 +123,7 @@ def sparsity_report(
     1.0
     """
     check_built(model)
-    found = find_weights(model, weights, proximals=ProximalPenalties(model, optimizer))
+    found = find_weights(model, weights, optimizers=Optimizers(model, optimizer))
     return report_of(found, statistics_of(found, threshold=0.0)()().statistics)
 
 

@@ -14,10 +14,10 @@ from keras import ops
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import to_float
-from kerasreg.layers.unit_axes import unit_axes
-from kerasreg.optimizers.of_model import ProximalPenalties
+from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import strength_of, value_from_norms
+from kerasreg.regularizers.unit_axes import unit_axes
 from kerasreg.statistics.names import LayerNames, unique_names
 from kerasreg.statistics.numbers import Statistics
 
@@ -40,14 +40,14 @@ class Weight:
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
         input_axes: The axes that number its inputs, not the positions of a convolution; or `None`.
-        proximals: What each `Proximal` of the model's optimizers does.
+        optimizers: Those that train the model.
     """
 
     variable: Any
     name: str
     unit_axes: tuple[int, ...] | None
     input_axes: tuple[int, ...] | None = None
-    proximals: ProximalPenalties | None = None
+    optimizers: Optimizers | None = None
 
     @property
     def units(self) -> int:
@@ -58,7 +58,7 @@ class Weight:
     @property
     def proximal_penalties(self) -> list[tuple[Penalty, Any]]:
         """The penalties of `Proximal` on it, each with the variable that scales its strength."""
-        return [] if self.proximals is None else self.proximals.of(self.variable)
+        return [] if self.optimizers is None else self.optimizers.penalties_on(self.variable)
 
     @property
     def penalties(self) -> list[tuple[Any, str]]:
@@ -174,7 +174,7 @@ def find_weights(
     model: Any,
     pattern: str | re.Pattern[str] | None = None,
     layer_names: LayerNames | None = None,
-    proximals: ProximalPenalties | None = None,
+    optimizers: Optimizers | None = None,
 ) -> list[Weight]:
     """The weights of a model in the order of `model.weights`, each once.
 
@@ -182,7 +182,7 @@ def find_weights(
         model: A built Keras model or layer.
         pattern: Regular expression, searched for in `variable.path`; `None` for all weights.
         layer_names: The names of the model's layers, where they are known already.
-        proximals: What each `Proximal` does; by default those of the model.
+        optimizers: Those that train the model; by default those that it holds.
 
     Returns:
         A list of `Weight`.
@@ -196,7 +196,7 @@ def find_weights(
     }  # Parents come first, so that the layer itself has the last word.
     layer_names = layer_names or LayerNames(model)
     names = unique_names([layer_names.of_variable(variable) for variable in chosen])
-    proximals = proximals or ProximalPenalties(model)
+    optimizers = optimizers or Optimizers(model)
     axes = [unit_axes(owners[id(variable)], variable) for variable in chosen]
     return [
         Weight(
@@ -204,7 +204,7 @@ def find_weights(
             name=name,
             unit_axes=of_weight and of_weight.outputs,
             input_axes=of_weight and of_weight.inputs,
-            proximals=proximals,
+            optimizers=optimizers,
         )
         for variable, name, of_weight in zip(chosen, names, axes, strict=True)
     ]

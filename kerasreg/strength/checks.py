@@ -12,7 +12,7 @@ from kerasreg._checks import check_folder, check_integer, check_positive, invali
 from kerasreg._keras_internals import innermost_optimizer, unbuilt_copy
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks import StrengthScheduler
-from kerasreg.optimizers.of_model import find_proximals
+from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.optimizers.targets import check_penalty
 from kerasreg.strength.folds import Fold, make_folds
 from kerasreg.strength.max_strength import main_strength
@@ -33,7 +33,7 @@ def check_optimizer(model: Any) -> None:
     except Exception as error:  # Whatever one's own optimizer, or schedule, may raise.
         expected = f"a model whose optimizer can be made from its configuration ({error})"
         raise invalid_value("model", expected, optimizer) from error
-    proximals = find_proximals(model, model.optimizer)
+    proximals = Optimizers(model, model.optimizer).proximals()
     penalties = [penalty for each in proximals for penalty in keras.tree.flatten(each.penalty)]
     constraints = [penalty for penalty in penalties if penalty.is_constraint]
     if constraints:

@@ -13,7 +13,6 @@ from tensorboard.compat.proto import summary_pb2
 
 from kerasreg._backends import is_chief
 from kerasreg._checks import check_bool, check_non_negative, check_pattern
-from kerasreg.optimizers.of_model import ProximalPenalties, learning_rates
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.numbers import Measured
@@ -78,19 +77,18 @@ class Run:
         model: The model, which `options` fit.
         first_step: First step that will be logged.
         options: What to log.
-        optimizer: The optimizers that train the model, as for `optimizers_of`.
+        optimizers: The `Optimizers` that train the model.
 
     Attributes:
         totals: The numbers of the last point of all weights together, by name.
     """
 
     def __init__(
-        self, log_dir: str, model: Any, first_step: int, options: Options, optimizer: Any = None
+        self, log_dir: str, model: Any, first_step: int, options: Options, optimizers: Any
     ) -> None:
         self.totals: dict[str, float] = {}
-        self._names, self._optimizer = LayerNames(model), optimizer
-        self._proximals = ProximalPenalties(model, optimizer)
-        weights = find_weights(model, options.weights, self._names, self._proximals)
+        self._names, self._optimizers = LayerNames(model), optimizers
+        weights = find_weights(model, options.weights, self._names, optimizers)
         self._weights = weights
         self._dropouts = Dropouts(model, self._names)
         self._statistics = statistics_of(weights, options.threshold, options.histograms)
@@ -128,9 +126,9 @@ class Run:
             self._settle()  # with the point before, which is there by now
         self._last = functools.cache(self._statistics())
         self._residual = {}
-        if self._proximals.refresh():
+        if self._optimizers.refresh():
             self._describe(model, step)
-        rates = learning_rates(model, self._optimizer)
+        rates = self._optimizers.learning_rates()
         values = live_values(rates, self._weights, self._dropouts)
         if self._optimality is not None:
             residuals = self._optimality.residuals()

@@ -8,7 +8,7 @@ from keras import ops
 
 import kerasreg as kr
 from kerasreg.layers.dropout_rates import dropout_rates, live_rate
-from kerasreg.layers.unit_axes import UnitAxes, unit_axes
+from kerasreg.regularizers.unit_axes import UnitAxes, unit_axes
 from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.strength.null_model import is_affine
 

@@ -38,7 +38,7 @@ def l1_value(variable, strength):
 
 
 def penalties(report):
-    """Those of a report, by the names of layer and weight, as a loaded model's paths are shorter."""
+    """Those of a report by layer and weight; the paths of a loaded model are shorter."""
     return {"/".join(row.path.split("/")[-2:]): row.penalty for row in report.rows if row.penalty}
 
 
