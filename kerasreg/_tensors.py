@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -71,28 +72,28 @@ def magnitude(x: Tensor) -> Tensor:
     return x * ops.stop_gradient(ops.sign(x))
 
 
-def slice_axes(rank: int, axis: int) -> tuple[int, ...]:
-    """The axes within one slice along `axis`: all the others."""
-    return tuple(other for other in range(rank) if other != axis)
+def slice_axes(rank: int, axes: Sequence[int]) -> tuple[int, ...]:
+    """The axes within one slice along `axes`: all the others."""
+    return tuple(other for other in range(rank) if other not in axes)
 
 
-def slice_norms(x: Tensor, axis: int) -> Tensor:
-    """Euclidean norm of each slice along `axis`, other axes kept as 1.
+def slice_norms(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Euclidean norm of each slice along `axes`, the axes within it kept as 1.
 
     Scaled by the largest entry, so that neither tiny nor huge weights leave float32's range in
     the square, and with the gradient `x / norm`, which is 0 and not NaN in a zero slice.
     """
-    axes = slice_axes(len(x.shape), axis)
+    within = slice_axes(len(x.shape), axes)
     if 0 in x.shape:
-        shape = [1 if other in axes else size for other, size in enumerate(x.shape)]
+        shape = [1 if axis in within else size for axis, size in enumerate(x.shape)]
         return ops.zeros(shape, dtype=x.dtype)
-    largest = ops.max(ops.abs(x), axis=axes, keepdims=True) if axes else ops.abs(x)
+    largest = ops.max(ops.abs(x), axis=within, keepdims=True) if within else ops.abs(x)
     usable = ops.logical_and(largest > 0, largest < float("inf"))
     # The scale is a constant of the formula: its own gradient cancels.
     scale = ops.stop_gradient(ops.where(usable, largest, ops.ones_like(largest)))
     squares = ops.square(x / scale)
-    for other in axes:
-        squares = accurate_sum(squares, other)
+    for axis in within:
+        squares = accurate_sum(squares, axis)
     zero = squares == 0
     return ops.where(zero, ops.zeros_like(squares), ops.sqrt(ops.where(zero, 1.0, squares))) * scale
 

@@ -132,8 +132,8 @@ class StrengthScheduler(Scheduler):
             self._penalties = ScaledPenalties(model, where, self.weights, optimizers)
             if self.target_sparsity is not None and not self._penalties.sparse_weights:
                 expected = (
-                    "a model with a penalty that makes zeros, as kerasreg.L1, by a `Proximal` that "
-                    "is its optimizer or is built"
+                    "a model with a penalty by `Proximal` that makes zeros, as kerasreg.L1; one "
+                    "that is not the model's own optimizer has to be built before"
                 )
                 raise invalid_value("model", expected, model.name)
 

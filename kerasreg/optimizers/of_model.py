@@ -68,17 +68,16 @@ class Optimizers:
         return self._penalties.get(id(variable), [])
 
     def refresh(self) -> bool:
-        """Looks for optimizers that have been built meanwhile; returns whether there are some."""
-        optimizers = self._by_name.values()
-        built = [each.built for each in optimizers]
+        """Looks for optimizers that have been built meanwhile; returns whether that tells more."""
+        built = [each.built for each in self._by_name.values()]
         if built == self._built:
             return False
-        self._built, self._penalties = built, {}
-        for each in optimizers:
+        before, self._built, self._penalties = self._penalties, built, {}
+        for each in self._by_name.values():
             for part, weights in _parts(each, self._trained if each is self._of_all else None):
                 if isinstance(part, Proximal):
                     self._add(part, self._trained if part.built else weights or [])
-        return True
+        return self._penalties.keys() != before.keys()
 
     def _add(self, proximal: Proximal, weights: Sequence[Any]) -> None:
         penalties = proximal.penalties_of(weights) if weights else []

@@ -50,6 +50,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             embeddings; a constraint acts on embeddings, too), or a dict from regular expressions,
             which must match the whole `variable.path`, to penalties.
         name: Name of the optimizer.
+        model: The built model that it will train. With it patterns that match nothing are found at
+            once, and `GroupLasso(axis="output")` learns the axes of each layer.
 
     Attributes:
         strength_scale: A variable that multiplies the strength of all penalties. Assign to it
@@ -73,11 +75,13 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         inner_optimizer: Any,
         penalty: Penalty | Mapping[str, Penalty],
         name: str | None = None,
+        *,
+        model: Any = None,
     ) -> None:
         rule = find_rule(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = rule.optimizer
-        self.penalty = check_penalty(penalty)
+        self.penalty = check_penalty(penalty, model)
         self._rule = rule
         self._strength_scale = self.add_variable(
             (), initializer="ones", dtype="float32", name="strength_scale"

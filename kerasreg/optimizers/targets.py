@@ -9,11 +9,19 @@ from typing import Any
 from kerasreg._checks import check_pattern, invalid_on_weight, invalid_value
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import as_penalty
-from kerasreg.regularizers.penalty_map import match_penalties
+from kerasreg.regularizers.penalty_map import match_penalties, penalties_on_layers
 
 
-def check_penalty(penalty: Any) -> Penalty | dict[str, Penalty]:
-    """Returns one penalty, or a dict of penalties by valid patterns; raises otherwise."""
+def check_penalty(penalty: Any, model: Any = None) -> Penalty | dict[str, Penalty]:
+    """Returns one penalty, or a dict of penalties by valid patterns; raises otherwise.
+
+    With a built model they are those for its layers.
+    """
+    checked = _checked(penalty)
+    return checked if model is None else penalties_on_layers(model, checked)
+
+
+def _checked(penalty: Any) -> Penalty | dict[str, Penalty]:
     if not isinstance(penalty, Mapping):
         return _with_prox(penalty)
     if not penalty or not all(isinstance(pattern, str) for pattern in penalty):

@@ -13,7 +13,7 @@ from kerasreg._keras_internals import all_layers, attention_attribute, forget_co
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.from_keras import penalty_on
 from kerasreg.regularizers.l2 import L2
-from kerasreg.regularizers.penalty_map import find_pattern, match_penalties
+from kerasreg.regularizers.penalty_map import find_pattern, match_penalties, owning_layers
 
 _PROBE = L2(1.0)
 
@@ -53,7 +53,12 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
     # Without moving averages and the like, which no layer regularizes.
     variables = [v for v in model.weights if v.trainable or places[id(v)]]
     matched = match_penalties(penalties, variables, "penalties")
-    chosen = [(v, p) for v, p in zip(variables, matched, strict=True) if p is not None]
+    owners = owning_layers(model)
+    chosen = [
+        (v, p.on_layer(owners[id(v)], v) if isinstance(p, Penalty) else p)
+        for v, p in zip(variables, matched, strict=True)
+        if p is not None
+    ]
     for variable, penalty in chosen:
         if not places[id(variable)]:
             layer = _find_owners(model)[id(variable)][0]

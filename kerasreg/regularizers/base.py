@@ -265,6 +265,10 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def check_weight(self, variable: Any) -> None:
         """Raises if it cannot act on a weight, as for want of an axis; by default it can."""
 
+    def on_layer(self, layer: Any, variable: Any) -> Penalty:
+        """The penalty with what only the layer of its weight can tell; by default the same."""
+        return self
+
     def frees(self, variable: Any) -> bool:
         """Whether a weight is to be left alone for what it is when the optimizer is built."""
         return False

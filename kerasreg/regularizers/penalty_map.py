@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import keras
 import regex
 
-from kerasreg._checks import invalid_on_weight, invalid_value
+from kerasreg._checks import check_built, invalid_on_weight, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg.regularizers.base import Penalty
 
@@ -78,6 +79,49 @@ def match_penalties(
                 expected = f"one pattern for the weight `{path}`; narrow one of the two"
                 raise invalid_value(argument, expected, (first, pattern))
     return [penalty[chosen[path]] if path in chosen else None for path in paths]
+
+
+def owning_layers(model: Any) -> dict[int, Any]:
+    """The innermost layer that each variable of a model belongs to, by its identity."""
+    # Parents come first, so that the layer itself has the last word.
+    return {id(variable): layer for layer in all_layers(model) for variable in layer.variables}
+
+
+def penalties_on_layers(
+    model: Any, penalty: Penalty | Mapping[str, Penalty]
+) -> Penalty | dict[str, Penalty]:
+    """The penalties for a model's weights, with what only their layers can tell.
+
+    Args:
+        model: A built model.
+        penalty: One penalty, or a map from patterns.
+
+    Returns:
+        The same, or another map if one penalty is not the same on all of its weights.
+
+    Raises:
+        ValueError: As `match_penalties`, or if a layer cannot tell it.
+    """
+    check_built(model)
+    variables, owners = model.trainable_variables, owning_layers(model)
+    patterns: Any = {key: key for key in penalty} if isinstance(penalty, Mapping) else {}
+    matched = match_penalties(penalty, variables)
+    chosen = {
+        id(variable): each.on_layer(owners[id(variable)], variable)
+        for variable, each in zip(variables, matched, strict=True)
+        if each is not None
+    }
+    of_key: dict[str | None, set[Penalty]] = defaultdict(set)
+    keys = match_penalties(patterns, variables) if patterns else [None] * len(variables)
+    for variable, key in zip(variables, keys, strict=True):
+        if id(variable) in chosen:
+            of_key[key].add(chosen[id(variable)])
+    if any(len(several) > 1 for several in of_key.values()):
+        weights = [variable for variable in variables if id(variable) in chosen]
+        return {find_pattern(model, w, chosen): chosen[id(w)] for w in weights}
+    if isinstance(penalty, Penalty):
+        return next(iter(of_key[None]), penalty)
+    return {key: next(iter(of_key[key])) for key in patterns}
 
 
 def _matching(pattern: str, paths: Sequence[str], deadline: float, argument: str) -> list[str]:

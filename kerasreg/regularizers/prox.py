@@ -11,6 +11,7 @@ Structured Sparsity Inducing Adaptive Optimizers for Deep Learning (2021).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from keras import ops
 
@@ -69,7 +70,7 @@ def firm_threshold(w: Tensor, step: Tensor, l1: float, gamma: float) -> Tensor:
     return ops.where(size > knee, w, ops.where(zero, ops.zeros_like(w), line))
 
 
-def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int) -> Tensor:
+def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int | Sequence[int]) -> Tensor:
     """Shortens each slice along `axis` by `threshold`, and stops at zero.
 
     The proximal operator of `sum_g ||w_g||`. With one threshold for all weights it is
@@ -80,41 +81,42 @@ def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int) -> Tensor:
     Args:
         w: Tensor of rank 1 or more.
         threshold: Non-negative scalar, or tensor of the shape of `w`.
-        axis: Non-negative axis; each slice along it is a group.
+        axis: Non-negative axis, or several; each slice along them is a group.
 
     Returns:
         A tensor of the same shape.
     """
     w = ops.convert_to_tensor(w)
     threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    axes = (axis,) if isinstance(axis, int) else axis
     if 0 in w.shape:  # which has no largest entry
         return w
     if len(threshold.shape) == 0:
-        norms = slice_norms(w, axis)
+        norms = slice_norms(w, axes)
         safe_norms = ops.where(norms > 0, norms, 1.0)
         return w * ops.maximum(1.0 - threshold / safe_norms, 0.0)
-    norm = _shrunken_norm(w, threshold, axis)
+    norm = _shrunken_norm(w, threshold, axes)
     denominator = norm + threshold
     shrunk = w * (norm / ops.where(denominator > 0, denominator, 1.0))
     return ops.where(threshold == 0, w, shrunk)
 
 
-def _shrunken_norm(w: Tensor, threshold: Tensor, axis: int) -> Tensor:
+def _shrunken_norm(w: Tensor, threshold: Tensor, axes: Sequence[int]) -> Tensor:
     """Solves `sum_i w_i^2 / (s + t_i)^2 = 1` for `s` in each slice; 0 where the slice vanishes.
 
     With `f(s)` the left-hand side, `1 / sqrt(f)` is increasing and concave, so Newton's method
     from a lower bound of the root climbs to it and never passes it.
     """
-    axes = slice_axes(len(w.shape), axis)
+    within = slice_axes(len(w.shape), axes)
 
     def total(x: Tensor) -> Tensor:
-        return ops.sum(x, axis=axes, keepdims=True) if axes else x
+        return ops.sum(x, axis=within, keepdims=True) if within else x
 
     def largest(x: Tensor) -> Tensor:
-        return ops.max(x, axis=axes, keepdims=True) if axes else x
+        return ops.max(x, axis=within, keepdims=True) if within else x
 
     # No single term may exceed 1, nor may the root lie below ||w|| minus the largest threshold.
-    bound = ops.maximum(largest(ops.abs(w) - threshold), slice_norms(w, axis) - largest(threshold))
+    bound = ops.maximum(largest(ops.abs(w) - threshold), slice_norms(w, axes) - largest(threshold))
     norm = ops.maximum(bound, 0.0)
 
     def is_moving(norm: Tensor, change: Tensor) -> Tensor:

@@ -21,10 +21,12 @@ class UnitAxes(NamedTuple):
     Args:
         outputs: The axes that number the layer's output units; several number them together.
         inputs: The axes that number its inputs, not the positions of a convolution.
+        heads: The axis that numbers the heads of an attention layer, if it has one.
     """
 
     outputs: tuple[int, ...]
     inputs: tuple[int, ...]
+    heads: tuple[int, ...] = ()
 
 
 @functools.singledispatch
@@ -55,7 +57,10 @@ def _of_einsum(layer: keras.layers.EinsumDense, variable: Any) -> UnitAxes | Non
     units = tuple(i for i, label in enumerate(kernel) if label in output and label not in inputs)
     if not units or len(kernel) != rank:
         units = (rank - 1,)
-    return UnitAxes(units, tuple(axis for axis in range(rank) if axis not in units))
+    others = tuple(axis for axis in range(rank) if axis not in units)
+    # Attention numbers its units by a head and a place in it, and so what it puts together again.
+    heads = next((axes[:1] for axes in (units, others) if len(axes) == 2 and rank == 3), ())
+    return UnitAxes(units, others, heads)
 
 
 @unit_axes.register(keras.layers.Conv1DTranspose)

@@ -12,11 +12,11 @@ import keras
 from keras import ops
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
-from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import to_float
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import strength_of, value_from_norms
+from kerasreg.regularizers.penalty_map import owning_layers
 from kerasreg.regularizers.unit_axes import unit_axes
 from kerasreg.statistics.names import LayerNames, unique_names
 from kerasreg.statistics.numbers import Statistics
@@ -191,9 +191,7 @@ def find_weights(
         ValueError: If the model has no weights yet, or none whose path matches.
     """
     chosen = choose_variables(model, pattern)
-    owners = {
-        id(variable): layer for layer in all_layers(model) for variable in layer.variables
-    }  # Parents come first, so that the layer itself has the last word.
+    owners = owning_layers(model)
     layer_names = layer_names or LayerNames(model)
     names = unique_names([layer_names.of_variable(variable) for variable in chosen])
     optimizers = optimizers or Optimizers(model)

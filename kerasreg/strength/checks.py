@@ -54,14 +54,14 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     return result
 
 
-def check_penalties(penalty: Any) -> list[Any]:
+def check_penalties(penalty: Any, model: Any) -> list[Any]:
     """Returns the penalties of several paths, or of one; raises unless their strengths can vary."""
     penalties = list(penalty) if isinstance(penalty, (list, tuple)) else [penalty]
     if not penalties:
         raise invalid_value("penalty", "a penalty, a dict of penalties, or a list", penalty)
     for each in penalties:
         main_strength(each)
-    return [check_penalty(each) for each in penalties]
+    return [check_penalty(each, model) for each in penalties]
 
 
 def check_folds(folds: Any, samples: Samples, model: Any, direction: str) -> list[Fold]:

@@ -88,7 +88,7 @@ class DualNorms:
     def __init__(self, model: Any, penalty: Any, samples: Samples) -> None:
         self._gradient = LossGradient(model, keep_penalties_on=model.trainable_variables)
         self._samples = samples
-        targets = Targets(check_penalty(penalty), model.trainable_variables)
+        targets = Targets(check_penalty(penalty, model), model.trainable_variables)
         penalties = {id(target.variable): target.penalty for target in targets.all}
         self._penalties = [penalties.get(id(v)) for v in self._gradient.variables]
 

@@ -58,7 +58,7 @@ class Plan(PathOptions):
         others = [_others(penalty) for penalty in self.penalties]
         same = {key for key in others[0] if all(o.get(key) == others[0][key] for o in others)}
         values = [
-            ", ".join(f"{key}={value:g}" for key, value in other.items() if key not in same)
+            ", ".join(f"{key}={_short(value)}" for key, value in other.items() if key not in same)
             for other in others
         ]
         names = [f"{name} {value}".strip() for name, value in zip(names, values, strict=True)]
@@ -70,7 +70,8 @@ class Plan(PathOptions):
         """The hyper-parameters of one strength's run, for TensorBoard's HPARAMS."""
         one_kind = len({type(penalty) for penalty in self.penalties}) == 1
         others = _others(self.penalties[number]) if one_kind else {}
-        return {"penalty": self.labels[number], "strength": strength, **others}
+        plain = {k: v if isinstance(v, (int, float)) else str(v) for k, v in others.items()}
+        return {"penalty": self.labels[number], "strength": strength, **plain}
 
 
 def _others(penalty: Any) -> dict[str, Any]:
@@ -78,6 +79,10 @@ def _others(penalty: Any) -> dict[str, Any]:
     if isinstance(penalty, Mapping):
         return {}
     return {f.name: getattr(penalty, f.name) for f in dataclasses.fields(penalty)[1:]}
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _name(penalty: Any) -> str:

@@ -120,7 +120,7 @@ def regularization_path(
     """
     check_compiled(model)
     checks.check_optimizer(model)
-    penalties = checks.check_penalties(penalty)
+    penalties = checks.check_penalties(penalty, model)
     samples = Samples.of(x, y, sample_weight)
     linear = is_single_layer(model)
     if direction is None:

@@ -91,9 +91,10 @@ class GroupLasso:
 
     def groups(self, *arrays):
         """For each slice along the axis its strength, and views of that slice of the arrays."""
-        moved = [np.moveaxis(array, self.penalty.axis, 0) for array in arrays]
-        for i in range(len(moved[0])):
-            parts = [array[i : i + 1] for array in moved]
+        axes = np.atleast_1d(self.penalty.axis)
+        moved = [np.moveaxis(array, axes, range(len(axes))) for array in arrays]
+        for place in np.ndindex(*moved[0].shape[: len(axes)]):
+            parts = [array[place + (None,)] for array in moved]
             yield self.strength(parts[0].size), *parts
 
     def strength(self, size):
@@ -101,9 +102,7 @@ class GroupLasso:
 
     def value(self, w):
         (w,) = wide(w)
-        moved = np.moveaxis(w, self.penalty.axis, 0)
-        rows = moved.reshape(len(moved), -1) if w.size else np.zeros((1, 1))
-        return self.strength(rows.shape[1]) * np.linalg.norm(rows, axis=1).sum()
+        return sum(strength * norm(group) for strength, group in self.groups(w))
 
     def gradient(self, w):
         """The gradient where there is one, and 0 for each group at its kink."""

@@ -8,11 +8,7 @@ from helpers.backends import to_numpy
 import kerasreg as kr
 from kerasreg.regularizers.live_strength import scale_penalties
 from kerasreg.statistics.host import BlockCounter
-from kerasreg.statistics.weights import (
-    common_strength_scale,
-    find_weights,
-    read_strength_scale,
-)
+from kerasreg.statistics.weights import find_weights, penalty_values, strengths
 
 
 class Doubled(kr.L1):
@@ -58,7 +54,11 @@ def kernel_with(penalty, proximal=None, trainable=True):
 def value_of(weight):
     w = to_numpy(weight.variable.value).astype("float32")
     found = BlockCounter(0.0).count(w, weight.unit_axes)
-    return weight.penalty_value(found, read_strength_scale([weight]))
+    return penalty_values([weight], [found])[0]
+
+
+def strength_of(weight):
+    return strengths([weight])[1].get(weight.name)
 
 
 @pytest.mark.parametrize(("penalty", "main"), PENALTIES, ids=lambda p: type(p).__name__)
@@ -66,10 +66,10 @@ def test_in_the_loss(penalty, main):
     _, weight = kernel_with(penalty)
     expected = float(np.sum(to_numpy(penalty(weight.variable.value))))
     np.testing.assert_allclose(value_of(weight), expected, rtol=1e-5)
-    found = weight.strength(7.0)  # which is for Proximal
+    found = strength_of(weight)
     assert found is main if main is None else np.isclose(found, main)
     _, frozen = kernel_with(penalty, trainable=False)
-    assert value_of(frozen) == 0 and frozen.strength(1.0) is None
+    assert value_of(frozen) == 0 and strength_of(frozen) is None
 
 
 @pytest.mark.parametrize("penalty", [kr.L1(0.3), kr.ElasticNet(0.5, 0.3, 0.2), kr.GroupLasso(0.4)])
@@ -77,16 +77,16 @@ def test_after_the_step(penalty):
     model, weight = kernel_with(None, penalty)
     expected = float(to_numpy(penalty(weight.variable.value)))
     np.testing.assert_allclose(value_of(weight), expected, rtol=1e-5)
+    before = strength_of(weight)
     model.optimizer.strength_scale = 0.25
     np.testing.assert_allclose(value_of(weight), 0.25 * expected, rtol=1e-5)
-    scale = read_strength_scale([weight])
-    assert weight.strength(scale) == weight.strength(1.0) * 0.25 > 0
+    assert strength_of(weight) == before * 0.25 > 0
 
 
 @pytest.mark.parametrize("constraint", [kr.TopK(0.5), kr.KeepZeros()])
 def test_constraints_have_no_value(constraint):
     _, weight = kernel_with(None, constraint)
-    assert value_of(weight) == 0 and weight.strength(1.0) is None
+    assert value_of(weight) == 0 and strength_of(weight) is None
 
 
 def test_both_places_add_up():
@@ -94,7 +94,7 @@ def test_both_places_add_up():
     w = to_numpy(weight.variable.value)
     expected = 0.1 * np.sum(w**2) + 0.1 * np.sum(np.abs(w))
     np.testing.assert_allclose(value_of(weight), expected, rtol=1e-5)
-    assert weight.strength(1.0) == 0.1
+    assert strength_of(weight) == 0.1
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,7 @@ def test_the_factor_that_penalties_have_in_common(factors, penalties, expected):
     for name, factor in factors.items():
         (scale,) = scale_penalties(model, [model.get_layer(name).kernel])
         scale.assign(factor)
-    assert common_strength_scale(find_weights(model), 7.0) == expected
+    assert strengths(find_weights(model))[0] == expected
     model.compile(kr.Proximal(keras.optimizers.Adam(), {".*a/bias": kr.L1(0.1)}), "mse")
-    assert common_strength_scale(find_weights(model), 7.0) == 7.0
+    model.optimizer.strength_scale = 7.0
+    assert strengths(find_weights(model))[0] == 7.0

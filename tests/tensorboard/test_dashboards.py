@@ -134,7 +134,7 @@ def columns(summary):
 
 def test_each_is_written_in_its_time(tmp_path, weights):
     dashboards = Dashboards(str(tmp_path), weights, {"a": 1})
-    start = dashboards.at_start()
+    start = dashboards.layout()
     assert tags(start) == [LAYOUT] and len(overview(start)) == 2
     first = dashboards.after_first_epoch(["accuracy", "val_accuracy"])
     assert tags(first) == [LAYOUT, *ROW]
@@ -153,7 +153,7 @@ def test_a_run_without_epochs_has_its_row_in_the_end(tmp_path, weights):
 
 def test_without_hparams_there_is_the_layout_only(tmp_path, weights):
     dashboards = Dashboards(str(tmp_path), weights, None)
-    summaries = [dashboards.at_start(), dashboards.after_first_epoch([]), dashboards.at_end()]
+    summaries = [dashboards.layout(), dashboards.after_first_epoch([]), dashboards.at_end()]
     assert list(map(tags, summaries)) == [[LAYOUT], [LAYOUT], []]
 
 

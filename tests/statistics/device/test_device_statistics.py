@@ -245,12 +245,17 @@ def test_penalties():
 
 
 def test_penalties_after_the_step_are_scaled_and_constraints_have_no_value():
-    scale = keras.Variable(2.0, dtype="float32")
+    scale, other = (keras.Variable(2.0, dtype="float32") for _ in range(2))
     penalties = [kr.L1(0.1), kr.MCP(0.1, gamma=5.0), kr.TopK(0.5), None]
-    weights = [
-        make_weight(sparse_values((30, 7)), proximal_penalty=p, strength_scale=scale)
-        for p in penalties
-    ]
+
+    class Optimizers:
+        def penalties_on(self, variable):
+            """Two of the first, each scaled by an optimizer of its own."""
+            (place,) = (i for i, w in enumerate(weights) if w.variable is variable)
+            found = [] if penalties[place] is None else [(penalties[place], scale)]
+            return found + [(penalties[0], other)] * (place == 0)
+
+    weights = [make_weight(sparse_values((30, 7)), optimizers=Optimizers()) for _ in penalties]
     for weight in weights:
         weight.variable.regularizer = kr.GroupLasso(0.2)
     w = weights[0].variable.value
@@ -258,7 +263,8 @@ def test_penalties_after_the_step_are_scaled_and_constraints_have_no_value():
     measure = DeviceStatistics(weights, THRESHOLD, histograms=False)
     for factor in (2.0, 3.0):
         scale.assign(factor)
-        expected = [smooth + factor * l1, smooth + factor * mcp, smooth, smooth]
+        other.assign(5.0 * factor)
+        expected = [smooth + 6.0 * factor * l1, smooth + factor * mcp, smooth, smooth]
         fetch = measure()
         scale.assign(100.0)
         np.testing.assert_allclose(fetch().penalties, expected, rtol=1e-6)
