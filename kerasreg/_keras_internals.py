@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -168,6 +168,15 @@ def innermost_optimizer(optimizer: Any) -> Any:
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     return optimizer
+
+
+def optimizers_within(optimizer: Any) -> Iterator[Any]:
+    """An optimizer and all that others have been wrapped around, or divide the weights among."""
+    yield optimizer
+    parts = getattr(optimizer, "optimizers", []) if getattr(optimizer, "built", False) else []
+    for part in [getattr(optimizer, "inner_optimizer", None), *parts]:
+        if part is not None:
+            yield from optimizers_within(part)
 
 
 def assigned_optimizer(optimizer: Any, variable: Any) -> Any:

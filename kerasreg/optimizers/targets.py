@@ -8,7 +8,7 @@ from typing import Any
 
 from kerasreg._checks import check_pattern, invalid_on_weight, invalid_value
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.from_keras import as_penalty
+from kerasreg.regularizers.from_keras import as_penalty, has_kink
 from kerasreg.regularizers.penalty_map import match_penalties, penalties_on_layers
 
 
@@ -49,8 +49,7 @@ def check_target(variable: Any) -> None:
     if variable.constraint is not None:
         expected = "none, as a penalty of `Proximal` acts on it"
         raise invalid_on_weight("constraint", variable, expected)
-    in_the_loss = as_penalty(variable.regularizer)
-    if in_the_loss is not None and in_the_loss.has_kink:
+    if has_kink(variable.regularizer):
         expected = (
             "none with a kink at zero, as a penalty of `Proximal` acts on the weight too; leave it "
             "out of the layer, or take it off: `Proximal(optimizer, detach_regularizers(model))`"

@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 
-from kerasreg._checks import check_built, check_pattern, invalid_value
-from kerasreg._keras_internals import all_layers, attention_attribute, forget_compiled_steps
+from kerasreg._checks import check_bool, check_built, check_pattern, invalid_value
+from kerasreg._keras_internals import all_layers, forget_compiled_steps, optimizers_within
 from kerasreg.regularizers.base import Penalty
-from kerasreg.regularizers.from_keras import penalty_on
-from kerasreg.regularizers.l2 import L2
-from kerasreg.regularizers.penalty_map import find_pattern, match_penalties, owning_layers
+from kerasreg.regularizers.from_keras import has_kink, penalty_on
+from kerasreg.regularizers.penalty_map import (
+    find_pattern,
+    is_kernel,
+    match_penalties,
+    owning_layers,
+)
+from kerasreg.regularizers.saved_places import (
+    Places,
+    attention_groups,
+    find_places,
+    saved_weights,
+)
 
-_PROBE = L2(1.0)
 
-# For each weight, the layers and attributes whose value `get_config` writes as its regularizer.
-_Places = dict[int, list[tuple[Any, str]]]
-
-
-def attach_regularizers(model: Any, penalties: Any) -> None:
+def attach_regularizers(model: Any, penalties: Any, *, allow_unsaved: bool = False) -> None:
     """Puts penalties on the weights of a built model, as if its layers had been made with them.
 
     The weights keep their values. The penalties are in `model.losses` and in the configuration of
-    the layers, so that a saved, loaded or cloned model has them; except for layers that a
-    subclassed model or layer makes in its own code, which come back as the code makes them. The
-    model's next `fit` or `evaluate` has them in its loss. A training loop of your own, or a model
-    that contains this one, has to be compiled anew.
+    the layers, so that a saved, loaded or cloned model has them. The model's next `fit` or
+    `evaluate` has them in its loss. A training loop of your own, or a model that contains this
+    one, has to be compiled anew.
+
+    Layers that a subclassed model or layer makes in its own code come back as the code makes them:
+    a file would lose their penalties. `Proximal(optimizer, penalties)` keeps them in its own
+    configuration; or `allow_unsaved=True` attaches them all the same, to be attached again after
+    loading.
 
     Args:
         model: A built Keras model.
         penalties: A penalty for all kernels (weights of rank 2 or more that are neither biases nor
             embeddings), or a dict from regular expressions, which must match the whole
             `variable.path`, to penalties; of kerasreg or of Keras. A weight's earlier penalty is
-            replaced.
+            replaced. One penalty leaves out weights whose layer cannot hold one, with a warning.
+        allow_unsaved: Whether penalties may be lost when the model is saved.
 
     Raises:
         ValueError: If the model is not built, a pattern matches nothing, two match one weight, a
-            value is not a penalty or is a constraint, or a layer cannot save its penalty. Nothing
-            is changed then.
+            value is not a penalty or is a constraint, a layer cannot save its penalty, or the
+            model's `Proximal` acts on a weight that gets another penalty with a kink. Nothing is
+            changed then.
 
     Example:
     >>> kerasreg.attach_regularizers(model, {".*second/kernel": kerasreg.L1(1e-4)})
@@ -49,7 +61,8 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
     """
     check_built(model)
     _check_penalties(penalties)
-    places = _find_places(model, model.weights)
+    check_bool("allow_unsaved", allow_unsaved)
+    places = find_places(model, model.weights)
     # Without moving averages and the like, which no layer regularizes.
     variables = [v for v in model.weights if v.trainable or places[id(v)]]
     matched = match_penalties(penalties, variables, "penalties")
@@ -59,35 +72,55 @@ def attach_regularizers(model: Any, penalties: Any) -> None:
         for v, p in zip(variables, matched, strict=True)
         if p is not None
     ]
+    if not isinstance(penalties, Mapping):
+        _warn_of_skipped([v for v in variables if is_kernel(v) and not places[id(v)]])
+        chosen = [(v, p) for v, p in chosen if places[id(v)]]
+    _check_proximal(model, chosen)
+    saved = saved_weights(model, [v for v, _ in chosen], places)
     for variable, penalty in chosen:
+        layer = owners[id(variable)]
         if not places[id(variable)]:
-            layer = _find_owners(model)[id(variable)][0]
             raise ValueError(
                 f"Invalid penalty on weight `{variable.path}`. Expected its layer `{layer.name}` "
                 f"to have an attribute `{variable.name}_regularizer` that its `get_config` writes, "
                 f"or the penalty would be lost when the model is saved. Received: layer={layer!r}"
             )
+        if id(variable) not in saved and not allow_unsaved:
+            raise ValueError(
+                f"Invalid penalty on weight `{variable.path}`. Expected the configuration of the "
+                f"whole model to hold that of its layer `{layer.name}`, or the penalty would be "
+                "lost when the model is saved. Give it to `Proximal(optimizer, penalties)`, which "
+                "keeps it, or say `allow_unsaved=True` and attach it again after loading. "
+                f"Received: model={model!r}"
+            )
         penalty(variable)  # A wrong axis or rank raises here, not in the next step.
     _apply(model, chosen, places)
 
 
-def detach_regularizers(model: Any) -> dict[str, Penalty]:
+def detach_regularizers(
+    model: Any, weights: str | re.Pattern[str] | None = None
+) -> dict[str, Penalty]:
     """Takes the penalties off the trainable weights of a built model, for `Proximal`.
 
     The weights keep their values. Frozen weights keep their penalties, which `Proximal` would not
     apply; activity regularizers stay, too. If the layers were given names, the patterns also
-    match the weights of the model once it is saved and loaded.
+    match the weights of the model once it is saved and loaded. Layers that a subclassed model or
+    layer makes in its own code come back with the penalty that the code gives them; a warning
+    names them.
 
     Args:
         model: A built Keras model.
+        weights: Regular expression, searched for in `variable.path`, that chooses the weights;
+            `None` for all.
 
     Returns:
         A dict from regular expressions for the whole `variable.path` to penalties; those of
         `keras.regularizers` are turned into kerasreg's. It is empty if there are none.
 
     Raises:
-        ValueError: If the model is not built, a regularizer has no proximal operator, or a weight
-            shares its path with one of another penalty. Nothing is changed then.
+        ValueError: If the model is not built, no weight with a penalty is chosen by `weights`, a
+            regularizer has no proximal operator, or a weight shares its path with one of another
+            penalty. Nothing is changed then.
 
     Example:
     >>> penalties = kerasreg.detach_regularizers(model)
@@ -97,12 +130,53 @@ def detach_regularizers(model: Any) -> dict[str, Penalty]:
     """
     check_built(model)
     regularized = [v for v in model.trainable_variables if v.regularizer is not None]
+    if weights is not None:
+        pattern, paths = check_pattern("weights", weights), [v.path for v in regularized]
+        regularized = [v for v in regularized if pattern.search(v.path)]
+        if not regularized:
+            listing = "\n  ".join(paths)
+            expected = f"a pattern found in one of the paths with a penalty\n  {listing}\n"
+            raise invalid_value("weights", expected, pattern.pattern)
     ability = "with a proximal operator"
-    advice = "put one in its place with `attach_regularizers`"
+    advice = "put one in its place with `attach_regularizers`, or leave it out with `weights`"
     penalties = {id(v): penalty_on(v, ability, advice) for v in regularized}
     patterns = {find_pattern(model, v, penalties): penalties[id(v)] for v in regularized}
-    _apply(model, [(v, None) for v in regularized], _find_places(model, regularized))
+    places = find_places(model, regularized)
+    saved = saved_weights(model, regularized, places)
+    _apply(model, [(v, None) for v in regularized], places)
+    lost = [f"`{v.path}`" for v in regularized if id(v) not in saved]
+    if lost:
+        warnings.warn(
+            f"Loaded from a file, the model has its penalties on {', '.join(lost)} again, as its "
+            "code makes them; take them out of the code before you save it with `Proximal`.",
+            stacklevel=2,
+        )
     return patterns
+
+
+def _warn_of_skipped(variables: list[Any]) -> None:
+    if variables:
+        paths = ", ".join(f"`{v.path}`" for v in variables)
+        warnings.warn(
+            f"No penalty is put on {paths}, as the layers have no argument for one that they save; "
+            "`Proximal(optimizer, penalties)` can reach them.",
+            stacklevel=3,
+        )
+
+
+def _check_proximal(model: Any, chosen: list[tuple[Any, Any]]) -> None:
+    """Raises where `Proximal` would refuse the penalties when it is built, as on loading."""
+    trained = model.trainable_variables
+    kinks = {id(v): p for v, p in chosen if has_kink(p)}
+    for optimizer in optimizers_within(getattr(model, "optimizer", None)):
+        penalties_of = getattr(optimizer, "penalties_of", None)  # that of a `Proximal`
+        for v, penalty in zip(trained, penalties_of(trained) if penalties_of else (), strict=False):
+            if penalty is not None and id(v) in kinks:
+                raise ValueError(
+                    f"Invalid penalty on weight `{v.path}`. Expected one without a kink at zero, "
+                    f"as {penalty!r} of the model's `Proximal` acts on it too, and the saved model "
+                    f"could not be loaded. Received: penalty={kinks[id(v)]!r}"
+                )
 
 
 def _check_penalties(penalties: Any) -> None:
@@ -124,49 +198,7 @@ def _check_penalty(penalty: Any, where: str = "") -> None:
         raise invalid_value("penalties", expected, penalty, where)
 
 
-def _find_owners(model: Any) -> dict[int, list[Any]]:
-    """The layers that each weight belongs to without belonging to a layer below them."""
-    owners = defaultdict(list)
-    for layer in all_layers(model):
-        below = {id(v) for sublayer in all_layers(layer)[1:] for v in sublayer.variables}
-        for variable in layer.variables:
-            if id(variable) not in below:
-                owners[id(variable)].append(layer)
-    return owners
-
-
-def _find_places(model: Any, variables: list[Any]) -> _Places:
-    owners = _find_owners(model)
-    places: _Places = {}
-    for variable in variables:
-        # As `kernel_regularizer`, and as `recurrent_regularizer` for a `recurrent_kernel`.
-        stems = {variable.name, variable.name.removesuffix("_kernel")}
-        if variable.name == "kernel":
-            stems.add("depthwise")
-        candidates = ((o, f"{stem}_regularizer") for o in owners[id(variable)] for stem in stems)
-        places[id(variable)] = [place for place in candidates if _is_saved(*place)]
-    return places
-
-
-def _is_saved(layer: Any, attribute: str) -> bool:
-    """Whether `get_config` writes the attribute: Keras declares it nowhere, so a probe shows it."""
-    if not hasattr(layer, attribute):
-        return False
-    before = getattr(layer, attribute)
-    try:
-        setattr(layer, attribute, _PROBE)
-    except AttributeError:  # a property
-        return False
-    try:
-        saved = layer.get_config().get(attribute)
-    except NotImplementedError:  # Keras's word for a layer that cannot be saved
-        return False
-    finally:
-        setattr(layer, attribute, before)
-    return saved in (_PROBE, keras.regularizers.serialize(_PROBE))
-
-
-def _apply(model: Any, changes: list[tuple[Any, Any]], places: _Places) -> None:
+def _apply(model: Any, changes: list[tuple[Any, Any]], places: Places) -> None:
     """Gives the weights their new regularizers, after the last check."""
     attributes = [(*place, regularizer) for v, regularizer in changes for place in places[id(v)]]
     attributes += _shared_by_attention(model, {id(v): new for v, new in changes})
@@ -181,19 +213,16 @@ def _apply(model: Any, changes: list[tuple[Any, Any]], places: _Places) -> None:
 
 def _shared_by_attention(model: Any, after: Mapping[int, Any]) -> Iterator[tuple[Any, str, Any]]:
     """The one regularizer that an attention layer's configuration has for all its kernels."""
-    for layer in all_layers(model):
-        for kind in ("kernel", "bias"):
-            attribute = attention_attribute(layer, kind)
-            group = [v for v in layer.weights if v.name == kind]
-            group = [v for v in group if v.trainable or id(v) in after]
-            if attribute is None or not any(id(v) in after for v in group):
-                continue
-            first, *others = [after.get(id(v), v.regularizer) for v in group]
-            if any(other != first for other in others):
-                paths = ", ".join(f"`{v.path}`" for v in group)
-                raise ValueError(
-                    f"Invalid penalty on weight `{group[0].path}`. Expected the same on all of "
-                    f"{paths}, as `{layer.name}` saves one penalty for them; match them all with "
-                    f"one pattern. Received: {[first, *others]!r}"
-                )
-            yield layer, attribute, first
+    for layer, attribute, members in attention_groups(model):
+        group = [v for v in members if v.trainable or id(v) in after]
+        if not any(id(v) in after for v in group):
+            continue
+        first, *others = [after.get(id(v), v.regularizer) for v in group]
+        if any(other != first for other in others):
+            paths = ", ".join(f"`{v.path}`" for v in group)
+            raise ValueError(
+                f"Invalid penalty on weight `{group[0].path}`. Expected the same on all of "
+                f"{paths}, as `{layer.name}` saves one penalty for them; match them all with "
+                f"one pattern. Received: {[first, *others]!r}"
+            )
+        yield layer, attribute, first

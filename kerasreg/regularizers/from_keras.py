@@ -31,6 +31,12 @@ def as_penalty(regularizer: Any) -> Penalty | None:
     return None
 
 
+def has_kink(regularizer: Any) -> bool:
+    """Whether a regularizer makes zeros, so that `Proximal` must not act on the weight as well."""
+    penalty = as_penalty(regularizer)
+    return penalty is not None and penalty.has_kink
+
+
 def penalty_on(variable: Any, ability: str, advice: str) -> Penalty:
     """The penalty of a weight, as `as_penalty`; raises where there is none."""
     penalty = as_penalty(variable.regularizer)

@@ -1,6 +1,7 @@
 """Penalties on a model that is there already: as if it had been made with them, or without."""
 
 import re
+from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -342,9 +343,11 @@ PATTERNS = {
 def test_patterns_are_short_and_exact(made, expected):
     model = sequential(*made)
     before = regularizers(model)
-    patterns = detach_regularizers(model)
+    lost = any(isinstance(layer, Holder) and layer.inner.kernel.regularizer for layer in made)
+    with pytest.warns(UserWarning, match="holder/a/kernel` again") if lost else nullcontext():
+        patterns = detach_regularizers(model)
     assert list(patterns) == expected
-    attach_regularizers(model, patterns)
+    attach_regularizers(model, patterns, allow_unsaved=lost)
     assert regularizers(model) == before
 
 
@@ -358,9 +361,10 @@ def test_weights_of_one_path_with_one_penalty():
     model = Subclassed()
     x = np.ones((2, 5), "float32")
     model(x)
-    attach_regularizers(model, {".*same/kernel": kr.L1(0.5)})
+    attach_regularizers(model, {".*same/kernel": kr.L1(0.5)}, allow_unsaved=True)
     assert [v.regularizer for v in model.weights if "same/kernel" in v.path] == [kr.L1(0.5)] * 2
-    penalties = detach_regularizers(model)
+    with pytest.warns(UserWarning, match="again, as its code makes them"):
+        penalties = detach_regularizers(model)
     assert penalties == {"(.*/)?same/kernel": kr.L1(0.5)}
     model.compile(kr.Proximal(keras.optimizers.Adam(), penalties), "mse")
     model.fit(x, np.ones((2, 3), "float32"), verbose=0)
@@ -445,11 +449,15 @@ def test_custom_layers(layer):
     else:
         message = "custom/gain`.*its layer `custom`.*attribute `gain_regularizer`"
         with pytest.raises(ValueError, match=message):
-            attach_regularizers(model, kr.L1(0.5))
+            attach_regularizers(model, {".*": kr.L1(0.5)})
         assert model.get_layer("a").kernel.regularizer is None
+        with pytest.warns(UserWarning, match="No penalty is put on `.*custom/gain`"):
+            attach_regularizers(model, kr.L1(0.5))
+        assert model.get_layer("a").kernel.regularizer == kr.L1(0.5)
         assert getattr(custom, "gain_regularizer", None) is None
     expected = kr.L1(0.5) if layer is Saved else kr.L2(0.5)
-    assert detach_regularizers(model)["(.*/)?custom/gain"] == expected
+    with nullcontext() if layer in (Saved, Unsaved) else pytest.warns(UserWarning, match="again"):
+        assert detach_regularizers(model)["(.*/)?custom/gain"] == expected
     assert custom.gain.regularizer is None and model.losses == []
 
 
@@ -556,3 +564,135 @@ def test_a_part_of_an_attention_layer(penalties, attention):
 def test_model_that_is_not_built(change):
     with pytest.raises(ValueError, match="`model`. Expected a built model"):
         change(keras.Sequential([layers.Dense(2)]))
+
+
+@keras.saving.register_keras_serializable("kerasreg_tests")
+class WithConfig(keras.Model):
+    """A model whose file has the arguments of its constructor, as those of keras_hub."""
+
+    def __init__(self, units=3, functional=False, **kwargs):
+        self.units, self.functional = units, functional
+        if functional:
+            inputs = keras.Input((5,))
+            super().__init__(inputs, layers.Dense(units, name="inner")(inputs), **kwargs)
+        else:
+            super().__init__(**kwargs)
+            self.inner = layers.Dense(units, name="inner")
+
+    def build(self, shape):
+        if not self.functional:
+            self.inner.build(shape)
+        self.built = True
+
+    def call(self, x, **kwargs):
+        return super().call(x, **kwargs) if self.functional else self.inner(x)
+
+    def get_config(self):
+        return {"units": self.units, "functional": self.functional}
+
+
+def holding(layer):
+    return keras.Sequential([keras.Input((5,)), layer, layers.Dense(2, name="outer")])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WithConfig(),
+        lambda: WithConfig(functional=True),
+        lambda: holding(WithConfig(functional=True)),
+        lambda: holding(Holder(None)),
+    ],
+    ids=["subclassed", "functional", "inside", "layer"],
+)
+def test_a_penalty_that_a_file_would_lose_is_refused(make, tmp_path):
+    model = make()
+    model.build((None, 5))
+    with pytest.raises(ValueError, match=r"(inner|a)/kernel`.*whole.*Proximal.*allow_unsaved=True"):
+        attach_regularizers(model, kr.L1(0.1))
+    assert model.losses == []
+    attach_regularizers(model, kr.L1(0.1), allow_unsaved=True)
+    assert len(model.losses) == len([v for v in model.weights if v.name == "kernel"])
+    loaded = through_a_file(model, tmp_path)
+    assert len(loaded.losses) < len(model.losses)
+    # The way out.
+    model = make()
+    model.build((None, 5))
+    model.compile(kr.Proximal("sgd", kr.L1(0.1)), "mse")
+    model.fit(np.ones((2, 5)), np.ones(model(np.ones((2, 5))).shape), verbose=0)
+    loaded = through_a_file(model, tmp_path, compile=True)
+    assert loaded.optimizer.penalty == kr.L1(0.1)
+
+
+def test_in_a_model_that_holds_such_a_layer_others_can_have_a_penalty(tmp_path):
+    model = holding(WithConfig(functional=True))
+    attach_regularizers(model, {".*outer/kernel": kr.L1(0.1)})
+    assert len(through_a_file(model, tmp_path).losses) == 1
+
+
+def test_a_bare_penalty_leaves_out_the_factors_of_lora():
+    model = small()
+    model.get_layer("first").enable_lora(2)
+    with pytest.warns(UserWarning, match="No penalty is put on .*lora_kernel_a.*lora_kernel_b"):
+        attach_regularizers(model, kr.L1(0.1))
+    assert len(model.losses) == 1 and model.get_layer("last").kernel_regularizer == kr.L1(0.1)
+
+
+@keras.saving.register_keras_serializable("kerasreg_tests")
+class Position(layers.Layer):
+    """An embedding that takes no regularizer, as the position embedding of keras_hub."""
+
+    def build(self, shape):
+        self.embeddings = self.add_weight(shape=shape[1:], name="embeddings")
+
+    def call(self, x):
+        return x + self.embeddings
+
+
+def test_a_bare_penalty_says_which_embeddings_cannot_hold_one():
+    words = layers.Embedding(5, 4, name="words")
+    model = keras.Sequential([keras.Input((3,)), words, Position(name="place"), layers.Dense(2)])
+    with pytest.warns(UserWarning, match="No penalty is put on `.*place/embeddings`, as"):
+        attach_regularizers(model, kr.L1(0.1))
+    assert len(model.losses) == 1
+
+
+KINDS_OF_PROXIMAL = {
+    "itself": lambda p: p,
+    "loss scaling": keras.optimizers.LossScaleOptimizer,
+    "several": lambda p: keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(p, {"nothing": keras.optimizers.SGD()})
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PROXIMAL)
+@pytest.mark.parametrize("built", [False, True])
+def test_what_a_compiled_proximal_would_refuse_is_refused_at_once(kind, built, tmp_path):
+    if kind == "several" and (not built or not hasattr(keras.optimizers, "MultiOptimizer")):
+        pytest.skip("not known before it is built, or came with Keras 3.15")
+    model = small()
+    proximal = kr.Proximal("sgd", {".*first/kernel": kr.L1(0.1)})
+    model.compile(KINDS_OF_PROXIMAL[kind](proximal), "sparse_categorical_crossentropy")
+    if built:
+        model.optimizer.build(model.trainable_variables)
+    for penalty in (kr.L1(0.2), keras.regularizers.L1(0.2), kr.GroupLasso(0.1)):
+        with pytest.raises(ValueError, match="first/kernel`. Expected one without a kink.*L1"):
+            attach_regularizers(model, penalty)
+    assert model.losses == []
+    attach_regularizers(model, {".*first/kernel": kr.L2(0.2), ".*last/kernel": kr.L1(0.2)})
+    if built:  # Keras cannot read what scales a loss for an optimizer that is not.
+        assert len(through_a_file(model, tmp_path, compile=True).losses) == 2
+
+
+def test_detached_from_chosen_weights():
+    model = small(kr.L1(0.1), gamma=keras.regularizers.OrthogonalRegularizer())
+    with pytest.raises(ValueError, match="gamma.*leave it out with `weights`"):
+        detach_regularizers(model)
+    assert detach_regularizers(model, weights="first/") == {"(.*/)?first/kernel": kr.L1(0.1)}
+    assert model.get_layer("last").kernel_regularizer == kr.L1(0.1)
+    assert detach_regularizers(model, re.compile("kernel")) == {"(.*/)?last/kernel": kr.L1(0.1)}
+    with pytest.raises(ValueError, match="(?s)`weights`. Expected a pattern found in .*norm/gamma"):
+        detach_regularizers(model, weights="kernel")
+    with pytest.raises(ValueError, match="argument `weights`. Expected a regular expression"):
+        detach_regularizers(model, weights="(")
