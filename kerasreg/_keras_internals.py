@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.regularizers import ALL_OBJECTS_DICT
 from keras.src.saving.keras_saveable import KerasSaveable
@@ -71,6 +72,16 @@ def own_variables(layer: Any) -> list[Any]:
     Reason: `layer.variables` has those of the layers below it as well.
     """
     return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def own_trainable(layer: Any) -> list[Any]:
+    """The variables of a layer itself that are there to be trained, frozen or not.
+
+    Reason: a frozen weight and a moving average both say `trainable=False`; and what float8
+    overwrites with its gradient says that it is trained.
+    """
+    found = layer._trainable_variables
+    return [v for v in found if not getattr(v, "overwrite_with_gradient", False)]
 
 
 def carry_states(layer: Any, kind: type, holders: list[Any]) -> None:
@@ -185,6 +196,86 @@ def assigned_optimizer(optimizer: Any, variable: Any) -> Any:
     Reason: it has no public way to ask.
     """
     return optimizer._optimizer_map(variable)
+
+
+def lora_factors(layer: Any) -> list[Any]:
+    """The two factors of LoRA in a layer; none where it has no LoRA.
+
+    Reason: their names are as public as `enable_lora`, which makes them, but are in no list.
+    """
+    if not getattr(layer, "lora_enabled", False):
+        return []
+    stem = "kernel" if hasattr(layer, "lora_kernel_a") else "embeddings"
+    factors = [getattr(layer, f"lora_{stem}_{which}", None) for which in "ab"]
+    return [factor for factor in factors if factor is not None]
+
+
+def computed_weight(layer: Any, variable: Any) -> Callable[[], Any] | None:
+    """Computes what a layer uses in place of a variable that `quantize` or LoRA has rewritten.
+
+    Reason: `layer.kernel` is packed, or has no scale, or adds LoRA to integers.
+
+    Returns:
+        A function; `None` where the layer uses the variable itself.
+    """
+    mode, stem = str(getattr(layer, "quantization_mode", None)), variable.name
+    calibrated = getattr(layer, f"is_{mode}_calibrated", False)
+    stored = getattr(layer, "quantized_kernel" if calibrated else f"_{stem}", None)
+    if stem == "reverse_embeddings":
+        stored = layer.reverse_embeddings
+    factors = [] if stem == "reverse_embeddings" else lora_factors(layer)
+    quantized = calibrated or mode in ("int8", "int4")
+    if stored is not variable or not (quantized or factors):
+        return None
+
+    def compute() -> Any:
+        value = _as_floats(layer, variable, mode) if quantized else ops.convert_to_tensor(variable)
+        if factors:
+            added = ops.matmul(*(ops.convert_to_tensor(factor) for factor in factors))
+            value = ops.add(value, (layer.lora_alpha / layer.lora_rank) * added)
+        return value
+
+    return compute
+
+
+def _as_floats(layer: Any, variable: Any, mode: str) -> Any:
+    """The numbers that a quantized variable stands for, in the shape that it had."""
+    stem, stored = variable.name, ops.convert_to_tensor(variable)
+    scale = ops.convert_to_tensor(getattr(layer, f"{stem}_scale"))
+    shape = getattr(layer, "original_kernel_shape", None)
+    if mode in ("gptq", "awq"):
+        columns = getattr(layer, f"{mode}_unpacked_column_size", None) or layer.units
+        if stored.shape[0] != columns:
+            stored = keras.quantizers.unpack_int4(stored, columns, axis=0, dtype="uint8")
+        zeros = _of_groups(layer, layer.kernel_zero, axis=1)
+        value = (ops.cast(stored, scale.dtype) - zeros) * _of_groups(layer, scale, axis=1)
+        value = ops.transpose(value)
+        if mode == "awq":
+            value = value / ops.expand_dims(layer.awq_scales, -1)
+    else:
+        reverse, rows_have_scales = stem == "reverse_embeddings", stem == "embeddings"
+        if mode == "int4":
+            columns = getattr(layer, "_int4_unpacked_column_size", None) or layer._orig_output_dim
+            axis = 0 if reverse else -1
+            stored = keras.quantizers.unpack_int4(stored, columns, axis=axis)
+        stored = ops.cast(stored, scale.dtype)
+        if mode == "int4" and len(scale.shape) > 1:
+            axis = 1 if rows_have_scales else 0
+            zeros = _of_groups(layer, getattr(layer, f"{stem}_zero"), axis)
+            value = (stored - zeros) * _of_groups(layer, scale, axis)
+        elif rows_have_scales:
+            value = stored / ops.expand_dims(scale, -1)
+        elif mode == "int8" and hasattr(layer, "_adjust_scale_for_dequant"):
+            value = stored / layer._adjust_scale_for_dequant(scale)
+        else:
+            value = stored / scale
+    return value if shape is None else ops.reshape(value, shape)
+
+
+def _of_groups(layer: Any, numbers: Any, axis: int) -> Any:
+    """For each place along an axis the number of its group."""
+    numbers = ops.cast(ops.convert_to_tensor(numbers), "float32")
+    return ops.take(numbers, ops.cast(layer.g_idx, "int32"), axis=axis)
 
 
 def unbuilt_copy(optimizer: Any) -> Any:

@@ -61,13 +61,19 @@ class HostStatistics:
         """Measures the weights as they are now; returns a function that hands it over."""
         weights = self._weights
         histograms: Sequence[NonZeroHistogram | None] = self._histograms or [None] * len(weights)
-        arrays = host_views([weight.variable for weight in weights])
+        arrays = host_views([weight.source for weight in weights])
         statistics = [
             self._counter.count(array, weight.unit_axes, histogram)
             for array, weight, histogram in zip(arrays, weights, histograms, strict=True)
         ]
         rows = [histogram.rows() for histogram in self._histograms]
-        return partial(Measured, statistics, rows, penalty_values(weights, statistics))
+        return partial(
+            Measured,
+            statistics,
+            rows,
+            penalty_values(weights, statistics),
+            [weight.counts for weight in weights],
+        )
 
 
 class BlockCounter:

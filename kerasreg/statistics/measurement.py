@@ -29,7 +29,7 @@ def statistics_of(
         A callable that measures the weights as they are at each call, and returns a function that
         waits for the `Measured`, in any thread.
     """
-    on_host = all(is_on_host(weight.variable) for weight in weights)
+    on_host = all(is_on_host(weight.source) for weight in weights)
     return (HostStatistics if on_host else DeviceStatistics)(weights, threshold, histograms)
 
 

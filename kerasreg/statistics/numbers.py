@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,16 +73,18 @@ class Measured:
         histograms: For each weight the counts of its non-zero values, an array of shape `(n, 3)`
             with rows `[left, right, count]`; an empty list where they were not asked for.
         penalties: For each weight what the penalties that act on it amount to.
+        counts: For each weight whether the totals have it; its penalties they have always.
     """
 
     statistics: list[Statistics]
     histograms: list[npt.NDArray[np.float64]]
     penalties: list[float]
+    counts: list[bool]
 
     @functools.cached_property
     def totals(self) -> dict[str, float]:
         """The numbers of all weights together, by name."""
-        total = total_statistics(self.statistics)
+        total = total_statistics(itertools.compress(self.statistics, self.counts))
         numbers = {name: getattr(total, name) for name in _TOTALS}
         return {**numbers, "regularization_loss": sum(self.penalties)}
 

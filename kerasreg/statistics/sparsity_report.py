@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,12 +98,15 @@ def sparsity_report(
     """Reports how sparse each weight of a model is.
 
     A weight counts as zero if it is exactly zero, and a unit as dead if all weights that lead to
-    it are: a column of a `Dense` kernel, a filter of a convolution.
+    it are: a column of a `Dense` kernel, a filter of a convolution. It is counted as its layer
+    computes with it: unpacked and scaled after `quantize`, and with the product of its factors
+    where LoRA is enabled; the factors have rows of their own, which are not in the total.
 
     Args:
         model: A built Keras model or layer.
         weights: Regular expression, searched for in `variable.path`, that chooses the weights;
-            `None` for all of them.
+            `None` for all. What is never trained, as the averages of `BatchNormalization`, has a
+            row only where the pattern names it: `"moving_mean"`.
         optimizer: The optimizer of a training loop of your own, or a list or dict of several, to
             name the penalties of each `Proximal`; by default those that the model holds.
 
@@ -138,4 +142,5 @@ def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> Sp
         row(weight.variable.path, weight.variable.shape, numbers, describe_penalties(weight))
         for weight, numbers in zip(weights, statistics, strict=True)
     )
-    return SparsityReport(rows, row("total", (), total_statistics(statistics), ""))
+    counted = itertools.compress(statistics, (weight.counts for weight in weights))
+    return SparsityReport(rows, row("total", (), total_statistics(counted), ""))

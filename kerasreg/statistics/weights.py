@@ -11,15 +11,14 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._tensors import to_float
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import strength_of, value_from_norms
-from kerasreg.regularizers.penalty_map import owning_layers
 from kerasreg.regularizers.unit_axes import unit_axes
 from kerasreg.statistics.names import LayerNames, unique_names
 from kerasreg.statistics.numbers import Statistics
+from kerasreg.statistics.variables import ComputedWeight, choose_weights
 
 # Where a penalty acts, in words.
 IN_THE_LOSS = "in the loss"
@@ -35,12 +34,13 @@ class Weight:
     """One weight of a model.
 
     Args:
-        variable: The `keras.Variable`.
+        variable: The `keras.Variable`, or the `ComputedWeight` that the layer has in its place.
         name: Its name by `LayerNames`, the same each time the model is built; unique within it.
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
         input_axes: The axes that number its inputs, not the positions of a convolution; or `None`.
         optimizers: Those that train the model.
+        counts: Whether the totals have it.
     """
 
     variable: Any
@@ -48,6 +48,13 @@ class Weight:
     unit_axes: tuple[int, ...] | None
     input_axes: tuple[int, ...] | None = None
     optimizers: Optimizers | None = None
+    counts: bool = True
+
+    @property
+    def source(self) -> Any:
+        """Where its values are read: the variable, or a tensor that is computed now."""
+        computed = isinstance(self.variable, ComputedWeight)
+        return self.variable.value if computed else self.variable
 
     @property
     def units(self) -> int:
@@ -176,11 +183,11 @@ def find_weights(
     layer_names: LayerNames | None = None,
     optimizers: Optimizers | None = None,
 ) -> list[Weight]:
-    """The weights of a model in the order of `model.weights`, each once.
+    """The weights that `choose_weights` chooses, with their names, axes and penalties.
 
     Args:
         model: A built Keras model or layer.
-        pattern: Regular expression, searched for in `variable.path`; `None` for all weights.
+        pattern: As for `choose_weights`.
         layer_names: The names of the model's layers, where they are known already.
         optimizers: Those that train the model; by default those that it holds.
 
@@ -190,42 +197,22 @@ def find_weights(
     Raises:
         ValueError: If the model has no weights yet, or none whose path matches.
     """
-    chosen = choose_variables(model, pattern)
-    owners = owning_layers(model)
+    chosen = choose_weights(model, pattern)
     layer_names = layer_names or LayerNames(model)
-    names = unique_names([layer_names.of_variable(variable) for variable in chosen])
+    names = unique_names([layer_names.of_variable(each.variable) for each in chosen])
     optimizers = optimizers or Optimizers(model)
-    axes = [unit_axes(owners[id(variable)], variable) for variable in chosen]
+    axes = [unit_axes(each.layer, each.variable) for each in chosen]
     return [
         Weight(
-            variable=variable,
+            variable=each.variable,
             name=name,
             unit_axes=of_weight and of_weight.outputs,
             input_axes=of_weight and of_weight.inputs,
             optimizers=optimizers,
+            counts=each.counts,
         )
-        for variable, name, of_weight in zip(chosen, names, axes, strict=True)
+        for each, name, of_weight in zip(chosen, names, axes, strict=True)
     ]
-
-
-def choose_variables(model: Any, pattern: str | re.Pattern[str] | None = None) -> list[Any]:
-    """The variables of `find_weights`; raises what it raises."""
-    check_built(model)
-    variables = {id(variable): variable for variable in model.weights}  # in order, each once
-    numeric = [variable for variable in variables.values() if _is_numeric(variable)]
-    if pattern is None:
-        return numeric
-    regex = check_pattern("weights", pattern)
-    chosen = [variable for variable in numeric if regex.search(variable.path)]
-    if not chosen:
-        paths = "\n  ".join(variable.path for variable in numeric)
-        raise invalid_value("weights", f"a pattern found in one of the paths\n  {paths}\n", pattern)
-    return chosen
-
-
-def _is_numeric(variable: Any) -> bool:
-    dtype: str = keras.backend.standardize_dtype(variable.dtype)
-    return dtype.startswith(("float", "bfloat", "int", "uint"))
 
 
 def describe_penalties(weight: Weight) -> str:

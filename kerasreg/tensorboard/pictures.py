@@ -123,7 +123,7 @@ def _is_matrix(variable: Any) -> bool:
 def _add_matrix(summary: summary_pb2.Summary, weight: Weight) -> None:
     height, width = weight.variable.shape
     block = (-(-height // LARGEST_SIDE), -(-width // LARGEST_SIDE))
-    picture = _picture(used_fractions(weight.variable, block))
+    picture = _picture(used_fractions(weight.source, block))
     text = (
         f"Which of the {height} × {width} weights are zero; in a `Dense` kernel a row is an input "
         f"and a column an output unit. A square is {block[0]} × {block[1]} weights. {_BRIGHTNESS}"
@@ -133,7 +133,7 @@ def _add_matrix(summary: summary_pb2.Summary, weight: Weight) -> None:
 
 def _add_inputs(summary: summary_pb2.Summary, weight: Weight, input_shape: tuple[int, ...]) -> None:
     outputs = weight.variable.shape[1]
-    fractions = used_fractions(weight.variable, (1, outputs)).reshape(input_shape)
+    fractions = used_fractions(weight.source, (1, outputs)).reshape(input_shape)
     if len(input_shape) == 3 and input_shape[2] != 3:
         fractions = fractions.mean(axis=2)
     text = f"Which inputs are used. A square is the {outputs} weights of one. {_BRIGHTNESS}"

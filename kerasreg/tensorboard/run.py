@@ -18,7 +18,8 @@ from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.numbers import Measured
 from kerasreg.statistics.optimality import Optimality, check_data, total_residual
 from kerasreg.statistics.sparsity_report import report_of
-from kerasreg.statistics.weights import choose_variables, find_weights
+from kerasreg.statistics.variables import choose_weights
+from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.dashboards import Dashboards
 from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.hparams import check_hparams
@@ -60,7 +61,7 @@ class Options:
 
     def check_fit(self, model: Any) -> None:
         """Raises if the model has none of the weights that these arguments speak of."""
-        variables = choose_variables(model, self.weights)
+        variables = [each.variable for each in choose_weights(model, self.weights)]
         if self.input_shape is not None:
             input_kernel(variables, self.input_shape)
 

@@ -23,7 +23,7 @@ class Snapshots(keras.callbacks.Callback):
         self.weights = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.weights.append({v.path: to_numpy(v.value) for v in self.model.weights})
+        self.weights.append({v.path: to_numpy(v.value) for v in self.model.trainable_weights})
 
 
 @pytest.fixture(
@@ -73,7 +73,7 @@ def penalty_of(variable, w):
 
 def test_every_weight(run):
     model, points, history, snapshots = run
-    for variable in model.weights:
+    for variable in model.trainable_weights:
         name = variable.path.removeprefix("classifier/")
         for epoch, weights in enumerate(snapshots):
             w = weights[variable.path]
@@ -102,7 +102,7 @@ def test_totals_in_the_charts_and_in_the_logs(run):
     model, points, history, snapshots = run
     for epoch, weights in enumerate(snapshots):
         expected = expected_of_weight(np.concatenate([w.ravel() for w in weights.values()]))
-        penalties = [penalty_of(v, weights[v.path]) for v in model.weights]
+        penalties = [penalty_of(v, weights[v.path]) for v in model.trainable_weights]
         expected["regularization_loss"] = sum(p for p in penalties if p is not None)
         expected["dead_units"] = sum(np.sum(~np.any(w, 0)) for w in weights.values() if w.ndim > 1)
         for measure, value in expected.items():
@@ -155,7 +155,7 @@ def test_validation_data_loss_is_the_loss_of_a_model_without_penalties(run):
 
 def test_histograms_learning_rate_and_dropout_rate(run):
     model, points, _, snapshots = run
-    for variable in model.weights:
+    for variable in model.trainable_weights:
         name = variable.path.removeprefix("classifier/")
         for (_, buckets), weights in zip(points[f"nonzero/{name}"], snapshots, strict=True):
             w = weights[variable.path]
@@ -204,6 +204,8 @@ def test_filter(tmp_path):
         "sparsity/last/kernel",
     }
     assert not any(tag.startswith("nonzero/") for tag in points)
-    kernels = [v for v in model.weights if v.path.endswith(("first/kernel", "last/kernel"))]
+    kernels = [
+        v for v in model.trainable_weights if v.path.endswith(("first/kernel", "last/kernel"))
+    ]
     total = sum(reference(kr.L1(1.0)).value(to_numpy(v.value)) for v in kernels)
     np.testing.assert_allclose(history["l1_norm"], [total], rtol=1e-6)

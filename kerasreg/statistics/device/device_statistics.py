@@ -92,7 +92,7 @@ class DeviceStatistics:
             total_value(of_weight, numbers, scale, lambda _: next(values))
             for of_weight, numbers in zip(acting, statistics, strict=True)
         ]
-        return Measured(statistics, histograms, penalties)
+        return Measured(statistics, histograms, penalties, [w.counts for w in self._weights])
 
     def _values(self) -> list[Tensor]:
         return [_value_now(weight.variable) for weight in self._weights]
