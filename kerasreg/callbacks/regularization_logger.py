@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 
 import keras
 
+from kerasreg._backends import is_chief
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import to_numpy
+from kerasreg.callbacks.logged_steps import LoggedSteps, begin_log, steps_logged
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.loss_split import LossSplit
 from kerasreg.tensorboard.dashboards import invitation
-from kerasreg.tensorboard.event_file import check_log_dir
+from kerasreg.tensorboard.event_file import check_log_dir, has_points
 from kerasreg.tensorboard.run import Options, Run
 
 T = TypeVar("T")
@@ -66,7 +68,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         log_dir: Folder of this run, or an address as `gs://bucket/run-1`. Runs that are to be
-            compared are folders side by side.
+            compared are folders side by side. In the same folder a model goes on after its last
+            point when it is fitted again, a resumed run replaces what it overlaps, and another
+            one replaces all, with a warning.
         update_freq: `"epoch"`, or an integer n to log every n batches as well.
         weights: Regular expression, searched for in `variable.path`, that chooses the weights to
             log; `None` for all. The totals are those of the chosen weights.
@@ -127,6 +131,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self._guard = Guard(type(self).__name__)
         self._logs: KerasLogs | None = None
         self._run: Run | None = None
+        self._logged: LoggedSteps | None = None
         self._logged_step = -1
 
     @property
@@ -136,14 +141,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: no model, no file, and nothing that belongs to a training."""
-        nothing = {
-            "_model": None,
-            "_optimizer": None,
-            "_logs": None,
-            "_split": LossSplit(),
-            "_run": None,
-        }
-        return vars(self) | nothing
+        nothing = dict.fromkeys(("_model", "_optimizer", "_logs", "_run", "_logged"))
+        return vars(self) | nothing | {"_split": LossSplit()}
 
     def set_model(self, model: Any, optimizer: Any = None) -> None:
         """Takes the model to log.
@@ -166,6 +165,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             self._guard.run_always(self._split.end_fit, self._model)
             self._steps = StepCounter()
         super().set_model(model)
+        self._guard.run(self._steps.begin_model, model)
         if model is not None and model.built:
             self.options.check_fit(model)
 
@@ -174,19 +174,24 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
         Args:
             step: Number of training batches so far; an integer, or a scalar tensor or variable
-                like `optimizer.iterations`.
+                like `optimizer.iterations`. Where another loop has logged the model into the same
+                folder, and the number begins anew, it is counted from the last point there.
 
         Returns:
             The totals: `sparsity`, `regularization_loss` and the others.
         """
         if isinstance(step, keras.Variable) or keras.ops.is_tensor(step):
             step = to_numpy(step).item()
-        self._steps.step = check_integer("step", step, "a non-negative integer", least=0)
+        step = check_integer("step", step, "a non-negative integer", least=0)
+        if self._run is None:
+            logged = steps_logged(self.log_dir, self.model)
+            self._steps.begin_loop(self.model, step, logged)
+        step = self._steps.step = step + self._steps.shift
         self._invite()
         run = self._open(first_step=step)
         if run is None:
             return {}
-        self._guard.run(run.log, self.model, step, {})
+        self._log_point(run, {})
         self._guard.run(run.end_epoch, step, {}, {})
         self._guard.run(run.flush)  # A loop of one's own may end without `close`.
         return {} if self._guard.failed else dict(run.totals)
@@ -208,7 +213,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Finds the global step, and opens the event file in the first epoch."""
-        self._guard.run(self._steps.begin_epoch, self.model, epoch, self.params or {})
+        logged = steps_logged(self.log_dir, self.model)
+        self._guard.run(self._steps.begin_epoch, self.model, epoch, self.params or {}, logged)
         self._split.begin_epoch()
         self._logged_step = -1
         if self.model.built:  # A subclassed model may be built by its first batch only.
@@ -270,10 +276,26 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             start = self._steps.epoch_start
             first_step = (start + 1 if start else 0) if first_step is None else first_step
             self.options.check_fit(self.model)
+            self._logged = self._guard.run(self._begin_log, first_step)
             optimizers = Optimizers(self.model, self._optimizer)
             arguments = (self.log_dir, self.model, first_step, self.options, optimizers)
             self._run = self._guard.run(Run, *arguments)
         return self._run
+
+    def _begin_log(self, first_step: int) -> LoggedSteps:
+        """Goes on in the folder, or else takes it over, and warns of what is replaced there."""
+        logged = steps_logged(self.log_dir, self.model)
+        if logged is not None:
+            return logged
+        # Before the warning, so that it comes once, whatever else logs there.
+        logged = begin_log(self.log_dir, self.model)
+        if self._steps.from_start and is_chief(self.model) and has_points(self.log_dir, first_step):
+            warnings.warn(
+                f"The folder '{self.log_dir}' holds the log of another training, whose points "
+                "those of this one replace. Give each run a folder of its own.",
+                stacklevel=2,
+            )
+        return logged
 
     def _read_split(self, logs: Mapping[str, Any] | None) -> dict[str, float]:
         """The parts of the losses, as far as they are known."""
@@ -284,6 +306,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     def _log_point(self, run: Run, losses: Mapping[str, float]) -> None:
         self._logged_step = self._steps.step
         self._guard.run(run.log, self.model, self._logged_step, losses)
+        if self._logged is not None:
+            self._logged.add(self._logged_step, self._steps.shift)
 
     def _tell(self, run: Run, logs: dict[str, Any] | None, losses: Mapping[str, float]) -> None:
         if logs is not None and self._logs is not None and not self._guard.failed:

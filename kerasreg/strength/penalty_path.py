@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasreg._checks import invalid_value
 from kerasreg.callbacks import RegularizationLogger
+from kerasreg.callbacks.logged_steps import begin_log
 from kerasreg.statistics.optimality import Optimality
 from kerasreg.statistics.weights import find_weights
 from kerasreg.strength.checkpoint import Checkpoint
@@ -165,6 +166,7 @@ class PenaltyPath:
     def _logger(self, log_dir: str, strength: float) -> RegularizationLogger:
         folder = Path(log_dir) / f"{self._plan.labels[self._number]} {strength:.6g}"
         hparams = self._plan.hparams(self._number, strength)
+        begin_log(str(folder), self._plan.model)  # What was cut off there is trained anew.
         return RegularizationLogger(folder, hparams=hparams, verbose=0)
 
     def _warn(self, rows: Rows, folds: Sequence[Rows]) -> None:

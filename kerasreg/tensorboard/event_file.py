@@ -11,17 +11,19 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import socket
 import struct
 import time
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.scalar import metadata as scalar_metadata
 
 from kerasreg._checks import check_folder, invalid_value
 
@@ -208,17 +210,81 @@ def open_event_file(folder: str) -> LocalEventFile | RemoteEventFile:
     if not _is_remote(folder):
         local = Path(folder.removeprefix("file://"))
         local.mkdir(parents=True, exist_ok=True)
-        return LocalEventFile(local / _file_name())
+        return LocalEventFile(local / _file_name(_names_in(folder)))
     with _as_os_errors():
         file_system = _file_system(folder)
         file_system.makedirs(folder)
-    return RemoteEventFile(file_system, f"{folder.rstrip('/')}/{_file_name()}")
+    return RemoteEventFile(file_system, f"{folder.rstrip('/')}/{_file_name(_names_in(folder))}")
 
 
-def _file_name() -> str:
-    """A name that TensorBoard reads, and reads after those of earlier runs in the folder."""
+def place_of(folder: str) -> str:
+    """The same string for a folder, however it is written."""
+    if _is_remote(folder):
+        return folder.rstrip("/")
+    return os.path.realpath(folder.removeprefix("file://"))
+
+
+def has_points(folder: str, first_step: int) -> bool:
+    """Whether TensorBoard shows charts of ours in a folder that reach a step."""
+    names = [name for name in _names_in(folder) if name.endswith(_OURS)]
+    for name in sorted(names, reverse=True):
+        is_start = False
+        with contextlib.suppress(OSError), _as_os_errors():
+            for event in _events(f"{folder.rstrip('/')}/{name}"):
+                if event.step >= first_step and any(map(_is_scalar, event.summary.value)):
+                    return True
+                is_start |= event.HasField("session_log") and event.step <= first_step
+        if is_start:  # What earlier files have from there on is not shown any more.
+            return False
+    return False
+
+
+_OURS = ".kerasreg"
+
+
+def _file_name(others: Sequence[str]) -> str:
+    """A name that TensorBoard reads, and reads after the other files in the folder.
+
+    It reads them by name, which begins with a time, and takes what it reads later for newer: the
+    clock may have gone back, and within a second the names of processes decide.
+    """
+    times = [int(found[1]) for found in map(_TIME.match, others) if found]
+    stamp = max([int(time.time()), *(1 + other for other in times)])
     owner = f"{socket.gethostname()}.{os.getpid()}.{next(_file_numbers):05d}"
-    return f"events.out.tfevents.{int(time.time()):010d}.{owner}.kerasreg"
+    return f"events.out.tfevents.{stamp:010d}.{owner}{_OURS}"
+
+
+_TIME = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
+
+
+def _names_in(folder: str) -> list[str]:
+    """The names in a folder; none where it is missing, or may be written but not listed."""
+    with contextlib.suppress(OSError), _as_os_errors():
+        if not _is_remote(folder):
+            return os.listdir(folder.removeprefix("file://"))
+        return list(map(str, _file_system(folder).listdir(folder)))
+    return []
+
+
+def _events(path: str) -> Iterator[event_pb2.Event]:
+    """The events of a file, up to the end or to one that was not written to its end."""
+    with _open_to_read(path) as file:
+        while len(header := file.read(12)) == 12:
+            (length,) = struct.unpack_from("<Q", header)
+            data = file.read(length + 4)
+            if len(data) < length + 4:
+                return
+            yield event_pb2.Event.FromString(data[:length])
+
+
+def _open_to_read(path: str) -> Any:
+    if _is_remote(path):
+        return _file_system(path).GFile(path, "rb")
+    return open(path.removeprefix("file://"), "rb")
+
+
+def _is_scalar(value: summary_pb2.Summary.Value) -> bool:
+    return bool(value.metadata.plugin_data.plugin_name == scalar_metadata.PLUGIN_NAME)
 
 
 def _is_remote(folder: str) -> bool:

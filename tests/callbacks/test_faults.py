@@ -267,11 +267,13 @@ def test_a_training_that_is_cut_off_and_another_model(tmp_path):
     logger = kr.RegularizationLogger(tmp_path, verbose=0)
     with pytest.raises(KeyboardInterrupt):
         fit(model, logger, At(1, interrupt))
-    fit(other, logger)
+    with pytest.warns(UserWarning, match="the log of another training"):
+        fit(other, logger)
     assert "compute_loss" not in vars(model)
     assert model.metrics_names == other.metrics_names
 
 
+@pytest.mark.filterwarnings("ignore:The folder .* holds the log of another training")
 @pytest.mark.parametrize("copied", [slow(copy.deepcopy), lambda c: pickle.loads(pickle.dumps(c))])
 def test_copies(tmp_path, copied):
     logger = kr.RegularizationLogger(tmp_path, verbose=0)

@@ -40,17 +40,77 @@ def test_another_model_is_another_run(tmp_path):
     logger.set_model(model)
     logger.log(5)
     logger.set_model(other)
-    assert logger.log(1)["sparsity"] == kr.sparsity_report(other).total.sparsity
+    with pytest.warns(UserWarning, match=f"folder '{tmp_path}'.*{REPLACED}"):
+        assert logger.log(1)["sparsity"] == kr.sparsity_report(other).total.sparsity
     assert steps(tmp_path) == [1]
 
 
-def test_a_loop_that_starts_anew_replaces_the_points(tmp_path):
-    for count in (3, 2):
-        logger = kr.RegularizationLogger(tmp_path)
-        logger.set_model(classifier())
-        for step in range(1, count + 1):
-            logger.log(step)
-    assert steps(tmp_path) == [1, 2]
+REPLACED = "of another training, whose points those of this one replace"
+
+
+def log(log_dir, model, steps):
+    """Logs what a loop counts, with a logger of its own."""
+    logger = kr.RegularizationLogger(log_dir, verbose=0)
+    logger.set_model(model)
+    for step in steps:
+        logger.log(step)
+    logger.close()
+
+
+@pytest.mark.parametrize("counts", [[1, 2], [2]])
+def test_a_loop_that_starts_anew_replaces_the_points_with_a_warning(tmp_path, counts):
+    log(tmp_path, classifier(), [1, 2, 3])
+    with pytest.warns(UserWarning, match=REPLACED) as seen:
+        log(tmp_path, classifier(), counts)
+    assert len([w for w in seen if REPLACED in str(w.message)]) == 1
+    assert steps(tmp_path) == [1, 2]  # TensorBoard keeps what lies before
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [
+        # The count begins anew, or has never stopped.
+        ([[1, 2, 3], [1, 2], [1]], [1, 2, 3, 4, 5, 6]),
+        ([[0, 5, 10], [5, 10], [15]], [0, 5, 10, 15, 20, 25]),
+        ([[2, 4], [6, 8]], [2, 4, 6, 8]),
+        ([[2, 4], [4, 6]], [2, 4, 6]),
+    ],
+)
+def test_a_second_loop_goes_on_after_the_first(tmp_path, phases, expected):
+    model = classifier()
+    for counts in phases:
+        log(tmp_path, model, counts)
+    assert steps(tmp_path) == expected
+
+
+def test_the_optimizer_counts_in_a_loop(tmp_path):
+    """A new one counts from 0; one that was loaded replaces what overlaps."""
+    model, (x, y) = classifier(), data()
+
+    def train(batches):
+        logger = kr.RegularizationLogger(tmp_path, verbose=0)
+        logger.set_model(model)
+        for _ in range(batches):
+            model.train_on_batch(x, y)
+            logger.log(model.optimizer.iterations)
+
+    train(3)
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    train(2)
+    train(2)
+    assert steps(tmp_path) == [1, 2, 3, 4, 5, 6, 7]
+    model.optimizer.iterations.assign(1)
+    train(1)
+    assert steps(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_a_loop_after_a_fit(tmp_path):
+    model, (x, y) = classifier(), data()
+    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    model.fit(x, y, 20, epochs=2, verbose=0, callbacks=[logger])
+    log(tmp_path, model, [5, 6])
+    log(tmp_path, model, [1])
+    assert steps(tmp_path) == [2, 4, 5, 6, 7]
 
 
 def test_steps_of_every_integer_kind(tmp_path):

@@ -127,10 +127,100 @@ def test_a_new_optimizer_with_the_same_logger(tmp_path):
     assert steps(tmp_path) == [10, 20]
 
 
-def test_training_anew_into_the_same_folder_replaces_the_points(tmp_path):
+REPLACED = "of another training, whose points those of this one replace"
+
+
+def test_training_anew_into_the_same_folder_replaces_the_points_with_a_warning(tmp_path):
     fit(tmp_path, epochs=3)
+    loggers = [kr.RegularizationLogger(tmp_path, freq) for freq in ("epoch", 5)]
+    with pytest.warns(UserWarning, match=f"folder '{tmp_path}'.*{REPLACED}") as seen:
+        fit(tmp_path, epochs=1, callbacks=loggers)
+    assert len([w for w in seen if REPLACED in str(w.message)]) == 1
+    assert steps(tmp_path) == [5, 10]
+
+
+def test_where_nothing_is_replaced_there_is_no_warning(tmp_path):
+    """A folder without points: of a training that was interrupted before its first."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    def interrupted():
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, callbacks=[kr.RegularizationLogger(tmp_path), Interrupt()])
+
+    interrupted()
+    fit(tmp_path)
+    with pytest.warns(UserWarning, match=REPLACED):
+        interrupted()
     fit(tmp_path, epochs=1)
     assert steps(tmp_path) == [10]
+
+
+def recompiled(model):
+    """The same model for a second phase, its optimizer new."""
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_a_second_phase_goes_on_after_the_first(tmp_path, monkeypatch):
+    """Also where its optimizer counts from 0, and however the folder is written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = fit("log")
+    fit(tmp_path / "log", recompiled(model))
+    assert steps("log") == [10, 20, 30, 40]
+    (tmp_path / "link").symlink_to("log")
+    fit("link", model, epochs=1)  # whose optimizer has seen 20 batches
+    fit(f"file://{tmp_path}/log/", recompiled(model), epochs=1)
+    fit("~/log", model, epochs=2, initial_epoch=1)
+    assert steps("log") == [10, 20, 30, 40, 50, 60, 70]
+
+
+@pytest.mark.slow
+def test_a_second_phase_in_another_folder_begins_at_zero(tmp_path):
+    model = fit(tmp_path / "first")
+    fit(tmp_path / "second", recompiled(model))
+    assert steps(tmp_path / "second") == [10, 20]
+
+
+def test_a_loaded_optimizer_replaces_what_overlaps(tmp_path):
+    """In the same process, the same model; in the second phase, too."""
+    model = fit(tmp_path / "log", epochs=1)
+    recompiled(model)
+    for _ in range(2):
+        fit(tmp_path / "log", model, epochs=1)
+    assert steps(tmp_path / "log") == [10, 20, 30]
+    model.optimizer.iterations.assign(10)  # as a checkpoint that is loaded does
+    fit(tmp_path / "log", model, update_freq=4, epochs=1)
+    assert steps(tmp_path / "log") == [10, 20, 24, 28, 30]
+
+
+class TwoOptimizers(keras.Sequential):
+    """Trained as a GAN is: no optimizer of the model itself counts batches."""
+
+    def train_step(self, *args):
+        # JAX hands over the state, and takes the new one.
+        return ({"loss": 0.0}, args[0]) if BACKEND == "jax" else {"loss": 0.0}
+
+
+def test_a_model_without_an_optimizer_that_counts(tmp_path):
+    model = TwoOptimizers([keras.Input((6,)), keras.layers.Dense(3)])
+    model.compile("sgd" if BACKEND == "jax" else None)
+    for _ in range(2):
+        fit(tmp_path, model)
+    assert steps(tmp_path) == [10, 20, 30, 40]
+
+
+def test_a_copy_of_the_model_is_another_run(tmp_path):
+    model = fit(tmp_path)
+    copy = keras.models.clone_model(model)
+    with pytest.warns(UserWarning, match=REPLACED):
+        fit(tmp_path, recompiled(copy), epochs=1)
+    with pytest.warns(UserWarning, match=REPLACED):  # The folder is the other's now.
+        fit(tmp_path, recompiled(model), epochs=2)
+    assert steps(tmp_path) == [10, 20]
 
 
 def test_loss_scaling_that_skips_updates(tmp_path):

@@ -125,6 +125,22 @@ def test_uploads_wait_half_a_minute_and_longer_where_they_take_long(
     assert len(started) >= 4
 
 
+def test_later_files_come_later_and_are_read(folder, monkeypatch):
+    assert not event_file.has_points(folder, 0)
+    now = time.time()
+    for back in (0, 1000):
+        clock = SimpleNamespace(time=lambda t=now - back: t, monotonic=time.monotonic)
+        monkeypatch.setattr(event_file, "time", clock)
+        events = EventWriter(f"{folder}/", back)
+        write(events, back)
+        events.close()
+    first, _ = (f"{folder}/{name}" for name in sorted(gfile.listdir(folder)))
+    (start,) = (e.step for e in event_file._events(first) if e.summary.value)
+    assert start == 0
+    assert event_file.has_points(folder, 0) and event_file.has_points(f"{folder}/", 1000)
+    assert not event_file.has_points(folder, 1001)
+
+
 def test_an_interrupted_training_uploads_what_it_has(folder):
     events = EventWriter(folder, 0)
     write(events, 1, 2, 3)

@@ -4,6 +4,8 @@ import errno
 import os
 import shutil
 import struct
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from helpers.event_files import read
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
-from kerasreg.tensorboard import points
+from kerasreg.tensorboard import event_file, points
 from kerasreg.tensorboard.event_file import EventWriter, record
 
 
@@ -57,6 +59,59 @@ def test_a_later_file_takes_over_from_its_first_step(tmp_path):
     assert read(tmp_path)["a"] == [(i, 0.0) for i in range(3)] + [(i, 3.0) for i in range(3, 7)] + [
         (7, 7.0)
     ]
+
+
+@pytest.mark.parametrize("back", [0, 1, 100_000])
+def test_a_clock_that_went_back(tmp_path, monkeypatch, back):
+    """What was written later is read later, by another process within the same second, too."""
+    now = time.time()
+    for number, first in enumerate((0, 3, 6)):
+        # Others read names as text, in which 9 comes after 10.
+        clock = SimpleNamespace(time=lambda t=now - number * back: t)
+        monkeypatch.setattr(event_file, "time", clock)
+        monkeypatch.setattr(event_file.os, "getpid", lambda n=number: 10 - n)
+        events = EventWriter(tmp_path, first_step=first)
+        for step in range(first, first + 5):
+            events.write(step, scalar("a", float(number)))
+        events.close()
+    expected = [(i, 0.0) for i in range(3)] + [(i, 1.0) for i in range(3, 6)]
+    assert read(tmp_path)["a"] == expected + [(i, 2.0) for i in range(6, 11)]
+
+
+def test_names_of_others_in_the_folder(tmp_path):
+    for name in ("notes", "events.out.tfevents.word.host", "events.out.tfevents.4000000000.v2"):
+        (tmp_path / name).touch()
+    EventWriter(tmp_path, first_step=0).close()
+    (name,) = (path.name for path in tmp_path.glob("*.kerasreg"))
+    assert name.startswith("events.out.tfevents.4000000001.")
+
+
+def test_which_folders_hold_points(tmp_path):
+    """Those that TensorBoard shows."""
+
+    def write(first_step, *steps):
+        events = EventWriter(tmp_path, first_step=first_step)
+        text = summary_pb2.Summary()
+        points.add_text(text, "page", "words")
+        events.write(first_step, text)
+        for step in steps:
+            events.write(step, scalar("a", 1.0))
+        events.close()
+
+    def reach(*steps):
+        return [step for step in steps if event_file.has_points(f"file://{tmp_path}", step)]
+
+    assert reach(0) == []
+    write(0)
+    assert reach(0) == []
+    write(0, 1, 2, 5)
+    assert reach(0, 1, 5, 6) == [0, 1, 5]
+    write(3)
+    assert reach(0, 2, 3) == [0, 2]
+    (tmp_path / "events.out.tfevents.5000000000.cut.kerasreg").write_bytes(record(b"x")[:-3])
+    (tmp_path / "events.out.tfevents.5000000001.bad.kerasreg").write_bytes(record(b"\xff" * 9))
+    assert reach(0, 2, 3) == [0, 2]
+    assert not event_file.has_points(str(tmp_path / "missing"), 0)
 
 
 def test_histogram_and_text(tmp_path):
