@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE
-from helpers.event_files import read
+from helpers.event_files import read, steps
 from helpers.marks import first_is_fast, slow
 from helpers.path_models import (
     Interrupt,
@@ -229,6 +229,8 @@ def test_an_interrupted_path_goes_on(tmp_path, at):
             np.testing.assert_allclose(x, y, atol=1e-4)
         assert a.data_loss == pytest.approx(b.data_loss, rel=1e-3)
         assert a.fold_values == pytest.approx(b.fold_values, rel=1e-3)
+    for log in (tmp_path / "whole").glob("*/*.kerasreg"):  # What was cut off is replaced.
+        assert steps(tmp_path / "parts" / log.parent.name) == steps(log.parent)
     again = follow(tmp_path / "parts", [Interrupt(1)])[1]()  # trains nothing
     assert again.rows == parts.rows
 
