@@ -169,21 +169,28 @@ class BlockCounter:
 
 
 class NonZeroHistogram:
-    """Counts finite, non-zero values in equal buckets over a range that never shrinks.
+    """Counts finite, non-zero values in equal buckets of a range that never shrinks.
 
     Zeros would swamp every other bucket. The range is the smallest power of two that holds all
     values seen so far, on both sides of zero, so that histograms of different steps compare. A
-    bucket holds its inner edge and not its outer one, but for the outermost, which hold both.
+    bucket holds its inner edge and not its outer one, but for the outermost, which hold both. The
+    first and the last bucket that hold a value end at the least and at the greatest of them.
     """
 
     def __init__(self) -> None:
         self.radius = 0.0
         self._counts = np.zeros(BUCKETS, dtype=np.int64)
         self._at_edges = np.zeros(2, dtype=np.int64)
+        self.least, self.greatest = math.inf, -math.inf
 
     def clear(self) -> None:
         """Forgets the counts, and keeps the range."""
         self._counts[:] = self._at_edges[:] = 0
+        self.least, self.greatest = math.inf, -math.inf
+
+    def reach(self, least: float, greatest: float) -> None:
+        """Takes note of the least and the greatest of values that are counted."""
+        self.least, self.greatest = min(self.least, least), max(self.greatest, greatest)
 
     def widen(self, largest: float) -> None:
         """Makes the range hold magnitudes up to `largest`, a finite number.
@@ -216,11 +223,9 @@ class NonZeroHistogram:
 
     def rows(self) -> npt.NDArray[np.float64]:
         """The counts as rows `[left, right, count]`; none while all values are zero."""
-        if self.radius == 0:
-            return np.zeros((0, 3))
         counts = self._counts.copy()
         counts[[0, -1]] += self._at_edges
-        return histogram_rows(self.radius, counts)
+        return histogram_rows(self.radius, counts, self.least, self.greatest)
 
 
 class _ValueCounter:
@@ -245,8 +250,10 @@ class _ValueCounter:
             self._histogram.widen(float(top))
         flags = self._buffer("flags", np.bool_, wide.size)
         negative = int(np.count_nonzero(np.less(wide, 0, out=flags)))
+        positive = wide.size - negative - zeros
         self._negative += negative
-        self._positive += wide.size - negative - zeros
+        self._positive += positive
+        self._find_extremes(wide, float(top), negative, positive)
         if wide.dtype == np.float64:  # whose largest values no power of two holds
             wide = np.clip(wide, -self._histogram.radius, self._histogram.radius)
         scale = wide.dtype.type(_HALF / (self._histogram.radius or 1.0))
@@ -258,6 +265,30 @@ class _ValueCounter:
             np.multiply(piece, scale, out=numbers[: piece.size], casting="unsafe")
             np.add(numbers, _HALF, out=numbers)
             self._pairs += np.bincount(numbers.view(np.uint16), minlength=_PAIRS)
+
+    def _find_extremes(self, wide: Array, top: float, negative: int, positive: int) -> None:
+        """Tells the histogram of the least and the greatest value of a block that are not zero.
+
+        Most blocks have neither of the weight's, which their largest magnitude says at once.
+        """
+        histogram = self._histogram
+        if top <= min(-histogram.least, histogram.greatest):
+            return
+        if negative and positive:
+            histogram.reach(float(wide.min()), float(wide.max()))
+        elif positive:
+            all_are = positive == wide.size
+            histogram.reach(float(wide.min()) if all_are else self._least_magnitude(wide), top)
+        elif negative:
+            all_are = negative == wide.size
+            histogram.reach(-top, float(wide.max()) if all_are else -self._least_magnitude(wide))
+
+    def _least_magnitude(self, wide: Array) -> float:
+        """The least magnitude that is not zero."""
+        bits = np.abs(wide, out=self._buffer("bits", wide.dtype, wide.size))
+        bits = bits.view(f"u{wide.itemsize}")
+        bits -= 1  # A zero wraps around, to the largest of all.
+        return float((bits.min(keepdims=True) + 1).astype(bits.dtype).view(wide.dtype)[0])
 
     def flush(self) -> None:
         """Hands the histogram what was counted in the buckets of its present range.

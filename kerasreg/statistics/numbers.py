@@ -71,7 +71,8 @@ class Measured:
     Args:
         statistics: The `Statistics` of each weight.
         histograms: For each weight the counts of its non-zero values, an array of shape `(n, 3)`
-            with rows `[left, right, count]`; an empty list where they were not asked for.
+            with rows `[left, right, count]` from the least to the greatest of them; an empty list
+            where they were not asked for.
         penalties: For each weight what the penalties that act on it amount to.
         counts: For each weight whether the totals have it; its penalties they have always.
     """
@@ -129,7 +130,19 @@ BUCKETS = 32
 LEAST_EXPONENT, LARGEST_EXPONENT = -100, 1022
 
 
-def histogram_rows(radius: float, counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Counts of all buckets of a range as rows `[left, right, count]`."""
+def histogram_rows(
+    radius: float, counts: npt.ArrayLike, least: float, greatest: float
+) -> npt.NDArray[np.float64]:
+    """Counts of all buckets of a range as rows `[left, right, count]`.
+
+    They reach from the least value to the greatest, which TensorBoard shows as such; none while
+    nothing is counted.
+    """
     edges = np.linspace(-radius, radius, BUCKETS + 1)
-    return np.stack([edges[:-1], edges[1:], np.asarray(counts)], axis=1)
+    rows = np.stack([edges[:-1], edges[1:], np.asarray(counts)], axis=1)
+    filled = np.flatnonzero(rows[:, 2])
+    if not filled.size:
+        return np.zeros((0, 3))
+    rows = rows[filled[0] : filled[-1] + 1]
+    rows[0, 0], rows[-1, 1] = least, greatest
+    return rows

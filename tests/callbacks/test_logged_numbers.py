@@ -8,6 +8,7 @@ from helpers.event_files import read
 from helpers.marks import first_is_fast
 from helpers.models import classifier, data
 from helpers.references import reference
+from tensorboard.plugins.distribution.compressor import compress_histogram
 
 import kerasreg as kr
 
@@ -161,6 +162,9 @@ def test_histograms_learning_rate_and_dropout_rate(run):
             w = weights[variable.path]
             edges = np.append(buckets[:, 0], buckets[-1, 1])
             np.testing.assert_array_equal(np.histogram(w[w != 0], edges)[0], buckets[:, 2])
+            lines = [value for _, value in compress_histogram(buckets)]  # in DISTRIBUTIONS
+            extremes = (w[w != 0].min(), w[w != 0].max())
+            np.testing.assert_allclose((lines[0], lines[-1]), extremes, rtol=1e-12)
     assert [value for _, value in points["all/learning_rate"]] == [np.float32(0.1)] * EPOCHS
     assert [value for _, value in points["dropout_rate/drop"]] == [0.25] * EPOCHS
 

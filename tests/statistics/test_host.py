@@ -99,12 +99,16 @@ def test_broken_weights(bad):
     assert histogram.rows()[:, 2].sum() == 0
 
 
-def expected_counts(values, radius):
-    """By magnitude on both sides, up to and without the outer edge."""
+def expected_rows(values, radius):
+    """By magnitude on both sides, up to and without the outer edge; between the extremes."""
     w = values.astype("float64").ravel()
     w = w[np.isfinite(w) & (w != 0)]
     bucket = np.minimum(np.floor(np.abs(w) / radius * 16), 15).astype(int)
-    return np.bincount(np.where(w < 0, 15 - bucket, 16 + bucket), minlength=32)
+    number = np.where(w < 0, 15 - bucket, 16 + bucket)
+    first, last = number.min(), number.max()
+    edges = np.linspace(-radius, radius, 33)[first : last + 2]
+    edges[0], edges[-1] = w.min(), w.max()
+    return np.stack([edges[:-1], edges[1:], np.bincount(number)[first:]], axis=1)
 
 
 @given(
@@ -122,11 +126,9 @@ def test_histograms_of_any_values(values):
     if not finite.any():
         assert histogram.rows().shape == (0, 3)
         return
-    rows = histogram.rows()
-    assert -rows[0, 0] == rows[-1, 1] == histogram.radius
     assert histogram.radius >= min(finite.max(), 2.0**1022)
     assert histogram.radius / 2 < finite.max() or histogram.radius == 2.0**-100
-    np.testing.assert_array_equal(rows[:, 2], expected_counts(values, histogram.radius))
+    np.testing.assert_array_equal(histogram.rows(), expected_rows(values, histogram.radius))
 
 
 @pytest.mark.parametrize("size", [1, 50, BLOCK_SIZE + 1, 5 * BLOCK_SIZE + 3])
@@ -138,7 +140,34 @@ def test_histograms_of_growing_values(size):
     histogram = NonZeroHistogram()
     BlockCounter(1e-3).count(values, None, histogram)
     assert histogram.radius == 512
-    np.testing.assert_array_equal(histogram.rows()[:, 2], expected_counts(values, 512))
+    np.testing.assert_array_equal(histogram.rows(), expected_rows(values, 512))
+
+
+SIGNS = {
+    "positive": np.abs,
+    "negative": lambda w: -np.abs(w),
+    "one of the other sign": lambda w: np.where(np.arange(w.size) == w.size - 2, -w, np.abs(w)),
+    "equal": lambda w: np.full_like(w, -0.25),
+    "denormal": lambda w: (np.arange(w.size) % 3 + 1).astype(f"u{w.itemsize}").view(w.dtype),
+}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("size", [1, 2 * BLOCK_SIZE + 3])
+def test_histograms_reach_from_the_least_to_the_greatest(sign, dtype, zeros, size):
+    w = np.random.default_rng(1).uniform(0.1, 0.2515, size).astype(dtype)
+    values = np.asarray(SIGNS[sign](w)).astype(dtype)
+    if zeros and size > 1:
+        values[::3] = 0
+    histogram = NonZeroHistogram()
+    for _ in range(2):  # The second measures anew.
+        BlockCounter(1e-3).count(values, None, histogram)
+        np.testing.assert_array_equal(
+            histogram.rows(), expected_rows(values, histogram.radius), strict=True
+        )
+        values = (values / 2).astype(dtype) if sign != "denormal" else values
 
 
 def test_no_copy_of_the_weight():
@@ -155,6 +184,9 @@ def test_range(largest, radius):
     histogram = NonZeroHistogram()
     assert histogram.rows().shape == (0, 3)
     histogram.widen(largest)
+    assert histogram.rows().shape == (0, 3)
+    histogram.add(np.ones(BUCKETS, dtype=int))
+    histogram.reach(-radius, radius)
     rows = histogram.rows()
     assert (rows[0, 0], rows[-1, 1]) == (-radius, radius)
     np.testing.assert_array_equal(rows[1:, 0], rows[:-1, 1])
@@ -171,7 +203,7 @@ def test_wider_buckets_hold_what_the_narrow_ones_held(doublings):
     radius = 2.0**doublings
     histogram.widen(radius)
     expected, _ = np.histogram(values, BUCKETS, (-radius, radius))
-    np.testing.assert_array_equal(histogram.rows()[:, 2], expected)
+    np.testing.assert_array_equal(histogram.rows()[:, 2], expected[expected > 0])
 
 
 def test_the_range_never_shrinks():
@@ -186,7 +218,8 @@ def test_values_at_the_ends_move_to_the_next_bucket():
     histogram = NonZeroHistogram()
     histogram.widen(4.0)
     histogram.add(np.zeros(BUCKETS, dtype=int), at_edges=(2, 3))
+    histogram.reach(-4.0, 4.0)
     assert histogram.rows()[[0, -1], 2].tolist() == [2, 3]
     histogram.widen(16.0)
     rows = histogram.rows()
-    assert rows[rows[:, 2] > 0].tolist() == [[-5.0, -4.0, 2.0], [4.0, 5.0, 3.0]]
+    assert rows[rows[:, 2] > 0].tolist() == [[-4.0, -4.0, 2.0], [4.0, 4.0, 3.0]]

@@ -14,11 +14,13 @@ import numpy.typing as npt
 from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, Statistics, histogram_rows
 
 DIGIT_BITS = 15
-# A column begins with two digits for each of the counts, and ends with two for each bucket.
+# A column begins with two digits for each of the counts. With a histogram it ends with the least
+# and the greatest of what is counted, and two digits for each bucket.
 COUNTS = ("zeros", "near_zeros", "dead_units")
 NUMBERS = ("l1_norm", "squares", "max_abs", "exponent")
 LENGTH = 2 * len(COUNTS) + len(NUMBERS)
-LENGTH_WITH_BUCKETS = LENGTH + 2 * BUCKETS
+EXTREMES = 2
+LENGTH_WITH_BUCKETS = LENGTH + EXTREMES + 2 * BUCKETS
 
 # The exponent while all weights are zero.
 NO_EXPONENT = LEAST_EXPONENT - 1
@@ -59,7 +61,8 @@ def histogram_of(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     exponent = int(numbers[LENGTH - 1])
     if exponent == NO_EXPONENT:
         return np.zeros((0, 3))
-    return histogram_rows(2.0**exponent, _counts(numbers[LENGTH:LENGTH_WITH_BUCKETS]))
+    extremes, digits = np.split(numbers[LENGTH:LENGTH_WITH_BUCKETS], [EXTREMES])
+    return histogram_rows(2.0**exponent, _counts(digits), *extremes.tolist())
 
 
 def _counts(digits: npt.NDArray[np.float64]) -> list[int]:

@@ -70,12 +70,15 @@ def block_columns(
     sums = [_as_sum(ops.sum(each, axis=axis)) for each in (ops.abs(x), ops.square(x))]
     numbers = [_staged_sum(_units(each, block, _staged_sum), 1) for each in sums]
     numbers.append(ops.view(_largest(ops.max(bits, axis=axis)), dtype))
+    tail = []
     if histograms:
-        finite = ops.where(bits < format_.bits_of(math.inf, dtype), bits, ops.zeros_like(bits))
-        largest = _largest(ops.max(finite, axis=axis))[:, 0]
+        least, greatest = _extremes(x, bits, axis)
+        # In this order the number of a negative value is -1 less its magnitude.
+        largest = ops.maximum(ops.maximum(greatest, -1 - least), 0)[:, 0]
         exponents = ops.maximum(exponents, _exponents(largest, format_))
-        digits.append(_bucket_digits(x, exponents, block))
-    columns = [*digits[:3], *numbers, exponents[:, None], *digits[3:]]
+        tail = [_in_order(least, dtype), _in_order(greatest, dtype)]
+        tail.append(_bucket_digits(x, exponents, block))
+    columns = [*digits, *numbers, exponents[:, None], *tail]
     return ops.concatenate([ops.cast(column, dtype) for column in columns], axis=1), exponents
 
 
@@ -129,6 +132,37 @@ def _largest(partial: Tensor) -> Tensor:
     return ops.max(ops.reshape(partial, (partial.shape[0], -1)), axis=1, keepdims=True)
 
 
+def _extremes(x: Tensor, bits: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The least and the greatest of what is counted, as integers in the order of the numbers."""
+    integer = _format(x)[1].integer
+    order = ops.where(_is_negative(x), -1 - bits, bits)
+    nothing = ops.full_like(order, np.iinfo(integer).min)
+    counted = _is_counted(x, bits)
+    # -1 - n turns the order round, and is the sign in two's complement.
+    least, greatest = (
+        _largest(ops.max(ops.where(counted, each, nothing), axis=axis))
+        for each in (-1 - order, order)
+    )
+    return -1 - least, greatest
+
+
+def _in_order(order: Tensor, dtype: str) -> Tensor:
+    """The numbers that `_extremes` has put in order; by their bits, see the module."""
+    least = np.iinfo(_FORMATS[dtype].integer).min
+    bits = ops.where(order < 0, ops.bitwise_or(-1 - order, least), order)
+    return ops.view(bits, dtype)
+
+
+def _is_negative(x: Tensor) -> Tensor:
+    return ops.view(x, _format(x)[1].integer) < 0
+
+
+def _is_counted(x: Tensor, bits: Tensor) -> Tensor:
+    """Whether a weight is in a bucket: zeros and non-finite ones are in none."""
+    dtype, format_ = _format(x)
+    return ops.logical_and(bits > 0, bits < format_.bits_of(math.inf, dtype))
+
+
 def _digits(counts: Tensor) -> Tensor:
     """The sum over axis 1 as two digits, as float32 or an integer may not hold it as one."""
     high = ops.sum(ops.right_shift(counts, DIGIT_BITS), axis=1)
@@ -161,13 +195,11 @@ def _bucket_numbers(x: Tensor, exponents: Tensor) -> Tensor:
     exponents = int(math.log2(_HALF)) + format_.bias - ops.cast(exponents, format_.integer)
     scales = ops.view(ops.left_shift(exponents, format_.mantissa_bits), dtype)
     scales = ops.reshape(scales, (-1, *(1,) * (len(x.shape) - 1)))
-    bits = _magnitude_bits(x)
-    counted = ops.logical_and(bits > 0, bits < format_.bits_of(math.inf, dtype))
+    counted = _is_counted(x, _magnitude_bits(x))
     sixteenths = ops.where(counted, ops.abs(x), ops.zeros_like(x)) * scales
     # The largest weight may lie on the outer edge.
     steps = _as_int(ops.minimum(sixteenths, _HALF - 1))
-    negative = ops.view(x, format_.integer) < 0
-    numbers = ops.where(negative, _HALF - 1 - steps, _HALF + steps)
+    numbers = ops.where(_is_negative(x), _HALF - 1 - steps, _HALF + steps)
     return ops.where(counted, numbers, ops.full_like(numbers, BUCKETS))
 
 

@@ -62,6 +62,8 @@ class TorchReduction:
         self._weights = constant(np.repeat(np.arange(len(values)), lengths))
         self._sizes = constant(np.array([math.prod(s) for s in shapes], "float32")).to(self._wide)
         self._exponents = constant(np.full(len(values), NO_EXPONENT, dtype=np.int32))
+        nothing = [0.0, -math.inf, -math.inf] if histograms else [0.0]
+        self._nothing = constant(np.array(nothing, "float32")).to(self._wide)
 
     @torch.no_grad()
     def __call__(
@@ -74,7 +76,9 @@ class TorchReduction:
         digits = [_digits(count) for count in counts]
         tail = []
         if self._histograms:
-            self._exponents = torch.maximum(self._exponents, _exponents(largest[1]))
+            outer = largest[1:].amax(0).clamp_min(0.0)
+            self._exponents = torch.maximum(self._exponents, _exponents(outer))
+            tail = [torch.stack([-largest[1], largest[2]], dim=1)]
             tail.append(_digits(self._count_buckets(values)).flatten(1))
         numbers = torch.stack([*norms, largest[0], self._exponents.to(self._wide)], dim=1)
         columns = torch.cat([*digits, numbers, *tail], dim=1)
@@ -83,23 +87,28 @@ class TorchReduction:
         return torch.cat([columns.flatten(), *(e.reshape(1).to(self._wide) for e in extra)])
 
     def _reduce(self, values: Values) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of each weight five sums, and the largest magnitude of all and of the finite ones."""
+        """Of each weight five sums, and the largest magnitude.
+
+        With histograms also the least value in a bucket, its sign turned, and the greatest.
+        """
         zeros = functools.partial(torch.zeros, dtype=self._wide, device=self._exponents.device)
         sums = zeros((4, len(self._weights)))
-        largest = zeros((2, len(self._weights)))
+        nothing = self._nothing[:, None]
+        largest = nothing.repeat(1, len(self._weights))
         for piece, numbers in zip(self._pieces, self._units, strict=True):
             x = piece.take(values)
             added, compared = self._partial_results(x, piece.axis + 1)
             sums.index_add_(1, numbers, added.to(self._wide))
-            index = numbers.expand(2, -1)
+            index = numbers.expand(len(largest), -1)
             largest.scatter_reduce_(1, index, compared.to(self._wide), "amax")
         nonzeros, not_near, l1_norm, squares = sums
         of_units = torch.stack(
             [nonzeros, not_near, (nonzeros == 0).to(self._wide), l1_norm, squares]
         )
         totals = zeros((5, len(values))).index_add_(1, self._weights, of_units)
-        index = self._weights.expand(2, -1)
-        return totals, zeros((2, len(values))).scatter_reduce_(1, index, largest, "amax")
+        index = self._weights.expand(len(largest), -1)
+        of_all = nothing.repeat(1, len(values))
+        return totals, of_all.scatter_reduce_(1, index, largest, "amax")
 
     def _partial_results(self, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
         norm = torch.linalg.vector_norm
@@ -107,10 +116,12 @@ class TorchReduction:
         not_near = norm(torch.nn.functional.hardshrink(x, self._largest_near_zero(x)), 0, axis)
         squares = norm(x, 2, axis).square()
         sums = [norm(x, 0, axis), not_near, norm(x, 1, axis), squares]
-        finite = most = norm(x, math.inf, axis)
+        largest = [norm(x, math.inf, axis)]
         if self._histograms:
-            finite = norm(torch.nan_to_num(x, 0.0, 0.0, 0.0), math.inf, axis)
-        return _rows(sums), _rows([most, finite])
+            uncounted = (x == 0).logical_or_(x.isfinite().logical_not_())
+            largest.append(x.masked_fill(uncounted, math.inf).amin(axis).neg_())
+            largest.append(x.masked_fill(uncounted, -math.inf).amax(axis))
+        return _rows(sums), _rows(largest)
 
     def _largest_near_zero(self, x: torch.Tensor) -> float:
         kind = np.dtype(str(x.dtype).removeprefix("torch.")).type

@@ -10,7 +10,7 @@ from helpers.marks import slow
 
 import kerasreg as kr
 from kerasreg.statistics.device import DeviceStatistics, blocks, pieces
-from kerasreg.statistics.numbers import BUCKETS, Statistics
+from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, Statistics
 from kerasreg.statistics.weights import Weight
 
 # shape, axes of the output units
@@ -68,15 +68,16 @@ def expected_statistics(w, unit_axes, threshold=THRESHOLD):
 
 def expected_histogram(w, radius=None):
     w = w[np.isfinite(w) & (w != 0)]
-    if radius is None:
-        radius = 2.0 ** np.ceil(np.log2(np.abs(w).max())) if w.size else 0
-    if radius == 0:
+    if w.size == 0:
         return np.zeros((0, 3))
+    radius = radius or 2.0 ** max(np.ceil(np.log2(np.abs(w).max())), LEAST_EXPONENT)
     half = BUCKETS // 2
     steps = np.minimum(np.floor(np.abs(w) / radius * half), half - 1).astype(int)
-    counts = np.bincount(np.where(w < 0, half - 1 - steps, half + steps), minlength=BUCKETS)
-    edges = np.linspace(-radius, radius, BUCKETS + 1)
-    return np.stack([edges[:-1], edges[1:], counts], axis=1)
+    numbers = np.where(w < 0, half - 1 - steps, half + steps)
+    first, last = numbers.min(), numbers.max()
+    edges = np.linspace(-radius, radius, BUCKETS + 1)[first : last + 2]
+    edges[0], edges[-1] = w.min(), w.max()
+    return np.stack([edges[:-1], edges[1:], np.bincount(numbers)[first:]], axis=1)
 
 
 def check(weights, measured, threshold=THRESHOLD):
@@ -160,6 +161,24 @@ def test_buckets_hold_their_inner_edge(size):
     values = np.resize(around.clip(-1, 1), size)
     weights = [make_weight(values)]
     check(weights, DeviceStatistics(weights, THRESHOLD, histograms=True)()())
+
+
+@pytest.mark.parametrize("dtype", ["float32", slow("bfloat16"), slow("float16")])
+@pytest.mark.parametrize("shape", [(20, 3), slow((300, 301))])
+def test_histograms_reach_from_the_least_to_the_greatest(shape, dtype):
+    w = np.random.default_rng(1).uniform(0.1, 0.2515, shape)
+    w[::3] = 0
+    weights = [make_weight(v, (1,), dtype) for v in (w, -w, w - 0.15, w * 0, w * 0 + 0.2)]
+    check(weights, DeviceStatistics(weights, THRESHOLD, histograms=True)()())
+
+
+@pytest.mark.parametrize("tiny", [[1e-45, 3e-40], [-3e-40, -1e-45], [-1e-45, 1e-30]])
+def test_histograms_of_tiny_numbers(tiny):
+    """In which XLA sees zeros."""
+    weights = [make_weight([0.0, *tiny])]
+    (found,) = DeviceStatistics(weights, THRESHOLD, histograms=True)()().histograms
+    expected = expected_histogram(np.float32(tiny).astype("float64"))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("size", [3, slow(70000)])
