@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -91,8 +92,21 @@ class LossGradient:
         mapping = list(zip(variables, [*values, *others], strict=True))
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
             y_pred = self._model(x, training=False)
-            loss = self._model.compute_loss(x, y, y_pred, sample_weight, **self._training)
-            return loss - sum(v.regularizer(v) for v in self._left_out)
+            # Not subtracted afterwards: a loss of the model's own may be without them.
+            with _without_regularizers(self._left_out):
+                return self._model.compute_loss(x, y, y_pred, sample_weight, **self._training)
+
+
+@contextlib.contextmanager
+def _without_regularizers(variables: Sequence[Any]) -> Iterator[None]:
+    regularizers = [variable.regularizer for variable in variables]
+    for variable in variables:
+        variable.regularizer = None
+    try:
+        yield
+    finally:
+        for variable, regularizer in zip(variables, regularizers, strict=True):
+            variable.regularizer = regularizer
 
 
 def _takes_mean(loss: Any) -> bool:

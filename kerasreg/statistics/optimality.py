@@ -89,7 +89,7 @@ def _penalty_of(weight: Weight) -> tuple[Penalty | None, float]:
     regularizer = weight.variable.regularizer
     for penalty, scale in weight.proximal_penalties:
         return penalty, 1.0 if penalty.is_constraint else to_float(scale)
-    if isinstance(regularizer, Penalty):
+    if isinstance(regularizer, Penalty) and weight.in_the_loss is not False:
         scale = weight.strength_scale_in_loss
         return regularizer, 1.0 if scale is None else scale
     return None, 1.0

@@ -16,6 +16,7 @@ from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import strength_of, value_from_norms
 from kerasreg.regularizers.unit_axes import unit_axes
+from kerasreg.statistics.loss_contents import loss_has_penalties
 from kerasreg.statistics.names import LayerNames, unique_names
 from kerasreg.statistics.numbers import Statistics
 from kerasreg.statistics.variables import ComputedWeight, choose_weights
@@ -24,6 +25,9 @@ from kerasreg.statistics.variables import ComputedWeight, choose_weights
 IN_THE_LOSS = "in the loss"
 AFTER_THE_STEP = "after the step"
 FROZEN = "not at all: frozen"
+LEFT_OUT = "not at all: the model's loss leaves it out"
+IF_ADDED = "where the model adds its `losses`"
+_PLACES = {True: IN_THE_LOSS, False: LEFT_OUT, None: IF_ADDED}
 
 # What the variables that scale penalties of `Proximal` hold now, by their identity.
 Scales: TypeAlias = Mapping[int, float]
@@ -41,6 +45,7 @@ class Weight:
         input_axes: The axes that number its inputs, not the positions of a convolution; or `None`.
         optimizers: Those that train the model.
         counts: Whether the totals have it.
+        in_the_loss: Whether the model's loss contains its regularizer, see `loss_has_penalties`.
     """
 
     variable: Any
@@ -49,6 +54,7 @@ class Weight:
     input_axes: tuple[int, ...] | None = None
     optimizers: Optimizers | None = None
     counts: bool = True
+    in_the_loss: bool | None = True
 
     @property
     def source(self) -> Any:
@@ -74,7 +80,7 @@ class Weight:
         regularizer = self.variable.regularizer
         if regularizer is not None:
             # Keras leaves the penalty of a frozen weight out.
-            place = IN_THE_LOSS if self.variable.trainable else FROZEN
+            place = _PLACES[self.in_the_loss] if self.variable.trainable else FROZEN
             plain = regularizer.unscaled if isinstance(regularizer, Penalty) else regularizer
             acting.append((plain, place))
         return acting + [(penalty, AFTER_THE_STEP) for penalty, _ in self.proximal_penalties]
@@ -91,11 +97,14 @@ class Weight:
         """The penalties that add to what is minimised, each with what scales it now.
 
         That is a number, or the variable of a `Proximal`, which may lie on a device. A frozen
-        weight's penalty in the loss does not act, and a constraint has no value.
+        weight's penalty in the loss does not act, nor one that is known to be left out, and a
+        constraint has no value.
         """
         scale = self.strength_scale_in_loss
         in_the_loss = 1.0 if scale is None else scale
-        places = [(p, in_the_loss) for p, place in self.penalties if place == IN_THE_LOSS]
+        places = [
+            (p, in_the_loss) for p, place in self.penalties if place in (IN_THE_LOSS, IF_ADDED)
+        ]
         return [
             (penalty, scale)
             for penalty, scale in [*places, *self.proximal_penalties]
@@ -202,6 +211,7 @@ def find_weights(
     names = unique_names([layer_names.of_variable(each.variable) for each in chosen])
     optimizers = optimizers or Optimizers(model)
     axes = [unit_axes(each.layer, each.variable) for each in chosen]
+    in_the_loss = loss_has_penalties(model)
     return [
         Weight(
             variable=each.variable,
@@ -210,6 +220,7 @@ def find_weights(
             input_axes=of_weight and of_weight.inputs,
             optimizers=optimizers,
             counts=each.counts,
+            in_the_loss=in_the_loss,
         )
         for each, name, of_weight in zip(chosen, names, axes, strict=True)
     ]

@@ -118,7 +118,8 @@ def test_any_model_can_be_measured_and_trains_the_same(tmp_path):
     for measured in (None, (x, y)):
         keras.utils.set_random_seed(0)
         model = classifier()
-        logger = kr.RegularizationLogger(tmp_path, update_freq=2, optimality_data=measured)
+        folder = tmp_path / str(len(runs))
+        logger = kr.RegularizationLogger(folder, update_freq=2, optimality_data=measured)
         history = model.fit(x, y, epochs=2, verbose=0, callbacks=[logger]).history
         runs.append((history.pop("optimality_residual", None), history, model.get_weights()))
     assert runs[0][0] is None and all(value > 0 for value in runs[1][0])
