@@ -404,8 +404,9 @@ def test_bad_verbose(verbose):
 
 def test_it_says_once_how_to_look_at_the_log(tmp_path, capsys):
     logger = kr.RegularizationLogger(tmp_path / "a run")
-    fit(classifier(), logger)
-    fit(classifier(), logger, kr.RegularizationLogger(tmp_path / "quiet", verbose=0))
+    model = classifier()
+    fit(model, logger)
+    fit(model, logger, kr.RegularizationLogger(tmp_path / "quiet", verbose=0))
     printed = capsys.readouterr().out
     assert printed.count(f"tensorboard --logdir {tmp_path}\n") == 1
     assert printed.count("/?smoothing=0&pinnedCards=") == 1 and "all/sparsity" in printed
