@@ -235,6 +235,19 @@ def test_an_interrupted_path_goes_on(tmp_path, at):
     assert again.rows == parts.rows
 
 
+@pytest.mark.parametrize("same_model", [True, slow(False)])
+def test_a_strength_that_was_cut_off_is_logged_anew(tmp_path, same_model):
+    """From its start, without a warning."""
+    changes = {"strengths": [1e-2], "folds": None}
+    _, run = follow(tmp_path, [Interrupt(2)], **changes)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    (log,) = tmp_path.glob("*/*.kerasreg")
+    before = steps(log.parent)
+    (run if same_model else follow(tmp_path, **changes)[1])()
+    assert len(before) == 2 and steps(log.parent) == before
+
+
 def test_the_folder_of_another_path(tmp_path):
     follow(tmp_path, folds=None)[1]()
     for changes, name in (
