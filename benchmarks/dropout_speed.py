@@ -164,14 +164,62 @@ def print_step(rounds, modes):
         print(f"ours / Keras's {medians['ours'] / medians['keras']:.3f}", flush=True)
 
 
+LENGTHS = range(20, 120, 5)
+FAMILY = ("Dropout", "GaussianDropout", "AlphaDropout", "SpatialDropout1D")
+
+
+def length_calls(model):
+    """The ways in which a model meets a sequence of another length, each from nothing."""
+    import tensorflow as tf
+
+    def call(x, training=True):
+        return model(x, training=training)
+
+    return {
+        "train_on_batch": lambda x: model.train_on_batch(x, np.zeros((*x.shape[:2], 8))),
+        "reduce_retracing": tf.function(lambda x: call(x), reduce_retracing=True),
+        "retraced": tf.function(lambda x: call(x)),
+        "eager": call,
+    }
+
+
+def print_lengths(rounds):
+    rng = np.random.default_rng(0)
+    sequences = [rng.normal(size=(32, n, 16)).astype("float32") for n in LENGTHS]
+    tensors = [keras.ops.convert_to_tensor(x) for x in sequences]
+    print(f"{BACKEND}: milliseconds of 20 lengths, Keras's and ours, of the first and other rounds")
+    for name in FAMILY:
+        for way in ("train_on_batch", "reduce_retracing", "retraced", "eager"):
+            times = {"keras": [], "ours": []}
+            for _ in range(rounds):
+                for whose, module in {"keras": layers, "ours": kr}.items():
+                    inputs = keras.Input((None, 16))
+                    x = getattr(module, name)(RATE, seed=1)(inputs)
+                    model = keras.Model(inputs, layers.Dense(8)(x))
+                    model.compile("sgd", "mse")
+                    call = length_calls(model)[way]
+                    start = time.perf_counter()
+                    for x in sequences if way == "train_on_batch" else tensors:
+                        call(x)
+                    times[whose].append(1000 * (time.perf_counter() - start))
+            first = ", ".join(f"{whose} {taken[0]:.0f}" for whose, taken in times.items())
+            later = {whose: statistics.median(taken[1:]) for whose, taken in times.items()}
+            cells = ", ".join(f"{whose} {taken:.0f}" for whose, taken in later.items())
+            ratio = later["ours"] / later["keras"]
+            print(f"{name:>16} {way:>16}: {first}; {cells}; ratio {ratio:.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--step", action="store_true", help="a whole training step")
+    parser.add_argument("--lengths", action="store_true", help="20 new lengths of sequences")
     parser.add_argument("--modes", nargs="+", default=MODES[BACKEND])
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     args = parser.parse_args()
-    if args.step:
+    if args.lengths:
+        print_lengths(args.rounds)
+    elif args.step:
         print_step(args.rounds, [mode for mode in args.modes if mode != "eager"] or ["eager"])
     else:
         print_layers(args.rounds, args.modes, args.sizes)

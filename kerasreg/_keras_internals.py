@@ -325,3 +325,21 @@ def forget_compiled_steps(model: Any) -> None:
         for step in (model.train_step, model.test_step):
             compiled: Any = jax.jit(step)
             compiled.clear_cache()
+
+
+def takes_tensor_operations_only() -> bool:
+    """Whether TensorFlow traces for XLA as a whole, or to vectorize a loop as `tape.jacobian` does.
+
+    Reason: no graph or function says so in public.
+    """
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    graph = tf.compat.v1.get_default_graph()
+    if GraphOrParentsInXlaContext(graph):
+        return True
+    while graph is not None:
+        if any(part.startswith("loop_body") for part in graph.get_name_scope().split("/")):
+            return True
+        graph = getattr(graph, "outer_graph", None)
+    return False

@@ -175,14 +175,27 @@ class AlphaDropout(NoiseShapeDropout):
         return _drop_to_saturation(inputs, self.seed_generator.next(), self.noise_shape)
 
 
-@fusion.compiled
-def _drop_to_saturation(x: Tensor, state: Tensor, noise_shape: drawing.NoiseShape) -> Tensor:
-    keep = drawing.keep_probability(state, to_accumulator(x))
-    a = 1.0 / ops.sqrt(keep * (1.0 + (1.0 - keep) * SATURATION**2))
-    b = -a * SATURATION * (1.0 - keep)
+def _saturate(x: Tensor, state: Tensor, noise_shape: drawing.NoiseShape) -> Tensor:
+    a, b = _scale_and_shift(x, state)
     mask = drawing.keep_mask(state, drawing.mask_shape(x, noise_shape))
     kept = ops.cast(ops.add(ops.multiply(to_accumulator(x), a), b), x.dtype)
     return ops.where(mask, kept, ops.cast(a * SATURATION + b, x.dtype))
+
+
+@fusion.compiled_mask
+def _slope(dy: Tensor, state: Tensor, noise_shape: drawing.NoiseShape) -> Tensor:
+    a, _ = _scale_and_shift(dy, state)
+    mask = drawing.keep_mask(state, drawing.mask_shape(dy, noise_shape))
+    return ops.where(mask, drawing.scaled(dy, a), ops.zeros_like(dy))
+
+
+_drop_to_saturation = fusion.compiled_mask(_saturate, _slope)
+
+
+def _scale_and_shift(x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    keep = drawing.keep_probability(state, to_accumulator(x))
+    a = 1.0 / ops.sqrt(keep * (1.0 + (1.0 - keep) * SATURATION**2))
+    return a, -a * SATURATION * (1.0 - keep)
 
 
 @keras.saving.register_keras_serializable("kerasreg")

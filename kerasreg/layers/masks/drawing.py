@@ -25,7 +25,8 @@ def keep_probability(state: Tensor, like: Tensor | None = None) -> Tensor:
     mask compares do not have.
     """
     dtype = "float32" if like is None else keras.backend.standardize_dtype(like.dtype)
-    keeping = _signed(constant(0) - word(state[2]), dtype)
+    _, _, dropping, *rest = ops.unstack(state)
+    keeping = _signed(constant(0) - word(dropping), dtype)
     keeping = ops.where(keeping > 0, keeping, keeping + 2.0**32)
     # At a rate of 1 the state still keeps one word: 2^32 that drop do not fit into 32 bits.
     some = keeping > 1
@@ -50,7 +51,8 @@ def keep_mask(state: Tensor, shape: Sequence[Any]) -> Tensor:
 
     Fast inside a function that is `compiled`; in a TensorFlow graph slow without.
     """
-    threshold = ops.cast(ops.bitwise_xor(word(state[2]), constant(SIGN)), "int32")
+    dropping = ops.unstack(state)[2]
+    threshold = ops.cast(ops.bitwise_xor(word(dropping), constant(SIGN)), "int32")
     return random_words(state, shape) >= threshold
 
 

@@ -11,6 +11,7 @@ from keras import ops
 
 from kerasreg import _backends
 from kerasreg._tensors import Tensor
+from kerasreg.layers.masks import shape_history
 
 Operation = Callable[..., Tensor]
 
@@ -18,31 +19,35 @@ Operation = Callable[..., Tensor]
 def compiled(function: Operation) -> Operation:
     """Compiles a function of a tensor, the state of a mask and hashable Python values.
 
-    On TensorFlow XLA compiles it in eager mode and in plain graphs too, once for each shape of the
-    tensor, in about 0.1 s. What PyTorch does instead is in `torch_words`.
+    On TensorFlow XLA compiles it in eager mode and in plain graphs too, for a shape that repeats:
+    see `shape_history`. What PyTorch does instead is in `torch_words`.
     """
-    if keras.backend.backend() == "torch":
+    backend = keras.backend.backend()
+    if backend == "torch":
         return function
+    if backend == "tensorflow":
+        return shape_history.compiled_for_repeats(function)
 
-    # One for each rank, which TensorFlow would forget where shapes differ.
     @functools.cache
-    def of_rank(rank: int, *arguments: Any) -> Operation:
+    def of(*arguments: Any) -> Operation:
         return _backends.compiled(lambda x, state: function(x, state, *arguments))
 
     @functools.wraps(function)
     def call(x: Tensor, state: Tensor, *arguments: Any) -> Tensor:
-        # A variable would be one of the function's own, of one shape for ever.
-        x = ops.convert_to_tensor(x)
-        return of_rank(len(x.shape), *arguments)(x, state)
+        return of(*arguments)(ops.convert_to_tensor(x), state)
 
     return call
 
 
-def compiled_mask(function: Operation) -> Operation:
-    """Compiles a function that is linear in the tensor and acts entry by entry, as masks do.
+def compiled_mask(function: Operation, slope: Operation | None = None) -> Operation:
+    """Compiles a function that acts entry by entry and is affine in the tensor, as masks are.
 
-    Its gradient is the function itself, which in TensorFlow draws the mask anew instead of
-    storing it.
+    TensorFlow's gradient draws the mask anew instead of storing it.
+
+    Args:
+        function: A function of a tensor, the state of a mask and hashable Python values.
+        slope: The gradient, as such a function of the gradient of what comes after and the same
+            arguments, itself from `compiled_mask`; by default `function`, which then is linear.
     """
     fast = compiled(function)
     if keras.backend.backend() != "tensorflow":
@@ -52,8 +57,9 @@ def compiled_mask(function: Operation) -> Operation:
     @functools.cache
     def with_gradient(*arguments: Any) -> Operation:
         def apply(x: Tensor, state: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
-            y = fast(x, state, *arguments)
-            return y, lambda dy: (with_gradient(*arguments)(dy, state), None)
+            # Or TensorFlow would make a gradient of its own besides.
+            y = fast(tf.stop_gradient(x), state, *arguments)
+            return y, lambda dy: ((slope or call)(dy, state, *arguments), None)
 
         return cast(Operation, tf.custom_gradient(apply))
 

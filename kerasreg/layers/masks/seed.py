@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -14,6 +15,8 @@ from kerasreg._keras_internals import Saveable
 from kerasreg._tensors import Tensor, to_numpy
 
 WORDS = 1 << 32
+
+_numbers = itertools.count()
 
 
 class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
@@ -34,6 +37,7 @@ class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
         drawn = random.randint(1, 10**9) if seed is None else seed % WORDS
         super().__init__(drawn % (WORDS // 2), name=name)
         self._initial_seed = seed
+        self._number = next(_numbers)
         dtype: str = self.state.dtype  # type: ignore[has-type]
         # In the scope in which Keras makes it, or all of a model's would have the same path.
         with keras.name_scope(self.name, caller=self):
@@ -46,10 +50,18 @@ class MaskSeed(keras.random.SeedGenerator, Saveable):  # type: ignore[misc]
             )
 
     def next(self, ordered: bool = True) -> Tensor:
-        """The state for the next mask, shape (4,)."""
+        """The state for the next mask; on TensorFlow with the number of this generator at its end.
+
+        It is what `shape_history` tells layers apart by.
+        """
         state = self.state.value * 1
         self.state.assign(state + _like(state, [0, 1, 0, 0]))
-        return _own_of_replica(state)
+        own = _own_of_replica(state)
+        if keras.backend.backend() != "tensorflow":
+            return own
+        import tensorflow as tf
+
+        return tf.concat([own, tf.constant([self._number], own.dtype)], 0)
 
     def set_rate(self, rate: float) -> None:
         """Changes the rate, between 0 and 1, from the next mask on."""
