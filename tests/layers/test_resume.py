@@ -104,6 +104,7 @@ def by_state_tree(build, folder):
     return fit(resumed, first_epoch=2)
 
 
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")  # of Orbax, on JAX
 @pytest.mark.parametrize("penalty", first_is_fast(PENALTIES))
 @pytest.mark.parametrize("optimizer", ["adam", slow("momentum")])
 @pytest.mark.parametrize(
