@@ -25,13 +25,13 @@ def keep_probability(state: Tensor, like: Tensor | None = None) -> Tensor:
     mask compares do not have.
     """
     dtype = "float32" if like is None else keras.backend.standardize_dtype(like.dtype)
-    _, _, dropping, *rest = ops.unstack(state)
+    _, _, dropping, more, *_ = ops.unstack(ops.convert_to_tensor(state))
     keeping = _signed(constant(0) - word(dropping), dtype)
     keeping = ops.where(keeping > 0, keeping, keeping + 2.0**32)
     # At a rate of 1 the state still keeps one word: 2^32 that drop do not fit into 32 bits.
     some = keeping > 1
     if dtype == "float64":
-        keeping = keeping - _signed(word(state[3]), dtype) * 2.0**-32
+        keeping = keeping - _signed(word(more), dtype) * 2.0**-32
     return ops.where(some, keeping * 2.0**-32, 0.0)
 
 
