@@ -136,10 +136,12 @@ def _beginning_probability(keep: Tensor, sizes: Sequence[Any], block_size: Seque
     """
     rows, columns = (_covering(n, b) for n, b in zip(sizes, block_size, strict=True))
     count = ops.expand_dims(rows, 1) * ops.expand_dims(columns, 0)
-    u = ops.zeros(())
-    for _ in range(NEWTON_STEPS):
+
+    def step(_: Any, u: Tensor) -> Tensor:
         kept = ops.exp(u * count)
-        u = u - (ops.mean(kept) - keep) / ops.mean(count * kept)
+        return u - (ops.mean(kept) - keep) / ops.mean(count * kept)
+
+    u = ops.fori_loop(0, NEWTON_STEPS, step, ops.zeros(()))
     return ops.where(keep > 0, 1.0 - ops.exp(u), 1.0)
 
 
