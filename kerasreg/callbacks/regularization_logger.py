@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import keras
 
-from kerasreg._backends import is_chief
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.logged_steps import LoggedSteps, begin_log, steps_logged
@@ -20,8 +19,8 @@ from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.loss_split import LossSplit
 from kerasreg.tensorboard.dashboards import invitation
-from kerasreg.tensorboard.event_file import check_log_dir, has_points
-from kerasreg.tensorboard.run import Options, Run
+from kerasreg.tensorboard.event_file import check_log_dir
+from kerasreg.tensorboard.run import Options, Run, replaces_points
 
 T = TypeVar("T")
 
@@ -289,7 +288,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             return logged
         # Before the warning, so that it comes once, whatever else logs there.
         logged = begin_log(self.log_dir, self.model)
-        if self._steps.from_start and is_chief(self.model) and has_points(self.log_dir, first_step):
+        if self._steps.from_start and replaces_points(self.log_dir, self.model, first_step):
             warnings.warn(
                 f"The folder '{self.log_dir}' holds the log of another training, whose points "
                 "those of this one replace. Give each run a folder of its own.",

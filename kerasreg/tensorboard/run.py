@@ -21,7 +21,7 @@ from kerasreg.statistics.sparsity_report import report_of
 from kerasreg.statistics.variables import choose_weights
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.dashboards import Dashboards
-from kerasreg.tensorboard.event_file import EventWriter
+from kerasreg.tensorboard.event_file import EventWriter, has_points
 from kerasreg.tensorboard.hparams import check_hparams
 from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
 from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape, input_kernel
@@ -64,6 +64,12 @@ class Options:
         variables = [each.variable for each in choose_weights(model, self.weights)]
         if self.input_shape is not None:
             input_kernel(variables, self.input_shape)
+
+
+def replaces_points(log_dir: str, model: Any, first_step: int) -> bool:
+    """Whether a run from this step on will take the place of points that TensorBoard shows."""
+    # Of a distributed training one process writes, and warns.
+    return is_chief(model) and has_points(log_dir, first_step)
 
 
 # How long to wait for a slow disk, in seconds.
