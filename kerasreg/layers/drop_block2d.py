@@ -106,7 +106,9 @@ def _drop(x: Tensor, state: Tensor, block_size: tuple[int, int], first: int) -> 
     for axis, size in enumerate(block_size, start=first):
         dropped = _spread(dropped, axis, size)
     mask = 1.0 - dropped
-    share = ops.mean(cast_like(mask, to_accumulator(x)))
+    wide = cast_like(mask, to_accumulator(x))
+    # Not `ops.mean`, which on PyTorch is one of float32.
+    share = ops.sum(wide) / cast_like(ops.size(wide), wide)
     kept = drawing.scaled(x, drawing.inverse_or_zero(share))
     return ops.where(mask > 0, kept, ops.zeros_like(x))
 
