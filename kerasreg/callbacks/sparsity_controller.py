@@ -17,7 +17,7 @@ import math
 # | _PROPORTIONAL           | 1.5   | it follows a change of the error further, ...                |
 # | _PROPORTIONAL_EACH_STEP | 2.5   | ... where every update is measured                           |
 # | _INTEGRAL_LEFT          | 4.5   | it follows an error faster towards the end                   |
-# | _UNKNOWN_LEFT           | 200.0 | an end that is not known seems further away, in updates      |
+# | _UNKNOWN_LEFT           | 100.0 | an end that is not known seems further away, in updates      |
 # | _FASTEST_INTEGRAL       | 30.0  | it may follow an error faster near both ends                 |
 # | _FASTEST                | 5.0   | it may change faster near both ends                          |
 # | _FALLING                | 5.0   | it falls faster than it rises, as zeros come back slowly     |
@@ -29,7 +29,7 @@ TOLERANCE = 0.01
 _RISE, _AHEAD, _FALL_AHEAD = 0.15, 0.5, 2.0
 _INTEGRAL, _INTEGRAL_EACH_STEP = 0.05, 0.6
 _PROPORTIONAL, _PROPORTIONAL_EACH_STEP = 1.5, 2.5
-_INTEGRAL_LEFT, _UNKNOWN_LEFT = 4.5, 200.0
+_INTEGRAL_LEFT, _UNKNOWN_LEFT = 4.5, 100.0
 _FASTEST_INTEGRAL, _FASTEST, _FALLING = 30.0, 5.0, 5.0
 _LARGEST_ERROR, _LARGEST_INTEGRATED = 4.0, 1.0
 
