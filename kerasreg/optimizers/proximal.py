@@ -89,6 +89,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._targets = Targets({}, [])
         self._reached: Any = None
         self._free: Any = None
+        self._total_rate: Any = None
 
     @property
     def strength_scale(self) -> Any:
@@ -121,6 +122,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._free = self.add_variable(
             shape, lambda *_, **__: ops.convert_to_tensor(free), dtype="bool", name="free"
         )
+        if self._rule.momentum and self._rule.reach is not None:
+            self._total_rate = self.add_variable((), dtype="float32", name="total_rate")
         self.inner_optimizer.build(variables)
         know_variables(self, variables)
 
@@ -173,7 +176,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         count = ops.convert_to_tensor(inner.iterations)
         happened = None if earlier is None else count > earlier
         step_sizes = StepSizes(self._rule, rate, count, happened)
-        reach = None if self._rule.reach is None else self._rule.reach * rate
+        reach = self._reach_of(rate, happened)
         acting, scale = self._acting(targets, variables, grads, happened), self._bounded_scale()
         for penalty in self._targets.penalties:
             chosen = [t for t in targets if t.penalty == penalty]
@@ -185,6 +188,18 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             if chosen:
                 penalized = [t.variable for t in chosen]
                 apply_penalty(penalty, penalized, updates, count, scale)
+
+    def _reach_of(self, rate: Tensor, happened: Tensor | None) -> Tensor | None:
+        """How far the optimizer could have moved a weight in this update."""
+        if self._rule.reach is None:
+            return None
+        if self._total_rate is not None:  # Earlier rates, which may have been larger, go on acting.
+            momentum, before = self._rule.momentum, to_accumulator(self._total_rate.value)
+            total = momentum * before + ops.cast(rate, "float32")
+            total = total if happened is None else ops.where(happened, total, before)
+            self._total_rate.assign(total)
+            rate = (1.0 - momentum) * total
+        return self._rule.reach * rate
 
     def _acting(
         self,
@@ -234,8 +249,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     def variables(self) -> list[Any]:
         """The wrapper's variables and those of the inner optimizer."""
         # What version 0.1 did not have comes last, as the folder of a path keeps them by position.
-        later = [v for v in self._variables if v is self._reached or v is self._free]
-        earlier = [v for v in self._variables if v is not self._reached and v is not self._free]
+        new = {id(variable) for variable in (self._reached, self._free, self._total_rate)}
+        later = [v for v in self._variables if id(v) in new]
+        earlier = [v for v in self._variables if id(v) not in new]
         return [*earlier, *self.inner_optimizer.variables, *later]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -271,6 +287,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
                 state[f"total_step{own}"] = target.total_step
         if self._reached is not None:
             state |= {"reached": self._reached, "free": self._free}
+        if self._total_rate is not None:
+            state["total_rate"] = self._total_rate
         return state
 
     @property

@@ -40,9 +40,9 @@ class StepRule:
         momentum: The momentum by which step sizes add up from one update to the next; 0 where the
             optimizer averages gradients instead.
         nesterov: Whether the optimizer looks ahead by its momentum.
-        reach: How many learning rates an update moves a weight at most, whatever the gradients;
-            `None` where there is no bound. No penalty moves a weight farther: one that has had no
-            gradient yet has a step size of `rate / epsilon`.
+        reach: How many learning rates an update moves a weight at most, whatever the gradients,
+            at a rate that does not change; `None` where there is no bound. No penalty moves a
+            weight farther: one that has had no gradient yet has a step size of `rate / epsilon`.
     """
 
     slots: Sequence[str] = ()

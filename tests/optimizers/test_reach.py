@@ -42,12 +42,16 @@ def test_reach_of_the_optimizers_of_keras(name):
 
 @pytest.mark.parametrize("name", first_is_fast(BOUNDED))
 def test_it_bounds_what_the_optimizer_does_under_gradients_that_ask_for_most(name):
-    """By Cauchy-Schwarz those that grow by `beta_2 / beta_1` a step, or one after none."""
+    """By Cauchy-Schwarz those that grow by `beta_2 / beta_1` a step, or one after none.
+
+    For the largest of the gradients in place of their squares those that shrink by `beta_2`.
+    """
     optimizer, moves = BOUNDED[name](), []
-    weights = [keras.Variable(np.zeros(3), name="kernel")]
+    weights = [keras.Variable(np.zeros(4), name="kernel")]
     for count in range(150):
-        growing = (0.9 / 0.8) ** (count - 150)
-        gradient = np.array([growing, float(count == 149), (-1) ** count * growing])
+        growing, shrinking = (0.9 / 0.8) ** (count - 150), 1e4 * 0.9**count
+        alternating = (-1) ** count * growing
+        gradient = np.array([growing, float(count == 149), alternating, shrinking])
         before = to_numpy(weights[0].value)
         optimizer.apply([ops.convert_to_tensor(gradient, "float32")], weights)
         moves.append(np.abs(to_numpy(weights[0].value) - before).max())

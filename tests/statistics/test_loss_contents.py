@@ -13,7 +13,7 @@ from helpers.models import data
 import kerasreg as kr
 from kerasreg.statistics.loss_contents import loss_has_penalties
 from kerasreg.statistics.loss_gradient import LossGradient
-from kerasreg.statistics.weights import IF_ADDED, LEFT_OUT, find_weights
+from kerasreg.statistics.weights import IF_ADDED, LEFT_OUT, find_weights, strengths
 
 LAYERS = {"kernel_regularizer": kr.L1(100.0), "name": "dense"}
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -113,7 +113,7 @@ def test_what_the_log_says(tmp_path, build, place):
     (weight,) = (w for w in find_weights(model) if w.variable is model.trainable_variables[0])
     (value,) = (v for _, v in points[f"regularization_loss/{weight.name}"])
     assert (value == 0) == (place == LEFT_OUT)
-    assert (weight.strength(1.0) is None) == (place == LEFT_OUT)
+    assert (not strengths([weight])[1]) == (place == LEFT_OUT)
     assert any(row.penalty == f"L1(l1=100), {place}" for row in kr.sparsity_report(model).rows)
     assert "not at all: frozen" in page or place == IF_ADDED  # the teacher's
 
