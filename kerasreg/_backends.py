@@ -103,7 +103,9 @@ def outside_of_graphs() -> contextlib.AbstractContextManager[Any]:
 
 
 def required(x: Tensor, holds: Sequence[Any], message: str) -> Tensor:
-    """`x`, where TensorFlow checks while it runs that conditions hold; XLA leaves that out.
+    """`x`, where TensorFlow checks while it runs that conditions hold.
+
+    XLA, which cannot raise, makes it NaN where they do not.
 
     Args:
         x: A tensor.
@@ -114,9 +116,9 @@ def required(x: Tensor, holds: Sequence[Any], message: str) -> Tensor:
         return x
     import tensorflow as tf
 
-    check = tf.debugging.Assert(tf.reduce_all(tf.stack(holds)), [message])
-    with tf.control_dependencies([check]):
-        return tf.identity(x)
+    all_hold = tf.reduce_all(tf.stack(holds))
+    with tf.control_dependencies([tf.debugging.Assert(all_hold, [message])]):
+        return tf.where(all_hold, x, tf.constant(float("nan"), x.dtype))
 
 
 def is_symbolic(x: Any) -> bool:

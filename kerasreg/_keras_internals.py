@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -171,7 +171,9 @@ def batches_seen(optimizer: Any) -> int:
 
     Reason: `iterations` counts updates, and forgets the batches that only accumulate.
     """
-    return int(to_numpy(innermost_optimizer(optimizer)._iterations))
+    parts = [innermost_optimizer(each) for each, _ in optimizers_within(optimizer)]
+    # A `MultiOptimizer` of an older file may have lost its own count, its parts have not.
+    return max(int(to_numpy(part._iterations)) for part in parts)
 
 
 def innermost_optimizer(optimizer: Any) -> Any:
@@ -181,21 +183,46 @@ def innermost_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
-def optimizers_within(optimizer: Any) -> Iterator[Any]:
-    """An optimizer and all that others have been wrapped around, or divide the weights among."""
-    yield optimizer
-    parts = getattr(optimizer, "optimizers", []) if getattr(optimizer, "built", False) else []
-    for part in [getattr(optimizer, "inner_optimizer", None), *parts]:
-        if part is not None:
-            yield from optimizers_within(part)
+def held_optimizers(holder: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The optimizers among the values of a dict, with names; also in lists and dicts in it.
 
-
-def assigned_optimizer(optimizer: Any, variable: Any) -> Any:
-    """The optimizer that a `MultiOptimizer` will have for a weight once it is built.
-
-    Reason: it has no public way to ask.
+    Reason: for a model's attributes, of which only `optimizer` has a name in Keras.
     """
-    return optimizer._optimizer_map(variable)
+    for key, value in holder.items():
+        name = f"{prefix}{key}".lstrip("_")
+        if isinstance(value, keras.optimizers.Optimizer):
+            yield name, value
+        elif isinstance(value, (list, tuple, dict)):
+            items = value if isinstance(value, dict) else dict(enumerate(value))
+            yield from held_optimizers(items, f"{name}_")
+
+
+def optimizers_within(
+    optimizer: Any, weights: Sequence[Any] | None = None
+) -> Iterator[tuple[Any, Sequence[Any] | None]]:
+    """An optimizer and all that it is wrapped around, or divides the weights among.
+
+    Reason: a `MultiOptimizer` has no public way to ask which one a weight will have.
+
+    Args:
+        optimizer: The optimizer.
+        weights: What it will train, `None` where that is not known.
+
+    Returns:
+        Each optimizer with the weights that it will train, `None` where that is not known.
+    """
+    yield optimizer, weights
+    if hasattr(optimizer, "inner_optimizer"):
+        yield from optimizers_within(optimizer.inner_optimizer, weights)
+    if hasattr(optimizer, "optimizers"):  # `MultiOptimizer`, which came with Keras 3.15
+        if optimizer.built or weights is None:
+            for part in optimizer.optimizers:
+                yield from optimizers_within(part)
+        else:
+            assigned = [(optimizer._optimizer_map(w), w) for w in weights]
+            for part in {id(part): part for part, _ in assigned}.values():
+                own = [w for other, w in assigned if other is part]
+                yield from optimizers_within(part, own)
 
 
 def lora_factors(layer: Any) -> list[Any]:

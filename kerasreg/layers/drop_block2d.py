@@ -81,9 +81,8 @@ class DropBlock2D(BaseDropout):
         sizes = ops.shape(inputs)[self._first_axis : self._first_axis + 2]
         if not all(isinstance(size, int) for size in sizes):
             fits = [b <= n for n, b in zip(sizes, self.block_size, strict=True)]
-            inputs = required(
-                inputs, fits, str(self._too_large("the height and width of the input"))
-            )
+            message = str(self._too_large("the height and width of the input"))
+            inputs = required(inputs, fits, message)
         return _drop(inputs, self.seed_generator.next(), self.block_size, self._first_axis)
 
     def _check_fits(self, input_shape: Any) -> None:
@@ -100,7 +99,9 @@ class DropBlock2D(BaseDropout):
 def _drop(x: Tensor, state: Tensor, block_size: tuple[int, int], first: int) -> Tensor:
     shape = list(ops.shape(x))
     sizes = shape[first : first + 2]
-    shape[first : first + 2] = [n - b + 1 for n, b in zip(sizes, block_size, strict=True)]
+    begins = [n - b + 1 for n, b in zip(sizes, block_size, strict=True)]
+    # Sizes that are not known before may be too small, see `required`.
+    shape[first : first + 2] = [n if isinstance(n, int) else ops.maximum(n, 0) for n in begins]
     probability = _beginning_probability(drawing.keep_probability(state), sizes, block_size)
     dropped = ops.cast(drawing.uniform(state, shape) < probability, "float32")
     for axis, size in enumerate(block_size, start=first):

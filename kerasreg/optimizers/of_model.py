@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import keras
 
 from kerasreg._backends import strategy_scope
 from kerasreg._checks import invalid_value
-from kerasreg._keras_internals import assigned_optimizer, batches_seen
+from kerasreg._keras_internals import batches_seen, held_optimizers, optimizers_within
 from kerasreg.optimizers.proximal import Proximal
 from kerasreg.regularizers import Penalty
 
@@ -36,7 +34,7 @@ class Optimizers:
         else:
             held = dict(enumerate(given)) if isinstance(given, (list, tuple)) else given
             held = held if isinstance(held, Mapping) else {"": held}
-        found = {name: each for name, each in _optimizers_in(held)}
+        found = dict(held_optimizers(held))
         if given is not None and not found:
             expected = "a Keras optimizer, or a list or dict of optimizers"
             raise invalid_value("optimizer", expected, given)
@@ -51,13 +49,14 @@ class Optimizers:
 
     def proximals(self) -> list[Proximal]:
         """Each `Proximal`."""
-        parts = (part for each in self._by_name.values() for part, _ in _parts(each, None))
+        parts = (part for each in self._by_name.values() for part, _ in optimizers_within(each))
         return list({id(part): part for part in parts if isinstance(part, Proximal)}.values())
 
     def build(self, model: Any) -> None:
         """Builds those that have no optimizers in them before, as they ask a function for each."""
         for each in self._by_name.values():
-            if hasattr(each, "optimizers") and not each.optimizers:
+            parts = [part for part, _ in optimizers_within(each)]
+            if any(hasattr(part, "optimizers") and not part.optimizers for part in parts):
                 with strategy_scope(model):
                     each.build(model.trainable_variables)
 
@@ -74,7 +73,8 @@ class Optimizers:
             return False
         before, self._built, self._penalties = self._penalties, built, {}
         for each in self._by_name.values():
-            for part, weights in _parts(each, self._trained if each is self._of_all else None):
+            trained = self._trained if each is self._of_all else None
+            for part, weights in optimizers_within(each, trained):
                 if isinstance(part, Proximal):
                     self._add(part, self._trained if part.built else weights or [])
         return self._penalties.keys() != before.keys()
@@ -91,7 +91,12 @@ class Optimizers:
         found = self._by_name
         if len(found) > 1:  # `compile` may have made one that the model's own step never calls.
             found = {name: each for name, each in found.items() if batches_seen(each)}
-        parts = [(name, part) for name, each in found.items() for part, _ in _parts(each, None)]
+        parts = [
+            (name, part)
+            for name, each in found.items()
+            for part, _ in optimizers_within(each)
+            if not hasattr(part, "inner_optimizer") and not hasattr(part, "optimizers")
+        ]
         if len(parts) == 1:
             return {"": parts[0][1].learning_rate}
         names = [name for name, _ in parts]
@@ -99,36 +104,3 @@ class Optimizers:
             name if names.count(name) == 1 else f"{name}_{part.name}": part.learning_rate
             for name, part in parts
         }
-
-
-def _optimizers_in(container: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in container.items():
-        name = f"{prefix}{key}".lstrip("_")
-        if isinstance(value, keras.optimizers.Optimizer):
-            yield name, value
-        elif isinstance(value, (list, tuple, dict)):
-            items = value if isinstance(value, dict) else dict(enumerate(value))
-            yield from _optimizers_in(items, f"{name}_")
-
-
-def _parts(optimizer: Any, weights: Sequence[Any] | None) -> Iterator[tuple[Any, Any]]:
-    """An optimizer, or those in a `MultiOptimizer`, each with the weights that it will train.
-
-    Args:
-        optimizer: The optimizer.
-        weights: What the whole will train, `None` where that is not known.
-    """
-    if isinstance(optimizer, Proximal):
-        yield optimizer, weights
-    elif hasattr(optimizer, "inner_optimizer"):
-        yield from _parts(optimizer.inner_optimizer, weights)
-    elif hasattr(optimizer, "optimizers"):  # `MultiOptimizer`, which came with Keras 3.15
-        if optimizer.built or weights is None:
-            for part in optimizer.optimizers:
-                yield from _parts(part, None)
-        else:
-            assigned = [(assigned_optimizer(optimizer, w), w) for w in weights]
-            for part in {id(part): part for part, _ in assigned}.values():
-                yield from _parts(part, [w for other, w in assigned if other is part])
-    else:
-        yield optimizer, weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -90,6 +91,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._reached: Any = None
         self._free: Any = None
         self._total_rate: Any = None
+        # One that is made from a configuration may get what was decided before from the same file.
+        self._is_copy = False
+        self._unsaid: list[str] = []
 
     @property
     def strength_scale(self) -> Any:
@@ -131,10 +135,18 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         """Which weights their penalty leaves alone, as they are now."""
         with outside_of_graphs():
             free = {
-                id(t.variable): not is_symbolic(t.variable) and t.penalty.frees(t.variable)
+                id(t.variable): None if is_symbolic(t.variable) else t.penalty.frees(t.variable)
                 for t in self._targets.all
             }
-        return np.array([free.get(id(variable), False) for variable in variables])
+        self._unsaid = [reason for reason in free.values() if reason is not None]
+        if not self._is_copy:
+            self._say_what_is_free()
+        return np.array([free.get(id(variable)) is not None for variable in variables])
+
+    def _say_what_is_free(self) -> None:
+        reasons, self._unsaid = self._unsaid, []
+        for reason in reasons:
+            warnings.warn(reason, stacklevel=3)
 
     def _add_total_steps(self, targets: Sequence[Target]) -> None:
         """With momentum, step sizes add up as the gradients do: to a number, or entry by entry."""
@@ -161,6 +173,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
                     "built. Call `optimizer.build(trainable_variables)` first."
                 )
             self.build(list(trainable_variables))
+        self._say_what_is_free()
         variables = list(trainable_variables or self._trainable_variables)
         inner = self.inner_optimizer
         moved = {
@@ -258,6 +271,10 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         """Assigns values to all `variables`, in their order."""
         if not self.built:
             super().set_weights(weights)  # which says so
+        shapes = [tuple(variable.shape) for variable in self.variables]
+        given = [tuple(weight.shape) for weight in weights]
+        if given != shapes:
+            raise invalid_value("weights", f"arrays of the shapes {shapes}", given)
         for variable, weight in zip(self.variables, weights, strict=True):
             variable.assign(weight)
 
@@ -273,6 +290,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         # the inner optimizer's.
         own = len(saved) - len(self.inner_optimizer.variables) - 2
         by_position = dict(zip([*state][: max(own, 0)], itertools.count(2), strict=False))
+        self._unsaid = []
+        if "0" in saved and self._free is not None:  # Then no weight was left free.
+            self._free.assign(ops.zeros_like(self._free.value))
         for name, variable in state.items():
             key = name if name in saved or "0" not in saved else str(by_position.get(name))
             if key in saved:
@@ -345,14 +365,18 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         def deserialize(serialized: Any) -> Any:
             return keras.saving.deserialize_keras_object(serialized, custom_objects)
 
-        penalty = config.get("penalty")
-        if not isinstance(penalty, dict) or not isinstance(config.get("inner_optimizer"), dict):
+        given = config if isinstance(config, dict) else {}
+        penalty: Any = given.get("penalty")
+        is_whole = isinstance(penalty, dict) and isinstance(given.get("inner_optimizer"), dict)
+        if not is_whole or not given.keys() <= {"name", "inner_optimizer", "penalty"}:
             raise invalid_value("config", "what `get_config` of a `Proximal` returns", config)
         if "class_name" in penalty:
             penalty = deserialize(penalty)
         else:
             penalty = {pattern: deserialize(p) for pattern, p in penalty.items()}
-        return cls(deserialize(config["inner_optimizer"]), penalty, config.get("name"))
+        optimizer = cls(deserialize(config["inner_optimizer"]), penalty, config.get("name"))
+        optimizer._is_copy = True
+        return optimizer
 
 
 def _of_inner(name: str) -> property:
@@ -364,6 +388,8 @@ def _of_inner(name: str) -> property:
     def fset(self: Proximal, value: Any) -> None:
         # Not what the constructor of Keras's class sets before there is an inner optimizer.
         if hasattr(self, "inner_optimizer"):
+            if name == "use_ema" and value:
+                raise invalid_value(name, "False: averages of the weights have no zeros", value)
             setattr(self.inner_optimizer, name, value)
 
     return property(fget, fset)

@@ -225,6 +225,8 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             A scalar tensor; infinity where no factor is large enough.
         """
         wide = to_accumulator(grad)
+        if 0 in wide.shape:
+            return ops.zeros((), wide.dtype)
         # A penalty of strength 0 keeps zeros where nothing moves them.
         return ops.where(ops.any(wide != 0), self._dual_norm(wide), 0.0)
 
@@ -269,9 +271,9 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """The penalty with what only the layer of its weight can tell; by default the same."""
         return self
 
-    def frees(self, variable: Any) -> bool:
-        """Whether a weight is to be left alone for what it is when the optimizer is built."""
-        return False
+    def frees(self, variable: Any) -> str | None:
+        """Why a weight is left alone for what it is when the optimizer is built, if it is."""
+        return None
 
     def after_training(self, variable: Any) -> None:
         """Looks at a weight at the end of `fit`, to warn of what has become of it."""

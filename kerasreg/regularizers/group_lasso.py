@@ -30,7 +30,8 @@ class GroupLasso(Penalty):
 
     | `axis` | what becomes zero together |
     |---|---|
-    | `"output"` | all that leads to one output unit, channel or filter, on any layer |
+    | `"output"` | all that leads to one output unit, channel or filter, on any layer; in a \
+      recurrent layer to a unit of one gate |
     | `"input"` | all that comes from one input feature or channel, on any layer |
     | `"heads"` | one head, in a kernel of an attention layer |
     | `-1` | an output unit or filter of `Dense`, `Conv`, `Embedding`; a unit of one gate of a \

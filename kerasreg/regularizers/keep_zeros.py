@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -49,18 +48,16 @@ class KeepZeros(Penalty):
         """Validates the arguments."""
         check_choice("all_zero", self.all_zero, ("free", "keep"))
 
-    def frees(self, variable: Any) -> bool:
-        """Whether nothing of the weight is kept at zero, as all of it is zero now."""
+    def frees(self, variable: Any) -> str | None:
+        """Why nothing of the weight is kept at zero, if all of it is zero now."""
         if self.all_zero == "keep" or 0 in variable.shape:
-            return False
+            return None
         if bool(to_numpy(ops.any(ops.not_equal(variable.value, 0)))):
-            return False
-        warnings.warn(
+            return None
+        return (
             f"All entries of `{variable.path}` are zero, so that KeepZeros leaves it free; "
-            '`KeepZeros(all_zero="keep")` would keep it at zero.',
-            stacklevel=2,
+            '`KeepZeros(all_zero="keep")` would keep it at zero.'
         )
-        return True
 
     def remember(self, w: Tensor) -> Tensor:
         """The pattern of the weights that are not zero."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import keras
 import regex
 
-from kerasreg._checks import check_built, invalid_on_weight, invalid_value
+from kerasreg._checks import check_built, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg.regularizers.base import Penalty
 
@@ -22,6 +22,9 @@ P = TypeVar("P", bound=Callable[..., Any])  # A regularizer; Keras is not typed.
 
 # They make a cell of their own, which is numbered afresh in a loaded model.
 _WITH_OWN_CELL = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+
+# An escape, a set, a repetition or a character of a regular expression.
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?:\d+(?:,\d*)?|,\d*)\}|.", re.DOTALL)
 
 ADVICE = (
     "A pattern must match the whole path; start it with `.*` to leave the model's name open, "
@@ -130,7 +133,7 @@ def _matching(pattern: str, paths: Sequence[str], deadline: float, argument: str
     A file that is loaded has patterns and paths of somebody else, who may mean ill: `re` would
     take years for `(a+)+b` on a long name.
     """
-    compiled, found = regex.compile(pattern), []
+    compiled, found = regex.compile(_as_in_re(pattern)), []
     try:
         for path in paths:
             left = max(deadline - time.monotonic(), 1e-3)
@@ -143,6 +146,21 @@ def _matching(pattern: str, paths: Sequence[str], deadline: float, argument: str
             "repeats itself"
         )
         raise invalid_value(argument, expected, pattern) from None
+
+
+def _as_in_re(pattern: str) -> str:
+    """The pattern, with a backslash before what only `regex` reads as syntax.
+
+    That is a brace, for an approximate match, and a bracket in a set, for a class of POSIX.
+    """
+
+    def escaped(token: re.Match[str]) -> str:
+        text = token[0]
+        if text.startswith("["):
+            return "[" + re.sub(r"\\.|\[", lambda m: r"\[" if m[0] == "[" else m[0], text[1:])
+        return r"\{" if text == "{" else text
+
+    return _TOKEN.sub(escaped, pattern)
 
 
 def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) -> str:
@@ -158,8 +176,11 @@ def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) ->
         own_pattern = re.compile(pattern)
         if all(kind(v) == own for v in model.weights if own_pattern.fullmatch(v.path)):
             return pattern
-    expected = "the same on all weights of this path, as no pattern can tell them apart; give "
-    raise invalid_on_weight("regularizer", variable, expected + "their layers different names")
+    raise ValueError(
+        f"Invalid penalty on weight `{variable.path}`. Expected the same on all weights of this "
+        "path, as no pattern can tell them apart; give their layers different names. Received: "
+        f"penalty={penalties.get(id(variable))!r}"
+    )
 
 
 def _candidates(model_name: str, path: str, in_cell: bool) -> Iterator[str]:

@@ -118,7 +118,8 @@ class TopK(Penalty):
 
     def after_training(self, variable: Any) -> None:
         """Warns of a weight of which nothing is left."""
-        if self.scope == "global" and self.sparsity < 1 and not np.any(to_numpy(variable.value)):
+        compared = self.scope == "global" and self.sparsity < 1 and 0 not in variable.shape
+        if compared and not np.any(to_numpy(variable.value)):
             warnings.warn(
                 f"TopK has dropped all of `{variable.path}`, whose weights are the smallest among "
                 'those that `scope="global"` compares; with `scope="weight"` each keeps its share.',
@@ -163,7 +164,7 @@ class TopK(Penalty):
         if self.saliency == "metric":
             return _in_metric(size, step)
         if self.scope == "global":
-            return size / _root_mean_square(size)
+            return _relative(size)
         return size
 
     def _kept(self, group: Sequence[Tensor], count: Tensor) -> Tensor:
@@ -203,13 +204,17 @@ def _kept(size: int, sparsity: float) -> int:
     return max(_share(size, sparsity), 1 if size and sparsity < 1 else 0)
 
 
-def _root_mean_square(size: Tensor) -> Tensor:
-    """That of the finite entries, in which no square overflows; 1 where all are zero."""
-    finite = ops.where(size < float("inf"), size, 0.0)
-    largest = ops.max(finite) if 0 not in finite.shape else ops.zeros((), finite.dtype)
-    scale = ops.where(largest > 0, largest, 1.0)
-    mean = ops.mean(ops.square(finite / scale))
-    return scale * ops.sqrt(ops.where(mean > 0, mean, 1.0))
+def _relative(size: Tensor) -> Tensor:
+    """Sizes by the root mean square of the finite ones; those themselves where all are zero."""
+    if 0 in size.shape:
+        return size
+    is_finite = size < float("inf")
+    largest = ops.max(ops.where(is_finite, size, 0.0))
+    # Twice by the inverse of the root: that of the whole may be so small that XLA drops it.
+    inverse = 1.0 / ops.sqrt(ops.where(largest > 0, largest, 1.0))
+    scaled = size * inverse * inverse
+    mean = ops.mean(ops.square(ops.where(is_finite, scaled, 0.0)))
+    return scaled / ops.sqrt(ops.where(mean > 0, mean, 1.0))
 
 
 def _in_metric(size: Tensor, step: Tensor) -> Tensor:

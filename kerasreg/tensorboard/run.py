@@ -131,10 +131,10 @@ class Run:
         self._check()
         if not self._statistics.immediate:
             self._settle()  # with the point before, which is there by now
+        if self._optimizers.refresh():  # one that was built since then
+            self._describe(model, step)
         self._last = functools.cache(self._statistics())
         self._residual = {}
-        if self._optimizers.refresh():
-            self._describe(model, step)
         rates = self._optimizers.learning_rates()
         values = live_values(rates, self._weights, self._dropouts)
         if self._optimality is not None:

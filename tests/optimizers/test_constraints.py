@@ -308,6 +308,7 @@ def test_empty_weights(scope, saliency):
     empty, full = apply(penalty, np.zeros((0, 3)), [[1.0, 4.0, 2.0, 3.0]], updates=2)
     assert empty.shape == (0, 3)
     np.testing.assert_array_equal(full, [[0, 4, 0, 3]])
+    penalty.after_training(keras.Variable(np.zeros((0, 3))))  # warns of none
     (empty,) = apply(penalty, np.zeros((0, 3)))
     assert empty.shape == (0, 3)
 

@@ -104,6 +104,16 @@ class TestMultiOptimizer:
         zeros = np.mean(to_numpy(model.layers[0].kernel) == 0)
         assert abs(zeros - 0.5) < 0.02
 
+    @pytest.mark.parametrize("multi", [by_map, by_function])
+    def test_inside_of_loss_scaling(self, multi):
+        model = network()
+        optimizer = multi(kr.Proximal(Adam(), kr.L1(0.01)), SGD())
+        model.compile(keras.optimizers.LossScaleOptimizer(optimizer), "mse")
+        scheduler = kr.StrengthScheduler(lambda epoch: 3.0)
+        model.fit(X, Y, verbose=0, callbacks=[scheduler])
+        (scale,) = (o.strength_scale for o in optimizer.optimizers if isinstance(o, kr.Proximal))
+        assert to_numpy(scale.value) == 3
+
     def test_a_path_refuses_it(self):
         model = network()
         model.compile(by_map(kr.Proximal(Adam(), kr.L1(0.01)), SGD()), "mse")
@@ -179,6 +189,7 @@ def test_two_optimizers_in_a_train_step(container, tmp_path):
     expected = 0.02 * sum(np.abs(to_numpy(layer.kernel)).sum() for layer in model.one.layers)
     expected += 0.04 * sum((to_numpy(layer.kernel) ** 2).sum() for layer in model.other.layers)
     assert log["all/regularization_loss"][-1][1] == pytest.approx(expected, rel=1e-5)
+    assert log["all/regularization_loss"][0][1] > 0  # where the first batch has built them
     rates = {tag: points[-1][1] for tag, points in log.items() if "learning_rate" in tag}
     assert list(rates.values()) == pytest.approx([0.01, 0.001]) and len(rates) == 2
 

@@ -1,6 +1,7 @@
 """The wrapper in Keras's machinery: what it must not break, and what it refuses."""
 
 import json
+import re
 import time
 import zipfile
 
@@ -15,6 +16,7 @@ from keras import optimizers
 
 import kerasreg as kr
 from kerasreg.optimizers.steps import StepRule, step_rule
+from kerasreg.regularizers.penalty_map import match_penalties
 
 INNER = {
     "sgd": lambda: optimizers.SGD(0.05, momentum=0.9),
@@ -312,6 +314,43 @@ def test_a_configuration_that_is_damaged(damage, value):
         kr.Proximal.from_config(config)
 
 
+@pytest.mark.parametrize("config", [None, [], {}, "adam", {"unknown": 1}], ids=repr)
+def test_what_is_no_configuration(config):
+    if config == {"unknown": 1}:
+        config |= kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1)).get_config()
+    with pytest.raises(ValueError, match="argument `config`. Expected what `get_config` of"):
+        kr.Proximal.from_config(config)
+
+
+def test_averages_of_the_weights_are_not_switched_on_later():
+    optimizer = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1))
+    with pytest.raises(ValueError, match="argument `use_ema`. Expected False"):
+        optimizer.use_ema = True
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("a{e<=1}/kernel", "a{e<=1}/kernel"),
+        ("a{e<=1}/kernel", "a/kernel"),
+        ("a{2,3}b{,2}c{1}", "aabc"),
+        (r"\{x{/[]{[]+", "{x{/]{["),
+        ("[^]x]+", "ab"),
+    ],
+)
+def test_patterns_mean_what_they_mean_in_re(pattern, path):
+    if re.fullmatch(pattern, path):
+        assert match_penalties({pattern: kr.L1()}, [Named(path)]) == [kr.L1()]
+    else:
+        with pytest.raises(ValueError, match="Expected patterns that match"):
+            match_penalties({pattern: kr.L1()}, [Named(path)])
+
+
+class Named:
+    def __init__(self, path):
+        self.path = path
+
+
 BAD_SCALES = [-1.0, np.nan, np.inf, 1e39, 10**400, True, None, "0.5", b"1", [0.5], np.ones(1), 1j]
 
 
@@ -321,7 +360,8 @@ def test_bad_strength_scales(bad, as_tensor):
     if as_tensor:
         if not isinstance(bad, float):
             pytest.skip("no tensor")
-        bad = keras.ops.convert_to_tensor(bad, "float32")
+        with np.errstate(over="ignore"):
+            bad = keras.ops.convert_to_tensor(np.float32(bad))
     optimizer = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1))
     with pytest.raises(ValueError, match="argument `strength_scale`. Expected a finite, non-neg"):
         optimizer.strength_scale = bad

@@ -663,14 +663,15 @@ KINDS_OF_PROXIMAL = {
     "several": lambda p: keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(p, {"nothing": keras.optimizers.SGD()})
     ),
+    "by a function": lambda p: keras.optimizers.MultiOptimizer(lambda _: p),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_PROXIMAL)
 @pytest.mark.parametrize("built", [False, True])
 def test_what_a_compiled_proximal_would_refuse_is_refused_at_once(kind, built, tmp_path):
-    if kind == "several" and (not built or not hasattr(keras.optimizers, "MultiOptimizer")):
-        pytest.skip("not known before it is built, or came with Keras 3.15")
+    if kind in ("several", "by a function") and not hasattr(keras.optimizers, "MultiOptimizer"):
+        pytest.skip("MultiOptimizer came with Keras 3.15")
     model = small()
     proximal = kr.Proximal("sgd", {".*first/kernel": kr.L1(0.1)})
     model.compile(KINDS_OF_PROXIMAL[kind](proximal), "sparse_categorical_crossentropy")
@@ -681,8 +682,18 @@ def test_what_a_compiled_proximal_would_refuse_is_refused_at_once(kind, built, t
             attach_regularizers(model, penalty)
     assert model.losses == []
     attach_regularizers(model, {".*first/kernel": kr.L2(0.2), ".*last/kernel": kr.L1(0.2)})
-    if built:  # Keras cannot read what scales a loss for an optimizer that is not.
+    # Keras cannot read what scales a loss for an optimizer that is not built, nor a function.
+    if built and kind != "by a function":
         assert len(through_a_file(model, tmp_path, compile=True).losses) == 2
+
+
+def test_what_an_optimizer_in_another_attribute_would_refuse():
+    model = small()
+    model.other = kr.Proximal("sgd", {".*first/kernel": kr.L1(0.1)})
+    attach_regularizers(model, {".*last/kernel": kr.L1(0.2)})
+    model.other.build(model.trainable_variables)
+    with pytest.raises(ValueError, match="first/kernel`. Expected one without a kink.*L1"):
+        attach_regularizers(model, kr.L1(0.2))
 
 
 def test_detached_from_chosen_weights():

@@ -223,6 +223,8 @@ def test_empty_weights(penalty):
     assert float(to_numpy(penalty(w))) == 0
     for step in (1.0, np.ones((0, 3), "float32")):
         assert to_numpy(penalty.prox(w, step)).shape == (0, 3)
+    if penalty.implements("_dual_norm"):
+        assert [float(to_numpy(penalty.dual_norm(x))) for x in (w, w.T)] == [0, 0]
 
 
 @pytest.mark.parametrize("penalty", [*ONE_OF_EACH, kr.TopK(0.5), kr.KeepZeros()], ids=repr)
