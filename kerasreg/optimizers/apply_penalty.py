@@ -53,7 +53,14 @@ def _updated(
     for update, w in zip(updates, penalty.update(updates, count, strength_scale), strict=True):
         if not penalty.is_constraint:
             w = update.within_reach(w)
-        yield w if update.acts is None else ops.where(update.acts, w, update.w)
+        yield w if update.acts is None else _where(update.acts, w, update.w)
+
+
+def _where(acts: Tensor, w: Tensor, before: Tensor) -> Tensor:
+    """One weight or the other, by a scalar."""
+    if _is_eager_torch() and acts.device.type == "cpu":  # Nothing waits for it, and it is no pass.
+        return w if acts else before
+    return ops.where(acts, w, before)
 
 
 def _is_eager_torch() -> bool:

@@ -230,7 +230,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
                 free = self._free.value[self._get_variable_index(target.variable)]
                 conditions[id(target)].append(ops.logical_not(free))
         if keras.backend.backend() == "jax":
-            for key, reached in self._reach(targets, variables, grads).items():
+            moved = [target for target in targets if target.penalty.moves_resting]
+            for key, reached in self._reach(moved, variables, grads).items():
                 conditions[key].append(reached)
         return {
             key: functools.reduce(ops.logical_and, known) if known else None

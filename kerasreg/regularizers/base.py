@@ -24,6 +24,7 @@ SHORTCUTS = {
     "value_from_norms": ("_value", "__call__"),
     "update": ("_prox", "prox"),
     "has_kink": ("_value", "__call__", "_prox", "prox"),
+    "moves_resting": ("update",),
 }
 
 P = TypeVar("P", bound="type[Penalty]")
@@ -100,6 +101,9 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
 
     is_constraint: ClassVar[bool] = False
     """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
+
+    moves_resting: ClassVar[bool] = True
+    """Whether it may change a weight that the optimizer does not move, as one without gradients."""
 
     strength_scale: ClassVar[StrengthScale | None] = None
     """What multiplies its value while a model trains; only the copy by `scaled_by` has one."""

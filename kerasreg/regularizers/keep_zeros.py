@@ -41,6 +41,7 @@ class KeepZeros(Penalty):
 
     is_separable: ClassVar[bool] = True
     is_constraint: ClassVar[bool] = True
+    moves_resting: ClassVar[bool] = False
 
     all_zero: str = "free"
 
