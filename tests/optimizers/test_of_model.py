@@ -96,6 +96,7 @@ class TestMultiOptimizer:
         for one, other in zip(model.weights, loaded.weights, strict=True):
             np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
 
+    @pytest.mark.slow
     def test_a_target_sparsity_is_reached(self):
         model = network(units=30)
         model.compile(by_function(kr.Proximal(Adam(3e-3), kr.L1(0.01)), SGD(1e-2)), "mse")

@@ -113,24 +113,27 @@ def test_packed_bytes_are_not_weights():
     assert report.total.units == 8
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_calibrated_for_gptq(bits):
+@pytest.mark.parametrize(
+    ("mode", "config"),
+    [("gptq", {"weight_bits": 4}), ("gptq", {"weight_bits": 8}), ("awq", {})],
+)
+def test_calibrated(mode, config):
     layer = layers.Dense(UNITS, use_bias=False)
     model = keras.Sequential([keras.Input((INPUTS,)), layer])
-    config = keras.quantizers.GPTQConfig(
-        dataset=None, tokenizer=None, weight_bits=bits, group_size=4
-    )
+    make = {"gptq": keras.quantizers.GPTQConfig, "awq": keras.quantizers.AWQConfig}[mode]
     before = kr.sparsity_report(model).total
-    layer.quantize("gptq", config=config)
+    layer.quantize(mode, config=make(dataset=None, tokenizer=None, group_size=4, **config))
     assert kr.sparsity_report(model).total == before  # not yet calibrated
     rng = np.random.default_rng(0)
     layer.quantized_kernel.assign(rng.integers(0, 200, layer.quantized_kernel.shape))
     layer.kernel_scale.assign(rng.uniform(0.5, 1, layer.kernel_scale.shape))
     layer.kernel_zero.assign(rng.integers(0, 15, layer.kernel_zero.shape))
     layer.g_idx.assign(np.arange(INPUTS) // 4)
+    if mode == "awq":
+        layer.awq_scales.assign(rng.uniform(0.5, 2, INPUTS))
     layer._tracker.unlock()  # as Keras's calibration does
     del layer._kernel
-    layer.is_gptq_calibrated = True
+    setattr(layer, f"is_{mode}_calibrated", True)
     (weight,) = find_weights(model)
     np.testing.assert_allclose(to_numpy(weight.variable.value), to_numpy(of_dense(layer)), 1e-5)
 
