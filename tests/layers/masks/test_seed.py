@@ -175,7 +175,7 @@ MIRRORED = """
         model.compile("sgd", "mse")
     x = np.ones((32, 8), "float32")
     model.fit(x, x[:, :4], batch_size=8, epochs=2, verbose=0)
-    seed, count, _ = np.asarray(keras.ops.convert_to_numpy(layers[1].seed_generator.state.value))
+    seed, count, *_ = np.asarray(keras.ops.convert_to_numpy(layers[1].seed_generator.state.value))
     assert (seed, count) == (7, 8), (seed, count)
 """
 
