@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from kerasreg._backends import strategy_scope
@@ -10,6 +10,7 @@ from kerasreg._checks import invalid_value
 from kerasreg._keras_internals import batches_seen, held_optimizers, optimizers_within
 from kerasreg.optimizers.proximal import Proximal
 from kerasreg.regularizers import Penalty
+from kerasreg.regularizers.penalty_map import acting_after_updates
 
 
 class Optimizers:
@@ -72,19 +73,11 @@ class Optimizers:
         if built == self._built:
             return False
         before, self._built, self._penalties = self._penalties, built, {}
-        for each in self._by_name.values():
-            trained = self._trained if each is self._of_all else None
-            for part, weights in optimizers_within(each, trained):
-                if isinstance(part, Proximal):
-                    self._add(part, self._trained if part.built else weights or [])
+        known = self._by_name.values(), self._of_all, self._trained
+        for weight, penalty, proximal in acting_after_updates(*known):
+            pair = (penalty, proximal.strength_scale)
+            self._penalties.setdefault(id(weight), []).append(pair)
         return self._penalties.keys() != before.keys()
-
-    def _add(self, proximal: Proximal, weights: Sequence[Any]) -> None:
-        penalties = proximal.penalties_of(weights) if weights else []
-        for weight, penalty in zip(weights, penalties, strict=True):
-            if penalty is not None:
-                pair = (penalty, proximal.strength_scale)
-                self._penalties.setdefault(id(weight), []).append(pair)
 
     def learning_rates(self) -> dict[str, Any]:
         """The learning rates in use, by the names of their optimizers; a single one as `""`."""

@@ -10,15 +10,11 @@ from typing import Any
 import keras
 
 from kerasreg._checks import check_bool, check_built, check_pattern, invalid_value
-from kerasreg._keras_internals import (
-    all_layers,
-    forget_compiled_steps,
-    held_optimizers,
-    optimizers_within,
-)
+from kerasreg._keras_internals import all_layers, forget_compiled_steps, held_optimizers
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.from_keras import has_kink, penalty_on
 from kerasreg.regularizers.penalty_map import (
+    acting_after_updates,
     find_pattern,
     is_kernel,
     match_penalties,
@@ -172,24 +168,15 @@ def _warn_of_skipped(variables: list[Any]) -> None:
 def _check_proximal(model: Any, chosen: list[tuple[Any, Any]]) -> None:
     """Raises where `Proximal` would refuse the penalties when it is built, as on loading."""
     kinks = {id(v): p for v, p in chosen if has_kink(p)}
-    for v, penalty in _after_the_update(model):
-        if penalty is not None and id(v) in kinks:
+    own = getattr(model, "optimizer", None)
+    held = dict(held_optimizers(vars(model) | {"optimizer": own})).values()
+    for v, penalty, _ in acting_after_updates(held, own, model.trainable_variables):
+        if id(v) in kinks:
             raise ValueError(
                 f"Invalid penalty on weight `{v.path}`. Expected one without a kink at zero, "
                 f"as {penalty!r} of the model's `Proximal` acts on it too, and the saved model "
                 f"could not be loaded. Received: penalty={kinks[id(v)]!r}"
             )
-
-
-def _after_the_update(model: Any) -> Iterator[tuple[Any, Penalty | None]]:
-    """The weights that optimizers of the model train, with the penalty of `Proximal`, if any."""
-    own, trained = getattr(model, "optimizer", None), model.trainable_variables
-    for _, held in held_optimizers(vars(model) | {"optimizer": own}):
-        for optimizer, weights in optimizers_within(held, trained if held is own else None):
-            if hasattr(optimizer, "penalties_of"):  # a `Proximal`
-                weights = trained if optimizer.built else weights
-                if weights:
-                    yield from zip(weights, optimizer.penalties_of(weights), strict=True)
 
 
 def _check_penalties(penalties: Any) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import keras
 import regex
 
 from kerasreg._checks import check_built, invalid_value
-from kerasreg._keras_internals import all_layers
+from kerasreg._keras_internals import all_layers, optimizers_within
 from kerasreg.regularizers.base import Penalty
 
 # For all patterns and paths together, which take microseconds each.
@@ -125,6 +125,27 @@ def penalties_on_layers(
     if isinstance(penalty, Penalty):
         return next(iter(of_key[None]), penalty)
     return {key: next(iter(of_key[key])) for key in patterns}
+
+
+def acting_after_updates(
+    optimizers: Iterable[Any], whole: Any, trained: Sequence[Any]
+) -> Iterator[tuple[Any, Penalty, Any]]:
+    """The weights on which a `Proximal` acts, each with the penalty and that optimizer.
+
+    Args:
+        optimizers: Optimizers that train a model; a `Proximal` may be inside of one.
+        whole: The one among them that trains all weights, also if it is not built yet.
+        trained: The weights that are trained.
+    """
+    for each in optimizers:
+        for optimizer, weights in optimizers_within(each, trained if each is whole else None):
+            if not hasattr(optimizer, "penalties_of"):  # no `Proximal`
+                continue
+            weights = trained if optimizer.built else weights or []
+            penalties = optimizer.penalties_of(weights) if weights else []
+            for weight, penalty in zip(weights, penalties, strict=True):
+                if penalty is not None:
+                    yield weight, penalty, optimizer
 
 
 def _matching(pattern: str, paths: Sequence[str], deadline: float, argument: str) -> list[str]:

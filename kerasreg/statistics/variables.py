@@ -94,7 +94,8 @@ def _matching(
 ) -> list[Any]:
     if pattern is None:
         return [v for v in variables if id(v) in trained]
-    found = {id(v): check_pattern("weights", pattern).search(v.path) for v in variables}
+    compiled = check_pattern("weights", pattern)
+    found = {id(v): compiled.search(v.path) for v in variables}
     of_layer = {id(owners[id(v)]) for v in variables if found[id(v)] and id(v) in trained}
 
     def is_meant(v: Any) -> bool:

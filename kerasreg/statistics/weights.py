@@ -143,13 +143,10 @@ def penalty_values(weights: Sequence[Weight], statistics: Sequence[Statistics]) 
     scales = _read_scales(weights)
 
     def value(weight: Weight, numbers: Statistics) -> float:
-        w = weight.variable.value
-        return total_value(
-            weight.acting_penalties,
-            numbers,
-            scales,
-            lambda penalty: to_float(ops.sum(penalty(ops.stop_gradient(w)))),
-        )
+        def compute(penalty: Any) -> float:
+            return to_float(ops.sum(penalty(ops.stop_gradient(weight.variable.value))))
+
+        return total_value(weight.acting_penalties, numbers, scales, compute)
 
     return [value(w, numbers) for w, numbers in zip(weights, statistics, strict=True)]
 
