@@ -181,6 +181,46 @@ def host_views(variables: Sequence[Any]) -> list[npt.NDArray[Any]]:
     return [host_view(variable) for variable in variables]
 
 
+def dense(x: Tensor) -> Tensor:
+    """A gradient as a tensor, also where TensorFlow has slices of an embedding."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(x)
+    return x
+
+
+def masked(x: Tensor, mask: Tensor) -> Tensor:
+    """A gradient where the mask is true, 0 elsewhere; slices of an embedding stay slices."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if isinstance(x, tf.IndexedSlices):
+            values = tf.where(tf.gather(mask, x.indices), x.values, tf.zeros_like(x.values))
+            return tf.IndexedSlices(values, x.indices, x.dense_shape)
+    return ops.where(mask, x, ops.zeros_like(x))
+
+
+def replica_count() -> int:
+    """How many replicas of a TensorFlow strategy compute gradients of their own."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    within = tf.distribute.has_strategy() and tf.distribute.get_replica_context() is not None
+    return int(tf.distribute.get_strategy().num_replicas_in_sync) if within else 1
+
+
+def summed_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors, each summed over the replicas of a TensorFlow strategy; elsewhere as they are."""
+    if not tensors or replica_count() == 1:
+        return list(tensors)
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors)))
+
+
 def strategy_scope(model: Any) -> contextlib.AbstractContextManager[Any]:
     """The scope to make variables in that belong to a model's TensorFlow strategy, if any."""
     strategy = getattr(model, "distribute_strategy", None)

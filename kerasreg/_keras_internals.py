@@ -122,6 +122,14 @@ def optimizer_slot(optimizer: Any, name: str, variable: Any) -> Any:
     return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
 
 
+def learns_by_adam(muon: Any, variable: Any) -> bool:
+    """Whether a `Muon` trains a weight as Adam does.
+
+    Reason: its arguments say so, by a rule that has no public name.
+    """
+    return bool(muon._should_use_adamw(variable))
+
+
 def loss_terms(model: Any, y: Any, y_pred: Any, sample_weight: Any) -> tuple[list[Any], list[Any]]:
     """The terms that `Model.compute_loss` adds up: those of `compile`, and those of `losses`.
 
@@ -174,6 +182,20 @@ def batches_seen(optimizer: Any) -> int:
     parts = [innermost_optimizer(each) for each, _ in optimizers_within(optimizer)]
     # A `MultiOptimizer` of an older file may have lost its own count, its parts have not.
     return max(int(to_numpy(part._iterations)) for part in parts)
+
+
+def completes_update(optimizer: Any) -> Any | None:
+    """Whether an optimizer's next `apply` updates the weights, and does not only accumulate.
+
+    Reason: `iterations` counts updates, not the gradients of the one that is under way.
+
+    Returns:
+        A boolean scalar; `None` where each `apply` does.
+    """
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        return None
+    return ops.equal((ops.convert_to_tensor(optimizer._iterations) + 1) % steps, 0)
 
 
 def innermost_optimizer(optimizer: Any) -> Any:

@@ -8,7 +8,7 @@ part compiled by XLA, and PyTorch on a CPU takes a weight in pieces that stay in
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -16,44 +16,66 @@ from keras import ops
 from kerasreg._backends import compiled
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Update
+from kerasreg.regularizers.base import Hold, Update
 
 PIECE_SIZE = 1 << 18
+
+Result: TypeAlias = tuple[Tensor, Tensor | None]
 
 
 def apply_penalty(
     penalty: Penalty,
-    variables: Sequence[Any],
     updates: Sequence[Update],
     count: Tensor,
     strength_scale: Tensor,
-) -> None:
-    """Gives all weights that a penalty acts on the values that its `update` returns.
+) -> list[Result] | None:
+    """The values of all weights that a penalty acts on, and of their averaged gradients.
 
     The updates, one a weight, have the same `step_size`; the rest is as for `Penalty.update`.
     A penalty, but no constraint, moves a weight no farther than the optimizer could have.
+
+    Returns:
+        A pair for each weight, the average `None` where zeros are not held; on PyTorch `None` where
+        the weights have these values already.
     """
     if penalty.is_separable and _is_eager_torch():
         pieces = [piece for update in updates for piece in _pieces(update)]
-        for piece, w in zip(pieces, _updated(penalty, pieces, count, strength_scale), strict=True):
+        results = _updated(penalty, pieces, count, strength_scale)
+        for piece, (w, mean) in zip(pieces, results, strict=True):
             piece.w.copy_(w)
-        return
+            if piece.hold is not None:
+                piece.hold.mean.copy_(mean)
+        return None
     if penalty.is_separable and _in_plain_tensorflow_graph():
-        results = _update_compiled(penalty, updates, count, strength_scale)
-    else:
-        results = list(_updated(penalty, updates, count, strength_scale))
-    for variable, w in zip(variables, results, strict=True):
-        variable.assign(w)
+        return _update_compiled(penalty, updates, count, strength_scale)
+    return list(_updated(penalty, updates, count, strength_scale))
 
 
 def _updated(
     penalty: Penalty, updates: Sequence[Update], count: Tensor, strength_scale: Tensor
-) -> Iterator[Tensor]:
-    """The weights after the penalty's `update`, where it acts."""
-    for update, w in zip(updates, penalty.update(updates, count, strength_scale), strict=True):
+) -> Iterator[Result]:
+    """The weights after the penalty's `update`, where it acts, and their averaged gradients."""
+    new = penalty.update(updates, count, strength_scale)
+    resting = _resting(penalty, updates, strength_scale)
+    for update, w, (mean, rests) in zip(updates, new, resting, strict=True):
         if not penalty.is_constraint:
             w = update.within_reach(w)
-        yield w if update.acts is None else _where(update.acts, w, update.w)
+        if rests is not None:
+            w = ops.where(rests, ops.zeros_like(w), w)
+        yield (w if update.acts is None else _where(update.acts, w, update.w)), mean
+
+
+def _resting(
+    penalty: Penalty, updates: Sequence[Update], strength_scale: Tensor
+) -> Iterator[tuple[Tensor | None, Tensor | None]]:
+    """The averaged gradient of each weight, and which of its zeros stay; `None` for no rule."""
+    for part in [[update] for update in updates] if penalty.is_separable else [updates]:
+        holds = [update.hold for update in part if update.hold is not None]
+        means = [hold.new_mean() for hold in holds]
+        resting = penalty.resting([hold.zero for hold in holds], means, strength_scale)
+        found = zip(means, resting, strict=True)
+        for update in part:
+            yield (None, None) if update.hold is None else next(found)
 
 
 def _where(acts: Tensor, w: Tensor, before: Tensor) -> Tensor:
@@ -73,17 +95,33 @@ def _is_eager_torch() -> bool:
 
 def _pieces(update: Update) -> Iterator[Update]:
     """The update in parts that are views of the weight; itself where it cannot be divided."""
-    memory = [] if update.memory is None else [update.memory]
-    tensors = [update.w, *memory, *update.moments]
+    tensors = [x for x in keras.tree.flatten(_inputs(update)) if x is not None]
     if not all(x.device.type == "cpu" and x.is_contiguous() for x in tensors):
         yield update
         return
     size = update.w.numel()
-    flat = [x.detach().view(-1) if x.numel() == size else x for x in tensors]
+
+    def part(x: Any, start: int) -> Any:
+        divided = x is not None and x.numel() == size
+        return x.detach().view(-1)[start : start + PIECE_SIZE] if divided else x
+
     for start in range(0, size, PIECE_SIZE):
-        w, *others = (x[start : start + PIECE_SIZE] if x.numel() == size else x for x in flat)
-        remembered = others.pop(0) if memory else None
-        yield Update(w, remembered, others, update.step_size, update.reach, update.acts)
+        parts = keras.tree.map_structure(lambda x, start=start: part(x, start), _inputs(update))
+        yield _with_inputs(update, parts)
+
+
+def _inputs(update: Update) -> tuple[Any, ...]:
+    """All tensors of an update, in a structure."""
+    hold = update.hold
+    of_hold = None if hold is None else (hold.zero, hold.gradient, hold.mean, hold.rate)
+    return update.w, update.memory, list(update.moments), update.reach, update.acts, of_hold
+
+
+def _with_inputs(update: Update, inputs: tuple[Any, ...]) -> Update:
+    """The update of other tensors, of the structure of `_inputs`."""
+    w, memory, moments, reach, acts, of_hold = inputs
+    hold = None if of_hold is None else Hold(*of_hold)
+    return Update(w, memory, moments, update.step_size, reach, acts, hold)
 
 
 def _in_plain_tensorflow_graph() -> bool:
@@ -100,17 +138,13 @@ def _update_compiled(
     """The penalty's `update` of all weights, in one function that XLA compiles."""
     import tensorflow as tf
 
-    def update(inputs: Any, count: Tensor, strength_scale: Tensor) -> list[Tensor]:
-        step_size = updates[0].step_size
-        inside = [
-            Update(w, memory, moments, step_size, reach, acts)
-            for w, memory, moments, reach, acts in inputs
-        ]
+    def update(inputs: Any, count: Tensor, strength_scale: Tensor) -> list[Result]:
+        inside = [_with_inputs(u, tensors) for u, tensors in zip(updates, inputs, strict=True)]
         return list(_updated(penalty, inside, count, strength_scale))
 
-    inputs = [(u.w, u.memory, u.moments, u.reach, u.acts) for u in updates]
     tensors = tf.nest.map_structure(
-        lambda x: None if x is None else tf.convert_to_tensor(x), (inputs, count, strength_scale)
+        lambda x: None if x is None else tf.convert_to_tensor(x),
+        ([_inputs(u) for u in updates], count, strength_scale),
     )
-    results: list[Tensor] = compiled(update)(*tensors)
+    results: list[Result] = compiled(update)(*tensors)
     return results

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,14 +13,16 @@ import numpy.typing as npt
 from keras import ops
 
 from kerasreg._backends import is_symbolic, outside_of_graphs
-from kerasreg._checks import invalid_value
-from kerasreg._keras_internals import know_variables
-from kerasreg._tensors import Tensor, to_accumulator, to_number, to_numpy
-from kerasreg.optimizers.apply_penalty import apply_penalty
-from kerasreg.optimizers.steps import StepSizes, find_rule
+from kerasreg._checks import check_bool, invalid_value
+from kerasreg._keras_internals import completes_update, know_variables
+from kerasreg._tensors import Tensor, to_accumulator, to_number
+from kerasreg.optimizers.find_rule import check_rule, find_rule
+from kerasreg.optimizers.held_zeros import HeldZeros, strengths_at_zero
+from kerasreg.optimizers.one_update import AveragedUpdate, OneUpdate
+from kerasreg.optimizers.state import State
+from kerasreg.optimizers.steps import StepRule
 from kerasreg.optimizers.targets import Target, Targets, check_penalty
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Update
 from kerasreg.regularizers.penalty_map import match_penalties
 
 LARGEST = float(np.finfo("float32").max)
@@ -78,19 +79,21 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         name: str | None = None,
         *,
         model: Any = None,
+        hold_zeros: bool = True,
     ) -> None:
         rule = find_rule(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = rule.optimizer
         self.penalty = check_penalty(penalty, model)
+        self.hold_zeros = check_bool("hold_zeros", hold_zeros)
         self._rule = rule
-        self._strength_scale = self.add_variable(
-            (), initializer="ones", dtype="float32", name="strength_scale"
-        )
+        if type(rule).of is StepRule.of:  # Else it takes the weights to know.
+            given = self.penalty
+            check_rule(rule, [given] if isinstance(given, Penalty) else given.values())
+        self._state = State(self)
+        self._strength_scale = self._state.add("strength_scale", initializer="ones", later=False)
         self._targets = Targets({}, [])
-        self._reached: Any = None
-        self._free: Any = None
-        self._total_rate: Any = None
+        self._held: HeldZeros | None = None
         # One that is made from a configuration may get what was decided before from the same file.
         self._is_copy = False
         self._unsaid: list[str] = []
@@ -119,17 +122,37 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         if self.built:
             return
         self._targets = Targets(self.penalty, variables)
+        for target in self._targets.all:
+            target.rule = self._rule.of(target.variable)
+            check_rule(target.rule, [target.penalty])
+        know_variables(self, variables)
         if self._rule.momentum:
             self._add_total_steps(self._targets.all)
-        shape, free = (len(variables),), self._find_free(variables)
-        self._reached = self.add_variable(shape, dtype="bool", name="reached")
-        self._free = self.add_variable(
-            shape, lambda *_, **__: ops.convert_to_tensor(free), dtype="bool", name="free"
-        )
-        if self._rule.momentum and self._rule.reach is not None:
-            self._total_rate = self.add_variable((), dtype="float32", name="total_rate")
+        free, state = self._find_free(variables), self._state
+        state.add("reached", (len(variables),), dtype="bool")
+        state.add("free", free.shape, lambda *_, **__: ops.convert_to_tensor(free), "bool")
+        averages = self.inner_optimizer.use_ema
+        if self._rule.momentum and (averages or self._rule.reach is not None):
+            state.add("total_rate")
+        if averages:
+            state.add("mean_rate")
+        if self.hold_zeros:
+            self._held = self._find_held()
         self.inner_optimizer.build(variables)
-        know_variables(self, variables)
+
+    def _find_held(self) -> HeldZeros | None:
+        """What holds the zeros of all penalties that can say when they are optimal."""
+        strengths: dict[Target, float] = {}
+        for penalty in self._targets.penalties:
+            targets = [
+                target
+                for target in self._targets.all
+                if target.penalty == penalty and 0 not in target.variable.shape
+            ]
+            found = strengths_at_zero(penalty, [target.variable for target in targets])
+            strengths |= dict(zip(targets, found, strict=True)) if found is not None else {}
+        numbers = [self._get_variable_index(target.variable) for target in strengths]
+        return HeldZeros(strengths, numbers, self._state) if strengths else None
 
     def _find_free(self, variables: Sequence[Any]) -> npt.NDArray[np.bool_]:
         """Which weights their penalty leaves alone, as they are now."""
@@ -151,13 +174,13 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     def _add_total_steps(self, targets: Sequence[Target]) -> None:
         """With momentum, step sizes add up as the gradients do: to a number, or entry by entry."""
         name = "total_step"
-        shared = None if self._rule.slots else self.add_variable((), dtype="float32", name=name)
+        shared = None if self._rule.slots else self._state.add(name, later=False)
         for target in targets:
-            target.total_step = (
-                self.add_variable_from_reference(target.variable, name)
-                if shared is None
-                else shared
-            )
+            target.total_step = shared
+            if shared is None:
+                number = self._get_variable_index(target.variable)
+                own = self._state.add_like(name, target.variable, number, later=False)
+                target.total_step = own
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
         """As `apply`, for pairs of a gradient and its weight; returns `iterations`."""
@@ -174,97 +197,92 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
                 )
             self.build(list(trainable_variables))
         self._say_what_is_free()
-        variables = list(trainable_variables or self._trainable_variables)
-        inner = self.inner_optimizer
-        moved = {
-            self._var_key(v) for v, grad in zip(variables, grads, strict=True) if grad is not None
+        variables, grads = list(trainable_variables or self._trainable_variables), list(grads)
+        positions = {self._var_key(v): i for i, v in enumerate(variables) if grads[i] is not None}
+        of_target = {
+            target: positions[key]
+            for target in self._targets.all
+            if (key := self._var_key(target.variable)) in positions
         }
-        targets = [t for t in self._targets.all if self._var_key(t.variable) in moved]
+        given = {target: grads[i] for target, i in of_target.items()}
+        inner = self.inner_optimizer
+        happens = completes_update(inner)
+        acting, scale = self._acting(given), self._bounded_scale()
+        update = OneUpdate(inner, given, acting, scale, happens, self._held)
+        for target, grad in update.gradients_to_give().items():
+            grads[of_target[target]] = grad
         # Read before the update, which advances a schedule; copied, as torch updates in place.
         rate = ops.copy(to_accumulator(inner.learning_rate))
-        accumulates = inner.gradient_accumulation_steps
-        earlier = ops.copy(ops.convert_to_tensor(inner.iterations)) if accumulates else None
-        memories = {id(t): t.penalty.remember(ops.stop_gradient(t.variable.value)) for t in targets}
+        earlier = ops.copy(ops.convert_to_tensor(inner.iterations))
         inner.apply(grads, variables)
+        reach = self._follow_rate(rate, earlier, happens)
         count = ops.convert_to_tensor(inner.iterations)
-        happened = None if earlier is None else count > earlier
-        step_sizes = StepSizes(self._rule, rate, count, happened)
-        reach = self._reach_of(rate, happened)
-        acting, scale = self._acting(targets, variables, grads, happened), self._bounded_scale()
-        for penalty in self._targets.penalties:
-            chosen = [t for t in targets if t.penalty == penalty]
-            updates = []
-            for t in chosen:
-                w, moments = ops.stop_gradient(t.variable.value), step_sizes.moments(t)
-                update = Update(w, memories[id(t)], moments, step_sizes, reach, acting[id(t)])
-                updates.append(update)
-            if chosen:
-                penalized = [t.variable for t in chosen]
-                apply_penalty(penalty, penalized, updates, count, scale)
+        update.penalize(self._targets.penalties, rate, count, reach)
 
-    def _reach_of(self, rate: Tensor, happened: Tensor | None) -> Tensor | None:
-        """How far the optimizer could have moved a weight in this update."""
-        if self._rule.reach is None:
-            return None
-        if self._total_rate is not None:  # Earlier rates, which may have been larger, go on acting.
-            momentum, before = self._rule.momentum, to_accumulator(self._total_rate.value)
-            total = momentum * before + ops.cast(rate, "float32")
-            total = total if happened is None else ops.where(happened, total, before)
-            self._total_rate.assign(total)
-            rate = (1.0 - momentum) * total
-        return self._rule.reach * rate
+    def _follow_rate(self, rate: Tensor, earlier: Tensor, happens: Tensor | None) -> Tensor | None:
+        """Brings sum and mean of the rates up to date; returns how far a weight may have moved.
 
-    def _acting(
-        self,
-        targets: Sequence[Target],
-        variables: Sequence[Any],
-        grads: Sequence[Any],
-        happened: Tensor | None,
-    ) -> dict[int, Tensor | None]:
-        """Whether the penalty of each target acts in this update; `None` if it surely does."""
-        conditions: dict[int, list[Tensor]] = {
-            id(t): [] if happened is None else [happened] for t in targets
-        }
-        for target in targets:
+        Args:
+            rate: The learning rate of the update.
+            earlier: The number of updates before it.
+            happens: Whether there is one; `None` if there is for sure.
+        """
+        inner, rule = self.inner_optimizer, self._rule
+        rate = effective = ops.cast(rate, "float32")
+        total_rate, mean_rate = self._state.get("total_rate"), self._state.get("mean_rate")
+        if total_rate is not None:  # Earlier rates, which may have been larger, go on acting.
+            before = to_accumulator(total_rate.value)
+            total = rule.momentum * before + rate
+            total = total if happens is None else ops.where(happens, total, before)
+            total_rate.assign(total)
+            effective = rule.momentum * total + rate if rule.nesterov else total
+            rate = (1.0 - rule.momentum) * total
+        if mean_rate is not None:
+            # As Keras averages the weights, also those that do not move as gradients accumulate.
+            effective = effective if happens is None else ops.where(happens, effective, 0.0)
+            kept = ops.where(ops.equal(earlier, 0), 0.0, inner.ema_momentum)
+            mean_rate.assign(kept * mean_rate.value + (1.0 - kept) * effective)
+        return None if rule.reach is None else rule.reach * rate
+
+    def _acting(self, given: Mapping[Target, Any]) -> dict[Target, Tensor | None]:
+        """Whether the penalty of each weight acts by now; `None` if it surely does."""
+        conditions: dict[Target, list[Tensor]] = {target: [] for target in given}
+        for target in given:
             if type(target.penalty).frees is not Penalty.frees:
-                free = self._free.value[self._get_variable_index(target.variable)]
-                conditions[id(target)].append(ops.logical_not(free))
+                free = self._state.get("free").value[self._get_variable_index(target.variable)]
+                conditions[target].append(ops.logical_not(free))
         if keras.backend.backend() == "jax":
-            moved = [target for target in targets if target.penalty.moves_resting]
-            for key, reached in self._reach(moved, variables, grads).items():
-                conditions[key].append(reached)
+            moved = {t: grad for t, grad in given.items() if t.penalty.moves_resting}
+            for target, reached in self._reach(moved).items():
+                conditions[target].append(reached)
         return {
-            key: functools.reduce(ops.logical_and, known) if known else None
-            for key, known in conditions.items()
+            target: functools.reduce(ops.logical_and, known) if known else None
+            for target, known in conditions.items()
         }
 
-    def _reach(
-        self, targets: Sequence[Target], variables: Sequence[Any], grads: Sequence[Any]
-    ) -> dict[int, Tensor]:
-        """Whether the loss has reached each target by now.
+    def _reach(self, given: Mapping[Target, Any]) -> dict[Target, Tensor]:
+        """Whether the loss has reached each weight by now.
 
         On JAX a gradient that does not exist is one of zeros.
         """
-        gradient = {self._var_key(v): g for v, g in zip(variables, grads, strict=True)}
-        reached = list(ops.unstack(self._reached.value))
-        indices = {id(t): self._get_variable_index(t.variable) for t in targets}
-        for target in targets:
-            index, key = indices[id(target)], self._var_key(target.variable)
+        variable = self._state.get("reached")
+        reached = list(ops.unstack(variable.value))
+        indices = {target: self._get_variable_index(target.variable) for target in given}
+        for target, index in indices.items():
             # Once it has, this costs nothing.
             reached[index] = ops.cond(
                 reached[index],
                 lambda: ops.convert_to_tensor(True),
-                lambda key=key: ops.any(ops.not_equal(gradient[key], 0)),
+                lambda grad=given[target]: ops.any(ops.not_equal(grad, 0)),
             )
-        self._reached.assign(ops.stack(reached))
-        return {key: reached[index] for key, index in indices.items()}
+        variable.assign(ops.stack(reached))
+        return {target: reached[index] for target, index in indices.items()}
 
     @property
     def variables(self) -> list[Any]:
         """The wrapper's variables and those of the inner optimizer."""
-        # What version 0.1 did not have comes last, as the folder of a path keeps them by position.
-        new = {id(variable) for variable in (self._reached, self._free, self._total_rate)}
-        later = [v for v in self._variables if id(v) in new]
+        later = self._state.later
+        new = set(map(id, later))
         earlier = [v for v in self._variables if id(v) not in new]
         return [*earlier, *self.inner_optimizer.variables, *later]
 
@@ -281,36 +299,12 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the wrapper's state by name; Keras saves the inner optimizer beside it."""
-        for name, variable in self._state().items():
-            store[name] = to_numpy(variable.value)
+        self._state.save(store)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads what is in the store; what is not there stays as it is."""
-        state, saved = self._state(), set(store.keys())
-        # Until version 0.1 by position: two variables that nothing reads, the wrapper's state and
-        # the inner optimizer's.
-        own = len(saved) - len(self.inner_optimizer.variables) - 2
-        by_position = dict(zip([*state][: max(own, 0)], itertools.count(2), strict=False))
         self._unsaid = []
-        if "0" in saved and self._free is not None:  # Then no weight was left free.
-            self._free.assign(ops.zeros_like(self._free.value))
-        for name, variable in state.items():
-            key = name if name in saved or "0" not in saved else str(by_position.get(name))
-            if key in saved:
-                variable.assign(store[key])
-
-    def _state(self) -> dict[str, Any]:
-        """The variables that the wrapper itself needs, by the names that files have for them."""
-        state = {"strength_scale": self._strength_scale}
-        for target in self._targets.all:
-            if target.total_step is not None:
-                own = f"_{self._get_variable_index(target.variable)}" if self._rule.slots else ""
-                state[f"total_step{own}"] = target.total_step
-        if self._reached is not None:
-            state |= {"reached": self._reached, "free": self._free}
-        if self._total_rate is not None:
-            state["total_rate"] = self._total_rate
-        return state
+        self._state.load(store, len(self.inner_optimizer.variables))
 
     @property
     def learning_rate(self) -> Any:
@@ -342,8 +336,19 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         return [acting.get(self._var_key(variable)) for variable in variables]
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Lets the inner optimizer do what it does at the end of training."""
-        self.inner_optimizer.finalize_variable_values(var_list)
+        """Lets the inner optimizer do what it does at the end of training.
+
+        With `use_ema` that is to take the averaged weights; the penalties act on them once more.
+        """
+        inner, mean_rate = self.inner_optimizer, self._state.get("mean_rate")
+        if mean_rate is None:
+            inner.finalize_variable_values(var_list)
+        else:
+            acting = self._acting({target: ops.zeros(()) for target in self._targets.all})
+            scale = self._bounded_scale()
+            end = AveragedUpdate(self._targets.all, acting, scale)
+            inner.finalize_variable_values(var_list)
+            end.penalize(self._targets.penalties, mean_rate.value, inner.iterations)
         for target in self._targets.all:
             target.penalty.after_training(target.variable)
 
@@ -353,6 +358,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         penalty = self.penalty
         return {
             "name": self.name,
+            "hold_zeros": self.hold_zeros,
             "inner_optimizer": serialize(self.inner_optimizer),
             "penalty": serialize(penalty)
             if isinstance(penalty, Penalty)
@@ -369,13 +375,15 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         given = config if isinstance(config, dict) else {}
         penalty: Any = given.get("penalty")
         is_whole = isinstance(penalty, dict) and isinstance(given.get("inner_optimizer"), dict)
-        if not is_whole or not given.keys() <= {"name", "inner_optimizer", "penalty"}:
+        names = {"name", "inner_optimizer", "penalty", "hold_zeros"}
+        if not is_whole or not given.keys() <= names:
             raise invalid_value("config", "what `get_config` of a `Proximal` returns", config)
         if "class_name" in penalty:
             penalty = deserialize(penalty)
         else:
             penalty = {pattern: deserialize(p) for pattern, p in penalty.items()}
-        optimizer = cls(deserialize(config["inner_optimizer"]), penalty, config.get("name"))
+        inner, others = deserialize(config["inner_optimizer"]), {"name", "hold_zeros"}
+        optimizer = cls(inner, penalty, **{k: v for k, v in config.items() if k in others})
         optimizer._is_copy = True
         return optimizer
 
@@ -389,8 +397,8 @@ def _of_inner(name: str) -> property:
     def fset(self: Proximal, value: Any) -> None:
         # Not what the constructor of Keras's class sets before there is an inner optimizer.
         if hasattr(self, "inner_optimizer"):
-            if name == "use_ema" and value:
-                raise invalid_value(name, "False: averages of the weights have no zeros", value)
+            if name == "use_ema" and value != self.inner_optimizer.use_ema and self.built:
+                raise invalid_value(name, "what it was when the optimizer was built", value)
             setattr(self.inner_optimizer, name, value)
 
     return property(fget, fset)

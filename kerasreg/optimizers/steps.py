@@ -6,14 +6,12 @@ It is the metric of the proximal operator after an update; `Proximal` says why.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg._checks import definer, invalid_value
 from kerasreg._keras_internals import optimizer_slot
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.optimizers.targets import Target
@@ -37,18 +35,27 @@ class StepRule:
 
     Attributes:
         slots: Names of the optimizer's lists of variables that hold the moments of a weight.
+        needs_gradient: Whether the step size depends on the gradient.
         momentum: The momentum by which step sizes add up from one update to the next; 0 where the
             optimizer averages gradients instead.
         nesterov: Whether the optimizer looks ahead by its momentum.
+        refusal: Why no penalty with a strength can follow the optimizer; `None` if one can.
+        orthant_wise: Whether there is no step size, so that a penalty is part of the gradients and
+            a weight that changes its sign stops at zero.
+        no_groups: Why a penalty on groups of weights cannot be part of the gradients.
         reach: How many learning rates an update moves a weight at most, whatever the gradients,
             at a rate that does not change; `None` where there is no bound. No penalty moves a
             weight farther: one that has had no gradient yet has a step size of `rate / epsilon`.
     """
 
     slots: Sequence[str] = ()
+    needs_gradient: bool = False
     momentum: float = 0.0
     nesterov: bool = False
     reach: float | None = None
+    refusal: str | None = None
+    orthant_wise: bool = False
+    no_groups: str = ""
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
@@ -64,13 +71,45 @@ class StepRule:
         """
         return 1.0
 
+    def of(self, variable: Any) -> StepRule:
+        """The rule for one weight; by default this one."""
+        return self
+
+    def remember(self, variable: Any) -> Sequence[Tensor]:
+        """What `moments` has to know from before the update, as new tensors."""
+        return ()
+
+    def moments(
+        self, variable: Any, remembered: Sequence[Tensor], gradient: Tensor | None
+    ) -> list[Tensor]:
+        """What `step_size` computes the step size of a weight from; by default the `slots`.
+
+        Args:
+            variable: The weight, after the update.
+            remembered: What `remember` returned.
+            gradient: The gradient of the update, where the rule `needs_gradient`.
+
+        Returns:
+            Scalars, or tensors of the shape of the weight.
+        """
+        slots = (optimizer_slot(self.optimizer, name, variable) for name in self.slots)
+        return [to_accumulator(slot) for slot in slots]
+
+    def follow(self, variable: Any, happened: Tensor | None) -> None:
+        """Brings the optimizer's own copy of a weight, if it has one, to what the weight is now.
+
+        Args:
+            variable: The weight, after the penalty.
+            happened: Whether there was an update; `None` if there always is.
+        """
+
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
         """The step size of an update, entry by entry.
 
         Args:
             rate: Scalar learning rate.
             correction: What `bias_correction` returned.
-            moments: The tensors in `slots`, or the same part of each.
+            moments: What `moments` returned, or the same part of each.
 
         Returns:
             A scalar, or a tensor of the shape of the moments.
@@ -84,92 +123,6 @@ def step_rule(optimizer: Any) -> StepRule | None:
     return None
 
 
-@step_rule.register(keras.optimizers.SGD)
-class _SGD(StepRule):
-    def __init__(self, optimizer: Any) -> None:
-        super().__init__(optimizer)
-        self.momentum, self.nesterov = float(optimizer.momentum), bool(optimizer.nesterov)
-
-
-@step_rule.register(keras.optimizers.Adam)
-@step_rule.register(keras.optimizers.AdamW)
-class _Adam(StepRule):
-    def __init__(self, optimizer: Any) -> None:
-        super().__init__(optimizer)
-        self.slots = ("_velocity_hats",) if optimizer.amsgrad else ("_velocities",)
-        beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
-        if beta_1**2 < beta_2 < 1:  # By Cauchy-Schwarz, as the two below.
-            rest = (1 - beta_2) * (1 - beta_1**2 / beta_2)
-            self.reach = (1 - beta_1) / math.sqrt(rest)
-
-    def bias_correction(self, count: Tensor) -> Tensor:
-        return ops.sqrt(1.0 - ops.power(self.optimizer.beta_2, count))
-
-    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        return rate * correction / (ops.sqrt(moments[0]) + self.optimizer.epsilon)
-
-
-@step_rule.register(keras.optimizers.Nadam)
-class _Nadam(StepRule):
-    slots = ("_velocities",)
-
-    def __init__(self, optimizer: Any) -> None:
-        super().__init__(optimizer)
-        beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
-        ratio = beta_1**2 / beta_2
-        if ratio < 1 and beta_2 < 1:
-            earlier = (beta_1 * (1 - beta_1)) ** 2 * ratio / (1 - ratio)
-            self.reach = math.sqrt(((1 - beta_1**2) ** 2 + earlier) / (1 - beta_2))
-
-    def bias_correction(self, count: Tensor) -> Tensor:
-        return 1.0 - ops.power(self.optimizer.beta_2, count)
-
-    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        return rate / (ops.sqrt(moments[0] / correction) + self.optimizer.epsilon)
-
-
-@step_rule.register(keras.optimizers.Adamax)
-class _Adamax(StepRule):
-    slots = ("_u",)
-
-    def __init__(self, optimizer: Any) -> None:
-        super().__init__(optimizer)
-        beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
-        if beta_1 < beta_2:
-            self.reach = (1 - beta_1) / (1 - beta_1 / beta_2)
-
-    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        return rate / (moments[0] + self.optimizer.epsilon)
-
-
-@step_rule.register(keras.optimizers.RMSprop)
-class _RMSprop(StepRule):
-    def __init__(self, optimizer: Any) -> None:
-        super().__init__(optimizer)
-        self.slots = ("_velocities", *(["_average_gradients"] if optimizer.centered else []))
-        self.momentum = float(optimizer.momentum)
-        # The variance of gradients that hardly change may be next to nothing.
-        if not optimizer.centered and optimizer.rho < 1 and self.momentum < 1:
-            self.reach = 1 / math.sqrt(1 - optimizer.rho) / (1 - self.momentum)
-
-    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        square, *means = moments
-        for mean in means:
-            # Not in place, which on torch would change the optimizer's own variable. A constant
-            # gradient has no variance, and rounding may leave less than that.
-            square = ops.maximum(square - ops.square(mean), 0.0)
-        return rate / ops.sqrt(square + self.optimizer.epsilon)
-
-
-@step_rule.register(keras.optimizers.Adagrad)
-class _Adagrad(StepRule):
-    slots = ("_accumulators",)
-    reach = 1.0
-
-    def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        return rate / ops.sqrt(moments[0] + self.optimizer.epsilon)
-
-
 class StepSizes:
     """The step sizes of one update of an optimizer.
 
@@ -179,33 +132,40 @@ class StepSizes:
         count: Number of updates so far, this one included.
         happened: Whether there was one, where gradients may only have accumulated; `None` if there
             always is.
+        adds_up: Whether step sizes add up where the optimizer has momentum.
     """
 
     def __init__(
-        self, rule: StepRule, rate: Tensor, count: Tensor, happened: Tensor | None
+        self,
+        rule: StepRule,
+        rate: Tensor,
+        count: Tensor,
+        happened: Tensor | None,
+        adds_up: bool = True,
     ) -> None:
+        self._adds_up = adds_up and bool(rule.momentum)
         self._rule, self._rate, self._happened = rule, rate, happened
         # Before the first update there is no bias to correct, only a division by zero.
         self._count = ops.maximum(count, 1)
         # With momentum the moment is the step size itself, in which the rate is already.
-        self._factor = ops.ones_like(rate) if rule.momentum else rate
+        self._factor = ops.ones_like(rate) if self._adds_up else rate
         self._totals: dict[int, Tensor] = {}
         self._scalars: tuple[Any, ...] = (None,)
 
-    def moments(self, target: Target) -> list[Tensor]:
-        """What the step size of a weight is computed from.
+    def moments(
+        self, target: Target, remembered: Sequence[Tensor], gradient: Tensor | None
+    ) -> list[Tensor]:
+        """What the step size of a weight is computed from, as `StepRule.moments`.
 
         With momentum the sum of the weight's step sizes, which is brought up to date.
         """
-        rule = self._rule
-        slots = (optimizer_slot(rule.optimizer, name, target.variable) for name in rule.slots)
-        moments = [to_accumulator(slot) for slot in slots]
-        return [self._add_up(target, moments)] if rule.momentum else moments
+        moments = self._rule.moments(target.variable, remembered, gradient)
+        return [self._add_up(target, moments)] if self._adds_up else moments
 
     def __call__(self, scale: Tensor, moments: Sequence[Tensor]) -> Tensor:
         """The step size times a scalar, from what `moments` returned or the same part of each."""
         rate, correction = self._scaled(scale, _dtype((moments or [self._factor])[0]))
-        if self._rule.momentum:
+        if self._adds_up:
             return moments[0] * rate
         return self._rule.step_size(rate, correction, moments)
 
@@ -239,39 +199,3 @@ class StepSizes:
 def _dtype(x: Tensor) -> str:
     name: str = keras.backend.standardize_dtype(x.dtype)
     return name
-
-
-def find_rule(optimizer: Any) -> StepRule:
-    """The `StepRule` of an optimizer; raises unless it is supported, bare and fresh."""
-    if isinstance(optimizer, (str, dict)):  # as `compile` takes it
-        try:
-            optimizer = keras.optimizers.get(optimizer)
-        except Exception as error:  # Keras has several for what it does not know.
-            expected = "a Keras optimizer, or the name or configuration of one"
-            raise invalid_value("inner_optimizer", expected, optimizer) from error
-    cls = type(optimizer)
-    supported = [known.__name__ for known in step_rule.registry if known is not object]
-    expected = f"one of {', '.join(supported)}"
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        expected = f"a Keras optimizer, {expected}"
-    elif isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        expected = "the optimizer itself; put `LossScaleOptimizer` around `Proximal`"
-    elif hasattr(optimizer, "inner_optimizer"):
-        expected = "the optimizer itself; give one `Proximal` a dict of all penalties"
-    elif not _updates_as_registered(cls) or (rule := step_rule(optimizer)) is None:
-        expected = f"{expected}, not {cls.__name__}; register a rule for others with `step_rule`"
-    elif optimizer.use_ema:
-        expected = "an optimizer with use_ema=False: averages of the weights have no zeros"
-    elif optimizer.built:
-        expected = "an optimizer that is not yet built on variables"
-    else:
-        return rule
-    raise invalid_value("inner_optimizer", expected, optimizer)
-
-
-def _updates_as_registered(cls: type) -> bool:
-    """Whether the update of a class is the one that its rule is for."""
-    registered = next(base for base in cls.__mro__ if base in step_rule.registry)
-    updating = definer(cls, "update_step")
-    # On torch an instance is of a subclass, also of Keras's, that only fuses the same update.
-    return issubclass(registered, updating) or updating.__module__.startswith("keras.")

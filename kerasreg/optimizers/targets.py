@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kerasreg._checks import check_pattern, invalid_on_weight, invalid_value
+import keras
+
+from kerasreg._checks import check_pattern, definer, invalid_on_weight, invalid_value
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import as_penalty, has_kink
 from kerasreg.regularizers.penalty_map import match_penalties, penalties_on_layers
@@ -45,9 +47,12 @@ def _with_prox(penalty: Any) -> Penalty:
 
 
 def check_target(variable: Any) -> None:
-    """Raises if a constraint or another penalty with a kink acts on the weight."""
-    if variable.constraint is not None:
-        expected = "none, as a penalty of `Proximal` acts on it"
+    """Raises if another penalty with a kink acts on the weight, or a constraint on its norm."""
+    if not _leaves_zeros(variable.constraint):
+        expected = (
+            "none but NonNeg, as a penalty of `Proximal` acts on it: after a norm has been bounded "
+            "a penalty changes it, and what bounds it after the penalty moves its fixed points"
+        )
         raise invalid_on_weight("constraint", variable, expected)
     if has_kink(variable.regularizer):
         expected = (
@@ -57,12 +62,26 @@ def check_target(variable: Any) -> None:
         raise invalid_on_weight("regularizer", variable, expected)
 
 
-@dataclass
+def _leaves_zeros(constraint: Any) -> bool:
+    """Whether a constraint acts entry by entry, so that a penalty can follow it."""
+    non_negative = keras.constraints.NonNeg
+    return constraint is None or definer(type(constraint), "__call__") is non_negative
+
+
+@dataclass(eq=False)
 class Target:
-    """A weight with its penalty, and the sum of its step sizes where the optimizer has momentum."""
+    """A weight with a penalty.
+
+    Args:
+        variable: The weight.
+        penalty: The penalty.
+        rule: The `StepRule` of the optimizer for it.
+        total_step: The variable for the sum of its step sizes where the optimizer has momentum.
+    """
 
     variable: Any
     penalty: Penalty
+    rule: Any = None
     total_step: Any = None
 
 

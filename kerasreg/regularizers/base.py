@@ -38,6 +38,29 @@ def register_penalty(cls: P) -> P:
 
 
 @dataclasses.dataclass(frozen=True)
+class Hold:
+    """What decides whether the zeros of a weight stay.
+
+    Args:
+        zero: Which entries were zero before the update.
+        gradient: The gradient of the update.
+        mean: The averaged gradient so far, of the same shape.
+        rate: The share of `gradient` in the new average, a scalar.
+    """
+
+    zero: Tensor
+    gradient: Tensor
+    mean: Tensor
+    rate: Tensor
+
+    def new_mean(self) -> Tensor:
+        """The averaged gradient, this update included."""
+        mean = to_accumulator(self.mean)
+        rate = cast_like(self.rate, mean)
+        return mean + rate * (cast_like(self.gradient, mean) - mean)
+
+
+@dataclasses.dataclass(frozen=True)
 class Update:
     """A weight that an optimizer has just updated, and that a penalty is about to act on.
 
@@ -48,6 +71,7 @@ class Update:
         step_size: Computes the step size times a scalar, from that scalar and `moments`.
         reach: How far the optimizer could have moved the weight, a scalar; `None` for no bound.
         acts: Whether the penalty acts in this update, a scalar; `None` if it does for sure.
+        hold: What decides whether zeros stay; `None` where they may leave at any time.
     """
 
     w: Tensor
@@ -56,6 +80,7 @@ class Update:
     step_size: Callable[[Tensor, Sequence[Tensor]], Tensor]
     reach: Tensor | None = None
     acts: Tensor | None = None
+    hold: Hold | None = None
 
     def step(self, scale: Tensor = 1.0) -> Tensor:
         """How far the optimizer moves the weight for a gradient of one, times a scalar.
@@ -205,6 +230,41 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         residual = self._residual(wide, cast_like(ops.convert_to_tensor(grad), wide))
         return ops.sqrt(ops.sum(ops.square(residual)))
 
+    def residuals(self, ws: Sequence[Tensor], grads: Sequence[Tensor]) -> Iterable[Tensor]:
+        """The shortest vectors from `-grads` to the subdifferential, up to the sign.
+
+        An entry is zero where it is optimal.
+
+        Args:
+            ws: The weights that the penalty acts on, or parts of them if it is separable.
+            grads: Gradients of the loss without the penalty, of the same shapes.
+
+        Returns:
+            A tensor of the shape of each weight, one after the other.
+        """
+        for w, grad in zip(ws, grads, strict=True):
+            w, grad = to_accumulator(w), to_accumulator(grad)
+            if self.implements("_residual"):
+                yield self._residual(w, grad)
+            else:  # which tells of the whole weight only
+                yield ops.full_like(w, 1.0) * self.subdifferential_distance(w, grad)
+
+    def resting(
+        self, zeros: Sequence[Tensor], grads: Sequence[Tensor], strength_scale: Tensor
+    ) -> Iterable[Tensor]:
+        """Where zeros are optimal: a boolean tensor of the shape of each weight.
+
+        Args:
+            zeros: Which entries of the weights are zero, as booleans.
+            grads: Gradients of the loss without the penalty.
+            strength_scale: Scalar that multiplies the strength of the penalty.
+        """
+        inverse = 1.0 / ops.maximum(strength_scale, 1e-30)
+        scaled = (grad * cast_like(inverse, grad) for grad in grads)
+        at = (ops.where(zero, 0.0, 1.0) for zero in zeros)
+        for zero, residual in zip(zeros, self.residuals(list(at), list(scaled)), strict=True):
+            yield ops.logical_and(zero, ops.equal(residual, 0))
+
     def group_norms(self, w: Tensor) -> Tensor:
         """Euclidean norm of each group that the penalty zeroes together.
 
@@ -278,6 +338,22 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def frees(self, variable: Any) -> str | None:
         """Why a weight is left alone for what it is when the optimizer is built, if it is."""
         return None
+
+    def trains(self, memory: Any, count: Tensor) -> Tensor | None:
+        """Which entries of a weight may change in an update; `None` if all may.
+
+        Gradients of the others are 0 for the optimizer.
+
+        Args:
+            memory: What `remember` returned before the update.
+            count: Number of updates before this one.
+        """
+        return None
+
+    @property
+    def needs_step(self) -> bool:
+        """Whether it depends on the step size, so that the optimizer must have one."""
+        return not self.is_constraint
 
     def after_training(self, variable: Any) -> None:
         """Looks at a weight at the end of `fit`, to warn of what has become of it."""

@@ -64,6 +64,10 @@ class KeepZeros(Penalty):
         """The pattern of the weights that are not zero."""
         return ops.not_equal(w, 0)
 
+    def trains(self, memory: Any, count: Tensor) -> Tensor:
+        """Those that are not zero."""
+        return memory
+
     def update(
         self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
     ) -> Iterable[Tensor]:

@@ -130,6 +130,17 @@ class TopK(Penalty):
         """The support: the pattern of the weights that are not zero."""
         return ops.not_equal(w, 0)
 
+    @property
+    def needs_step(self) -> bool:
+        """Whether the step size is part of the saliency."""
+        return self.saliency == "metric"
+
+    def trains(self, memory: Any, count: Tensor) -> Tensor | None:
+        """The support, from the last choice of a schedule on; before, what grows may come back."""
+        if not (self.freeze and self.end_step):
+            return None
+        return ops.logical_or(memory, count < self.end_step)
+
     def update(
         self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
     ) -> Iterable[Tensor]:
@@ -155,14 +166,14 @@ class TopK(Penalty):
 
     def _choose(self, updates: Sequence[Update], count: Tensor) -> list[Tensor]:
         """The mask of the new support of each weight."""
-        saliencies = [self._saliency(u.w, u.step()) for u in updates]
+        saliencies = [self._saliency(u) for u in updates]
         groups = [saliencies] if self.scope == "global" else [[each] for each in saliencies]
         return [mask for group in groups for mask in largest(group, self._kept(group, count))]
 
-    def _saliency(self, w: Tensor, step: Tensor) -> Tensor:
-        size = ops.abs(ops.cast(w, "float32"))
+    def _saliency(self, update: Update) -> Tensor:
+        size = ops.abs(ops.cast(update.w, "float32"))
         if self.saliency == "metric":
-            return _in_metric(size, step)
+            return _in_metric(size, update.step())
         if self.scope == "global":
             return _relative(size)
         return size

@@ -295,7 +295,7 @@ def test_an_optimizer_as_compile_takes_it(optimizer):
     assert isinstance(kr.Proximal.from_config(made.get_config()).inner_optimizer, optimizers.Adam)
 
 
-@pytest.mark.parametrize("bad", ["adm", {"class_name": "Adam", "config": {"rate": 1}}, {}, "lion"])
+@pytest.mark.parametrize("bad", ["adm", {"class_name": "Adam", "config": {"rate": 1}}, {}, "ftrl2"])
 def test_an_optimizer_that_compile_does_not_take(bad):
     with pytest.raises(ValueError, match="argument `inner_optimizer`.*Received: inner_optimizer="):
         kr.Proximal(bad, kr.L1(0.1))
@@ -322,9 +322,12 @@ def test_what_is_no_configuration(config):
         kr.Proximal.from_config(config)
 
 
-def test_averages_of_the_weights_are_not_switched_on_later():
+def test_averages_of_the_weights_are_not_switched_on_once_it_is_built():
     optimizer = kr.Proximal(optimizers.SGD(0.1), kr.L1(0.1))
-    with pytest.raises(ValueError, match="argument `use_ema`. Expected False"):
+    optimizer.use_ema = True
+    optimizer.use_ema = False
+    optimizer.build([keras.Variable(np.ones((2, 2)), name="kernel")])
+    with pytest.raises(ValueError, match="argument `use_ema`. Expected what it was when"):
         optimizer.use_ema = True
 
 
@@ -472,12 +475,14 @@ def built():
     ("inner", "message"),
     [
         (lambda: 3, "Expected a Keras optimizer"),
-        (lambda: optimizers.Lion(), "not Lion"),
-        (lambda: optimizers.Ftrl(), "not Ftrl"),
-        (lambda: Mine(), "not Mine"),
-        (lambda: OwnUpdate(), "not OwnUpdate"),
-        (lambda: OwnUpdateAgain(), "not OwnUpdateAgain"),
-        (lambda: optimizers.Adam(use_ema=True), "use_ema=False"),
+        (lambda: optimizers.Ftrl(l1_regularization_strength=0.1), "threshold a second time"),
+        (lambda: optimizers.ScheduleFreeAdamW(), "ScheduleFreeAdamW evaluates an average"),
+        (lambda: optimizers.Adafactor(clipnorm=1.0), "leave out clipnorm"),
+        (lambda: optimizers.Adafactor(use_ema=True), "leave out use_ema"),
+        (lambda: optimizers.Lion(use_ema=True), "an average of weights would get zeros"),
+        (lambda: Mine(), "Mine has no known step size; take one of .*Adam"),
+        (lambda: OwnUpdate(), "OwnUpdate has no known step size"),
+        (lambda: OwnUpdateAgain(), "OwnUpdateAgain has no known step size"),
         (
             lambda: optimizers.LossScaleOptimizer(optimizers.Adam()),
             "put `LossScaleOptimizer` around `Proximal`",
@@ -552,7 +557,8 @@ def test_patterns_that_do_not_fit(penalty, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kernel_constraint": "non_neg"}, "constraint on weight `.*small/kernel`"),
+        ({"kernel_constraint": "max_norm"}, "constraint on weight `.*small/kernel`"),
+        ({"kernel_constraint": "unit_norm"}, "Expected none but NonNeg"),
         ({"kernel_regularizer": kr.L1(0.1)}, "regularizer on weight `.*small/kernel`"),
         ({"kernel_regularizer": keras.regularizers.L1L2(0.1, 0)}, "regularizer on weight"),
         ({"kernel_regularizer": kr.GroupLasso(0.1)}, "regularizer on weight"),
