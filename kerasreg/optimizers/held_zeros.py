@@ -11,14 +11,16 @@ Liang & Schoenlieb, Local Convergence Properties of SAGA/Prox-SVRG and Accelerat
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from kerasreg._backends import outside_of_graphs
-from kerasreg._tensors import Tensor, cast_like, to_float, to_numpy
+from kerasreg._backends import compiled, outside_of_graphs
+from kerasreg._tensors import Tensor, cast_like, to_float
+from kerasreg.optimizers.gradient_noise import GradientNoise
 from kerasreg.optimizers.state import State
 from kerasreg.optimizers.targets import Target
 from kerasreg.regularizers import Penalty
@@ -29,47 +31,30 @@ TOLERATED_NOISE = 0.1
 # but over 1000 at most, and early over a quarter of them: old gradients are of other weights.
 LONGEST_MEAN = 1000.0
 EARLY_UPDATES = 4.0
-# The noise is that of the last 20 updates, measured on so many entries of each weight.
-NOISE_DECAY = 0.95
-SAMPLE_SIZE = 4096
 
 
 class HeldZeros:
-    """The averaged gradients of the weights of some penalties.
+    """The averaged gradients of the weights whose zeros are held.
 
     Args:
         strengths: How strongly its penalty pulls at an entry of a weight that is zero, for each
-            weight whose zeros are held.
+            weight whose zeros can be held.
+        holds: Whether they are; else only the noise of the gradients is measured.
         numbers: The number of each weight among all of the optimizer.
         state: Makes and keeps the variables: the averaged gradient of each weight, and few numbers.
     """
 
     def __init__(
-        self, strengths: Mapping[Target, float], numbers: Sequence[int], state: State
+        self, strengths: Mapping[Target, float], holds: bool, numbers: Sequence[int], state: State
     ) -> None:
-        self.strengths = strengths
-        weights = [target.variable for target in strengths]
+        self.strengths, self.holds = strengths, holds
+        pairs = zip(strengths, numbers, strict=True) if holds else ()
         self._means = {
             target: state.add_like("mean_gradient", target.variable, number)
-            for target, number in zip(strengths, numbers, strict=True)
+            for target, number in pairs
         }
-        self._strides = [_stride(weight.shape) for weight in weights]
-        self._sampled = [
-            -(-math.prod(weight.shape) // stride)
-            for weight, stride in zip(weights, self._strides, strict=True)
-        ]
-        self._earlier = state.add("gradient_sample", (len(weights), max(self._sampled)))
-        self._noise = state.add("gradient_noise", (len(weights),))
-        self._averaged = state.add("gradients_averaged")
-
-    def mean(self, target: Target) -> Tensor:
-        """The averaged gradient of a weight."""
-        return self._means[target].value
-
-    def noise(self) -> dict[Target, float]:
-        """The standard deviation of an entry of each weight's gradients, by its minibatches."""
-        deviations = np.sqrt(to_numpy(self._noise.value))
-        return dict(zip(self.strengths, deviations.tolist(), strict=True))
+        self._noise = GradientNoise([*strengths], state)
+        self._count_held = compiled(self._held)
 
     def begin(
         self, gradients: Mapping[Target, Tensor], scale: Tensor, happens: Tensor | None
@@ -81,10 +66,13 @@ class HeldZeros:
             scale: What multiplies the strengths now.
             happens: Whether there is an update; `None` if there is for sure.
         """
-        rates = zip(self._means.items(), self._rates(gradients, scale, happens), strict=True)
+        count, noise = self._noise.update(gradients, happens)
+        rates = self._rates(count, noise, scale)
+        if happens is not None:
+            rates = ops.where(happens, rates, 0.0)
         return {
             target: Hold(ops.equal(target.variable.value, 0), gradients[target], mean.value, rate)
-            for (target, mean), rate in rates
+            for (target, mean), rate in zip(self._means.items(), ops.unstack(rates), strict=False)
             if target in gradients
         }
 
@@ -92,48 +80,38 @@ class HeldZeros:
         """Keeps the new averaged gradient of a weight."""
         self._means[target].assign(cast_like(mean, self._means[target]))
 
-    def _rates(
-        self, gradients: Mapping[Target, Tensor], scale: Tensor, happens: Tensor | None
-    ) -> list[Tensor]:
+    def share(self, scale: Tensor) -> float:
+        """The share of the entries that are zero, and stay so by their averaged gradients."""
+        given = [(t.variable.value, mean.value) for t, mean in self._means.items()]
+        total = sum(int(math.prod(target.variable.shape)) for target in self._means)
+        held: float = to_float(self._count_held(given, ops.convert_to_tensor(scale)))
+        return held / total
+
+    def noise_by_strength(self, scale: float) -> dict[Target, float]:
+        """The standard deviation of an entry of each weight's gradients, by its strength now."""
+        deviations = self._noise.deviations().items()
+        strengths = {target: strength * scale for target, strength in self.strengths.items()}
+        return {t: noise / strengths[t] for t, noise in deviations if strengths[t] > 0}
+
+    def _rates(self, count: Tensor, noise: Tensor, scale: Tensor) -> Tensor:
         """The share of the new gradient in the average of each weight."""
-        given = [gradients.get(target) for target in self.strengths]
-        sample = ops.stack([self._sample(i, gradient) for i, gradient in enumerate(given)])
-        count = self._averaged.value + 1.0
-        # By the difference of two gradients one after the other, from which drift drops out.
-        squares = ops.sum(ops.square(sample - self._earlier.value), axis=1)
-        fresh = squares / ops.convert_to_tensor(2.0 * np.array(self._sampled, "float32"))
-        weight = ops.maximum(1.0 - NOISE_DECAY, 1.0 / ops.maximum(count - 1.0, 1.0))
-        noise = self._noise.value + weight * (fresh - self._noise.value)
-        noise = ops.where(count > 1, noise, 0.0)
         strengths = ops.convert_to_tensor(np.array([*self.strengths.values()], "float32"))
         allowed = ops.square(TOLERATED_NOISE * strengths * scale)
-        of_noise = 2.0 * allowed / ops.maximum(noise, 1e-37)
+        of_noise = 2.0 * allowed / ops.where(noise > 0, noise, 1.0)
         least = ops.maximum(EARLY_UPDATES / count, 1.0 / LONGEST_MEAN)
-        rates = ops.minimum(ops.where(noise > 0, ops.maximum(of_noise, least), 1.0), 1.0)
-        new = [count, noise, sample]
-        old = [self._averaged, self._noise, self._earlier]
-        if happens is not None:
-            new = [ops.where(happens, x, v.value) for x, v in zip(new, old, strict=True)]
-            rates = ops.where(happens, rates, 0.0)
-        for variable, value in zip(old, new, strict=True):
-            variable.assign(value)
-        return list(ops.unstack(rates))
+        return ops.minimum(ops.where(noise > 0, ops.maximum(of_noise, least), 1.0), 1.0)
 
-    def _sample(self, number: int, gradient: Tensor | None) -> Tensor:
-        """Some entries of a gradient; the earlier ones where there is none."""
-        if gradient is None:
-            return self._earlier.value[number]
-        entries = ops.cast(ops.reshape(gradient, (-1,)), "float32")[:: self._strides[number]]
-        missing = self._earlier.shape[1] - self._sampled[number]
-        return ops.pad(entries, ((0, missing),)) if missing else entries
-
-
-def _stride(shape: Sequence[int]) -> int:
-    """From one entry of a sample to the next, so that it is spread over all rows and columns."""
-    stride = -(-math.prod(shape) // SAMPLE_SIZE) or 1
-    while any(math.gcd(stride, size) > 1 for size in shape):
-        stride += 1
-    return stride
+    def _held(self, given: Sequence[tuple[Tensor, Tensor]], scale: Tensor) -> Tensor:
+        """How many entries are zero and stay so, of weights with their averaged gradients."""
+        of_penalty: dict[Penalty, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for target, (w, mean) in zip(self._means, given, strict=True):
+            of_penalty[target.penalty].append((ops.equal(w, 0), mean))
+        total = ops.zeros(())
+        for penalty, pairs in of_penalty.items():
+            zeros, means = zip(*pairs, strict=True)
+            for rests in penalty.resting(zeros, means, scale):
+                total = total + ops.sum(ops.cast(rests, "float32"))
+        return total
 
 
 def strengths_at_zero(penalty: Penalty, variables: Sequence[Any]) -> list[float] | None:

@@ -53,6 +53,12 @@ class Optimizers:
         parts = (part for each in self._by_name.values() for part, _ in optimizers_within(each))
         return list({id(part): part for part in parts if isinstance(part, Proximal)}.values())
 
+    def share_held(self) -> float | None:
+        """The share of the weights that `Proximal` holds at zero; `None` where none does that."""
+        shares = [p.share_held() for p in self.proximals() if p.built]
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if known else None
+
     def build(self, model: Any) -> None:
         """Builds those that have no optimizers in them before, as they ask a function for each."""
         for each in self._by_name.values():

@@ -15,7 +15,7 @@ from keras import ops
 from kerasreg._backends import is_symbolic, outside_of_graphs
 from kerasreg._checks import check_bool, invalid_value
 from kerasreg._keras_internals import completes_update, know_variables
-from kerasreg._tensors import Tensor, to_accumulator, to_number
+from kerasreg._tensors import Tensor, to_accumulator, to_float, to_number
 from kerasreg.optimizers.find_rule import check_rule, find_rule
 from kerasreg.optimizers.held_zeros import HeldZeros, strengths_at_zero
 from kerasreg.optimizers.one_update import AveragedUpdate, OneUpdate
@@ -136,8 +136,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             state.add("total_rate")
         if averages:
             state.add("mean_rate")
-        if self.hold_zeros:
-            self._held = self._find_held()
+        self._held = self._find_held()
         self.inner_optimizer.build(variables)
 
     def _find_held(self) -> HeldZeros | None:
@@ -152,7 +151,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             found = strengths_at_zero(penalty, [target.variable for target in targets])
             strengths |= dict(zip(targets, found, strict=True)) if found is not None else {}
         numbers = [self._get_variable_index(target.variable) for target in strengths]
-        return HeldZeros(strengths, numbers, self._state) if strengths else None
+        if not strengths:
+            return None
+        return HeldZeros(strengths, self.hold_zeros, numbers, self._state)
 
     def _find_free(self, variables: Sequence[Any]) -> npt.NDArray[np.bool_]:
         """Which weights their penalty leaves alone, as they are now."""
@@ -334,6 +335,26 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             return match_penalties(self.penalty, variables)
         acting = {self._var_key(t.variable): t.penalty for t in self._targets.all}
         return [acting.get(self._var_key(variable)) for variable in variables]
+
+    def share_held(self) -> float | None:
+        """The share of the weights that are zero and stay so by their averaged gradients.
+
+        Of those weights whose zeros are held; `None` where there are none.
+        """
+        if self._held is None or not self._held.holds:
+            return None
+        return self._held.share(self._bounded_scale())
+
+    def noise_by_strength(self) -> dict[str, tuple[Penalty, float]]:
+        """How many times the strength of its penalty the noise of a weight's gradients is.
+
+        By the paths of those weights that a penalty with a kink at zero acts on, with the penalty.
+        The noise is the standard deviation of an entry from one minibatch to the next.
+        """
+        if self._held is None:
+            return {}
+        ratios = self._held.noise_by_strength(to_float(self._strength_scale))
+        return {t.variable.path: (t.penalty, ratio) for t, ratio in ratios.items()}
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
         """Lets the inner optimizer do what it does at the end of training.

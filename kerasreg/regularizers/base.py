@@ -246,8 +246,10 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             w, grad = to_accumulator(w), to_accumulator(grad)
             if self.implements("_residual"):
                 yield self._residual(w, grad)
-            else:  # which tells of the whole weight only
-                yield ops.full_like(w, 1.0) * self.subdifferential_distance(w, grad)
+            else:  # What is known of the whole weight, in the direction of its gradient.
+                length = ops.sqrt(ops.sum(ops.square(grad)))
+                distance = self.subdifferential_distance(w, grad)
+                yield grad * (distance / ops.where(length > 0, length, 1.0))
 
     def resting(
         self, zeros: Sequence[Tensor], grads: Sequence[Tensor], strength_scale: Tensor
@@ -260,9 +262,10 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             strength_scale: Scalar that multiplies the strength of the penalty.
         """
         inverse = 1.0 / ops.maximum(strength_scale, 1e-30)
-        scaled = (grad * cast_like(inverse, grad) for grad in grads)
-        at = (ops.where(zero, 0.0, 1.0) for zero in zeros)
-        for zero, residual in zip(zeros, self.residuals(list(at), list(scaled)), strict=True):
+        scaled = [grad * cast_like(inverse, grad) for grad in grads]
+        # Of the others it only matters that they are not zero.
+        ws = [cast_like(ops.logical_not(z), g) for z, g in zip(zeros, grads, strict=True)]
+        for zero, residual in zip(zeros, self.residuals(ws, scaled), strict=True):
             yield ops.logical_and(zero, ops.equal(residual, 0))
 
     def group_norms(self, w: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 from kerasreg._checks import check_built
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.measurement import statistics_of
+from kerasreg.statistics.noisy_penalties import noisy_penalties
 from kerasreg.statistics.numbers import Statistics, total_statistics
 from kerasreg.statistics.weights import Weight, describe_penalties, find_weights
 
@@ -63,14 +64,17 @@ class SparsityReport:
     Args:
         rows: A `ReportRow` for each weight.
         total: The `ReportRow` of all weights together.
+        notes: Sentences on penalties that make few zeros, and what to do.
     """
 
     rows: tuple[ReportRow, ...]
     total: ReportRow
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain data: `{"rows": [{...}, ...], "total": {...}}`."""
-        return dataclasses.asdict(self) | {"rows": [dataclasses.asdict(row) for row in self.rows]}
+        """The report as plain data: `{"rows": [{...}, ...], "total": {...}, "notes": [...]}`."""
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        return dataclasses.asdict(self) | {"rows": rows, "notes": list(self.notes)}
 
     def __str__(self) -> str:
         table = [COLUMNS, *(row.cells() for row in (*self.rows, self.total))]
@@ -78,7 +82,8 @@ class SparsityReport:
         aligned = [f"{side}{width}" for side, width in zip("<<>>>><", widths, strict=True)]
         lines = ["  ".join(map(format, row, aligned)).rstrip() for row in table]
         rule = "─" * max(map(len, lines))
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        notes = [f"\n{note}" for note in self.notes]
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *notes])
 
     def _repr_html_(self) -> str:
         def line(cells: tuple[str, ...], tag: str) -> str:
@@ -89,6 +94,7 @@ class SparsityReport:
         return (
             f"<table><thead>{line(COLUMNS, 'th')}</thead><tbody>{body}</tbody>"
             f"<tfoot>{line(self.total.cells(), 'th')}</tfoot></table>"
+            + "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         )
 
 
@@ -111,7 +117,8 @@ def sparsity_report(
             name the penalties of each `Proximal`; by default those that the model holds.
 
     Returns:
-        A `SparsityReport` with `.rows`, `.total` and `.to_dict()`.
+        A `SparsityReport` with `.rows`, `.total`, `.notes` and `.to_dict()`. A note says where a
+        penalty of `Proximal` makes few zeros because the gradients of minibatches are noisy.
 
     Raises:
         ValueError: If the model is not built, no path matches, or what is given is no optimizer.
@@ -143,4 +150,7 @@ def report_of(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> Sp
         for weight, numbers in zip(weights, statistics, strict=True)
     )
     counted = itertools.compress(statistics, (weight.counts for weight in weights))
-    return SparsityReport(rows, row("total", (), total_statistics(counted), ""))
+    total = row("total", (), total_statistics(counted), "")
+    optimizers = weights[0].optimizers if weights else None
+    noisy = noisy_penalties(optimizers.proximals() if optimizers else [])
+    return SparsityReport(rows, total, tuple(noisy))

@@ -25,18 +25,21 @@ _SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description
 
 
 def live_values(
-    rates: Mapping[str, Any], weights: Sequence[Weight], dropouts: Dropouts
+    rates: Mapping[str, Any], held: float | None, weights: Sequence[Weight], dropouts: Dropouts
 ) -> dict[str, float]:
-    """What can change while a model trains, by tag: learning rates, dropout rates, strengths.
+    """What can change while a model trains, by tag: learning rates, dropout rates, strengths, ...
 
     Args:
         rates: The learning rates by the names of their optimizers, a single one as `""`.
+        held: The share of the weights that `Proximal` holds at zero, if any does.
         weights: The weights that are logged.
         dropouts: The model's dropouts.
     """
     values = {f"dropout_rate/{name}": rate for name, rate in dropouts.rates().items()}
     for name, rate in rates.items():
         values[f"learning_rate/{name}" if name else f"{TOTALS}/learning_rate"] = to_float(rate)
+    if held is not None:
+        values[f"{TOTALS}/held"] = held
     scale, by_weight = strengths(weights)
     if scale is not None:
         values[f"{TOTALS}/strength_scale"] = scale

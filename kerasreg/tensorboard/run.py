@@ -136,7 +136,8 @@ class Run:
         self._last = functools.cache(self._statistics())
         self._residual = {}
         rates = self._optimizers.learning_rates()
-        values = live_values(rates, self._weights, self._dropouts)
+        held = self._optimizers.share_held()
+        values = live_values(rates, held, self._weights, self._dropouts)
         if self._optimality is not None:
             residuals = self._optimality.residuals()
             values |= {f"optimality_residual/{name}": value for name, value in residuals.items()}

@@ -64,9 +64,11 @@ MIRRORED = (
 """
     + COMMON
     + """
+    # One for all: TensorFlow takes the first collectives of a second one for those of the first.
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for inner, penalty in cases():
         right = fit(build(inner, penalty))
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        with strategy.scope():
             model = build(inner, penalty)
         logger = kr.RegularizationLogger(f"{sys.argv[1]}/{inner}{PENALTIES.index(penalty)}")
         compare(right, fit(model, logger))
