@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers.backends import JIT_COMPILE
+from helpers.backends import JIT_COMPILE, to_numpy
 from helpers.models import classifier, data
 
 import kerasreg as kr
@@ -151,3 +151,35 @@ def test_know_variables():
     for name in ("_trainable_variables", "_trainable_variables_indices", "built"):
         assert getattr(optimizer, name) == getattr(twin, name)
     assert len(optimizer.variables) == len(twin.variables)
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_completes_update(steps):
+    optimizer = keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps)
+    variable = keras.Variable(np.zeros(2, "float32"))
+    optimizer.build([variable])
+    for count in range(1, 8):
+        known = internals.completes_update(optimizer)
+        before = to_numpy(variable.value).copy()
+        optimizer.apply([keras.ops.ones((2,))], [variable])
+        moved = bool(np.any(to_numpy(variable.value) != before))
+        assert moved == (steps is None or count % 3 == 0)
+        assert known is None if steps is None else bool(known) == moved
+
+
+def test_the_gradients_that_an_optimizer_accumulates():
+    optimizer = keras.optimizers.SGD(0.5, gradient_accumulation_steps=3)
+    variable = keras.Variable(np.zeros(2, "float32"))
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.ones((2,))], [variable])
+    slot = internals.optimizer_slot(optimizer, "_accumulated_gradients", variable)
+    np.testing.assert_array_equal(to_numpy(slot.value), [1, 1])
+
+
+@pytest.mark.parametrize(("path", "shape"), [("a", (2, 2)), ("embedding", (2, 2)), ("a", (2,))])
+def test_which_weights_muon_trains_as_adam(path, shape):
+    muon = keras.optimizers.Muon()
+    variable = keras.Variable(np.zeros(shape, "float32"), name=path)
+    muon.build([variable])
+    assert internals.learns_by_adam(muon, variable) == (muon.adam_velocities[0] is not None)
+    assert internals.learns_by_adam(muon, variable) == (len(shape) == 1 or path == "embedding")

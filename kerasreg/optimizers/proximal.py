@@ -38,22 +38,48 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
     learning rate in its place, as after plain gradient descent, they are not: on the diabetes data
     the lasso's coefficients are then wrong by 0.36 after Adam, and by 4e-8 with the step size.
 
+    | optimizer | penalties with a strength | constraints |
+    |---|---|---|
+    | SGD, Adam, AdamW, Nadam, Adamax, RMSprop, Adagrad, Adadelta, Lamb, Ftrl, Adafactor | with a \
+      step size for each weight | yes |
+    | Lion, Muon | entry by entry only (`L1`, `MCP`), by way of the gradients; second choice, as a \
+      zero stays only while the gradients of minibatches let it. Muon treats vectors, embeddings \
+      and `exclude_layers` as Adam does, and so all penalties act on those | yes |
+    | ScheduleFreeAdamW, and classes without a rule | no | yes |
+    | `MultiOptimizer` | a `Proximal` around those inside | |
+
+    With `use_ema` the penalties act once more at the end of `fit`, on the averaged weights.
+
     No penalty moves a weight farther in one update than the optimizer could have. The fixed points
     stay as they are, where a penalty undoes what the optimizer has done. A weight that the loss
-    does not reach is left alone.
+    does not reach is left alone. A weight may have the constraint `NonNeg`, and no other.
+
+    With `hold_zeros` a weight that is zero stays zero while its averaged gradient G is optimal
+    there, as `|G| <= l1` for the lasso: a single minibatch has so much noise that zeros leave by
+    chance. In each update `G += k * (g - G)` with the gradient g that is summed over replicas,
+    accumulated and not clipped. The rate k of a weight is
+    `min(1, max(2 * (0.1 * strength)^2 / noise, 4 / t, 1 / 1000))`, where `noise` is the variance of
+    its gradients and t the number of updates: without noise it is 1, and the rule does nothing. It
+    takes memory for one number a weight.
 
     Sources: Parikh & Boyd, Proximal Algorithms, 2014; Yun, Lozano & Yang, Adaptive Proximal
-    Gradient Methods for Structured Neural Networks, 2021.
+    Gradient Methods for Structured Neural Networks, 2021; Andrew & Gao, Scalable Training of
+    L1-Regularized Log-Linear Models, 2007 (Lion, Muon); for `hold_zeros` Xiao, Dual Averaging
+    Methods for Regularized Stochastic Learning, 2010, and Lee & Wright, Manifold Identification in
+    Dual Averaging for Regularized Stochastic Online Learning, 2012.
 
     Args:
-        inner_optimizer: SGD, Adam, AdamW, Nadam, Adamax, RMSprop or Adagrad, not yet built; also by
-            name or configuration, as in `compile`.
+        inner_optimizer: An optimizer that is not yet built; also by name or configuration, as in
+            `compile`.
         penalty: A `Penalty` for all kernels (weights of rank 2 or more that are neither biases nor
             embeddings; a constraint acts on embeddings, too), or a dict from regular expressions,
             which must match the whole `variable.path`, to penalties.
         name: Name of the optimizer.
         model: The built model that it will train. With it patterns that match nothing are found at
             once, and `GroupLasso(axis="output")` learns the axes of each layer.
+        hold_zeros: Whether zeros stay while their averaged gradients are optimal. That is left to
+            penalties that know their subdifferential, and out for those to which every gradient is
+            optimal at zero.
 
     Attributes:
         strength_scale: A variable that multiplies the strength of all penalties. Assign to it

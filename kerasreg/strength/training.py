@@ -91,7 +91,9 @@ class Training:
         self._batch_size = batch_size
         inner = unbuilt_copy(innermost_optimizer(model.optimizer))
         with strategy_scope(model):
-            self._proximal = Proximal(inner, penalty)
+            # All samples at once have no noise, and no need for averages.
+            hold = batch_size is not None
+            self._proximal = Proximal(inner, penalty, hold_zeros=hold)
             self._optimizer: Any = self._proximal
             if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
                 self._optimizer = keras.optimizers.LossScaleOptimizer(self._proximal)

@@ -213,3 +213,22 @@ def test_filter(tmp_path):
     ]
     total = sum(reference(kr.L1(1.0)).value(to_numpy(v.value)) for v in kernels)
     np.testing.assert_allclose(history["l1_norm"], [total], rtol=1e-6)
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_the_share_of_zeros_that_are_held(tmp_path, hold):
+    model = classifier()
+    kr.detach_regularizers(model)
+    proximal = kr.Proximal(keras.optimizers.SGD(0.05), kr.L1(0.05), hold_zeros=hold)
+    model.compile(proximal, model.loss)
+    x, y = data()
+    logger = kr.RegularizationLogger(tmp_path)
+    model.fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=[logger])
+    points = read(tmp_path)
+    assert ("all/held" in points) == hold
+    if hold:
+        kernels = [v for v in model.trainable_weights if len(v.shape) > 1]
+        zeros = [np.count_nonzero(to_numpy(v.value) == 0) for v in kernels]
+        share = sum(zeros) / sum(v.value.shape[0] * v.value.shape[1] for v in kernels)
+        assert 0 < proximal.share_held() <= share < 1
+        assert points["all/held"][-1][1] == pytest.approx(proximal.share_held())

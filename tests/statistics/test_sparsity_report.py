@@ -71,3 +71,39 @@ def test_filter_layer_and_big_model():
     assert len(kr.sparsity_report(model.get_layer("both")).rows) == 6
     with pytest.raises(ValueError, match="argument `weights`"):
         kr.sparsity_report(model, "nothing")
+
+
+def noisy(strength, **options):
+    """A model whose minibatches are of one sample."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, name="dense")])
+    proximal = kr.Proximal(keras.optimizers.SGD(0.01), kr.L1(strength), **options)
+    model.compile(proximal, "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 3))
+    model.fit(x, y, batch_size=1, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("strength", "options", "advice"),
+    [
+        (0.05, {"hold_zeros": False}, "hold_zeros=True in Proximal."),
+        (0.005, {}, "use_ema in the optimizer."),
+        (0.05, {}, None),
+        (10.0, {"hold_zeros": False}, None),
+    ],
+)
+def test_penalties_that_drown_in_noise_are_named(strength, options, advice):
+    model = noisy(strength, **options)
+    report = kr.sparsity_report(model)
+    if advice is None:
+        assert report.notes == ()
+        return
+    [note] = report.notes
+    assert note.startswith(f"L1(l1={strength}) makes few zeros") and note.endswith(advice)
+    [(_, ratio)] = model.optimizer.noise_by_strength().values()
+    assert f"is {ratio:.3g} times" in note
+    assert 0.3 < ratio * strength < 1.5  # of one sample: 2 x y / 3
+    assert note in str(report) and note in report._repr_html_()
+    assert report.to_dict()["notes"] == [note]
