@@ -24,7 +24,7 @@ import kerasreg as kr
 
 ROWS, COLUMNS, BATCH, UPDATES = 2000, 50, 32, 20_000
 # Few true coefficients, or many: (their share, noise, scikit-learn's alpha).
-PROBLEMS = [(0.15, 3.0, 0.1), (0.4, 3.0, 0.05)]
+PROBLEMS = [(0.2, 6.0, 0.07), (0.5, 5.0, 0.05)]
 LASSO = {
     "Adam, constant": lambda steps: optimizers.Adam(1e-3),
     "Adam, cosine": lambda steps: optimizers.Adam(CosineDecay(1e-2, steps)),
@@ -36,7 +36,7 @@ LASSO = {
 }
 LENET = {
     "Adam": lambda steps: optimizers.Adam(CosineDecay(1e-3, steps)),
-    "AdamW": lambda steps: optimizers.AdamW(CosineDecay(1e-3, steps), weight_decay=0.0),
+    "AdamW": lambda steps: optimizers.AdamW(CosineDecay(1e-3, steps)),
     "SGD with momentum": lambda steps: optimizers.SGD(CosineDecay(0.05, steps), momentum=0.9),
     "RMSprop": lambda steps: optimizers.RMSprop(CosineDecay(1e-3, steps)),
 }
