@@ -27,7 +27,24 @@ from kerasreg.layers import (
 )
 from kerasreg.monte_carlo import mc_predict
 from kerasreg.optimizers import Proximal
-from kerasreg.regularizers import L1, L2, MCP, ElasticNet, GroupLasso, KeepZeros, Penalty, TopK
+from kerasreg.regularizers import (
+    L0_5,
+    L1,
+    L2,
+    L2_3,
+    MCP,
+    SCAD,
+    SLOPE,
+    Box,
+    ElasticNet,
+    GroupLasso,
+    KeepZeros,
+    LogSum,
+    OrthogonalRegularizer,
+    Penalty,
+    TopK,
+    Weighted,
+)
 from kerasreg.regularizers.attachment import attach_regularizers, detach_regularizers
 from kerasreg.statistics.sparsity_report import sparsity_report
 from kerasreg.strength import regularization_path
@@ -35,6 +52,7 @@ from kerasreg.strength.max_strength import max_strength
 
 __all__ = [
     "AlphaDropout",
+    "Box",
     "DropBlock2D",
     "DropConnect",
     "DropPath",
@@ -44,17 +62,24 @@ __all__ = [
     "GaussianDropout",
     "GroupLasso",
     "KeepZeros",
+    "L0_5",
     "L1",
     "L2",
+    "L2_3",
+    "LogSum",
     "MCP",
+    "OrthogonalRegularizer",
     "Penalty",
     "Proximal",
     "RegularizationLogger",
+    "SCAD",
+    "SLOPE",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
     "StrengthScheduler",
     "TopK",
+    "Weighted",
     "attach_regularizers",
     "detach_regularizers",
     "max_strength",

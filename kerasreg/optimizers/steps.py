@@ -60,6 +60,11 @@ class StepRule:
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
 
+    @property
+    def has_one_step(self) -> bool:
+        """Whether its step size is a scalar, the learning rate: one for all weights."""
+        return type(self).step_size is StepRule.step_size and not self.orthant_wise
+
     def bias_correction(self, count: Tensor) -> Tensor:
         """What the moments fall short by in their first updates.
 

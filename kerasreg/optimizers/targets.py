@@ -40,7 +40,7 @@ def _with_prox(penalty: Any) -> Penalty:
         expected = "a kerasreg penalty, or L1, L2 or L1L2 of keras.regularizers"
         raise invalid_value("penalty", expected, penalty)
     cls = type(converted)
-    if not cls.implements("_prox", "prox", "update"):
+    if not cls.has_prox():
         expected = f"a penalty with a proximal operator; give {cls.__name__} a method `_prox(w, "
         raise invalid_value("penalty", expected + "step)`, or pass it to a layer", penalty)
     return converted

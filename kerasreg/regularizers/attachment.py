@@ -9,7 +9,13 @@ from typing import Any
 
 import keras
 
-from kerasreg._checks import check_bool, check_built, check_pattern, invalid_value
+from kerasreg._checks import (
+    check_bool,
+    check_built,
+    check_pattern,
+    invalid_on_weight,
+    invalid_value,
+)
 from kerasreg._keras_internals import all_layers, forget_compiled_steps, held_optimizers
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.from_keras import has_kink, penalty_on
@@ -138,9 +144,7 @@ def detach_regularizers(
             listing = "\n  ".join(paths)
             expected = f"a pattern found in one of the paths with a penalty\n  {listing}\n"
             raise invalid_value("weights", expected, pattern.pattern)
-    ability = "with a proximal operator"
-    advice = "put one in its place with `attach_regularizers`, or leave it out with `weights`"
-    penalties = {id(v): penalty_on(v, ability, advice) for v in regularized}
+    penalties = {id(v): _penalty_with_prox(v) for v in regularized}
     patterns = {find_pattern(model, v, penalties): penalties[id(v)] for v in regularized}
     places = find_places(model, regularized)
     saved = saved_weights(model, regularized, places)
@@ -153,6 +157,15 @@ def detach_regularizers(
             stacklevel=2,
         )
     return patterns
+
+
+def _penalty_with_prox(variable: Any) -> Penalty:
+    ability = "with a proximal operator"
+    advice = "put one in its place with `attach_regularizers`, or leave it out with `weights`"
+    penalty = penalty_on(variable, ability, advice)
+    if not penalty.has_prox():
+        raise invalid_on_weight("regularizer", variable, f"one {ability}; {advice}")
+    return penalty
 
 
 def _warn_of_skipped(variables: list[Any]) -> None:

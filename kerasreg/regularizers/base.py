@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from kerasreg._checks import check_non_negative, definer, invalid_value, is_number
@@ -21,9 +23,10 @@ PACKAGE = "kerasreg"
 
 # What answers faster than the formulas, or for them, and by which of them.
 SHORTCUTS = {
-    "value_from_norms": ("_value", "__call__"),
+    "_terms": ("_value", "__call__"),
+    "value_from_norms": ("_terms", "_value", "__call__"),
     "update": ("_prox", "prox"),
-    "has_kink": ("_value", "__call__", "_prox", "prox"),
+    "has_kink": ("_terms", "_value", "__call__", "_prox", "prox"),
     "moves_resting": ("update",),
 }
 
@@ -35,6 +38,14 @@ def register_penalty(cls: P) -> P:
     keras.saving.register_keras_serializable(PACKAGE)(cls)
     register_regularizer_string(f"{PACKAGE}>{cls.__name__}", cls)
     return cls
+
+
+def later(default: Any) -> Any:
+    """A field that its class has not always had.
+
+    Where it has its default, configurations and words are those of before.
+    """
+    return dataclasses.field(default=default, metadata={"later": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,13 +133,19 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     """
 
     is_separable: ClassVar[bool] = False
-    """Whether it acts on every entry of a weight by itself, so that a part can be taken alone."""
+    """Whether it acts on every entry of a weight by itself.
+
+    A part of the weight can then be updated alone, with that part of what `remember` returned.
+    """
 
     is_constraint: ClassVar[bool] = False
     """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
 
     moves_resting: ClassVar[bool] = True
     """Whether it may change a weight that the optimizer does not move, as one without gradients."""
+
+    scalar_metric_only: ClassVar[bool] = False
+    """Whether its proximal operator needs one step size for all weights, as that of SGD."""
 
     strength_scale: ClassVar[StrengthScale | None] = None
     """What multiplies its value while a model trains; only the copy by `scaled_by` has one."""
@@ -175,7 +192,8 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             step: Non-negative scalar, or tensor of the shape of `w` (a diagonal metric).
 
         Returns:
-            A tensor of the shape and dtype of `w`; with a step of 0, `w` itself.
+            A tensor of the shape and dtype of `w`; with a step of 0, `w` itself, or the nearest
+            that a constraint allows.
 
         Raises:
             ValueError: If `step` is a number, and negative or not finite.
@@ -334,6 +352,10 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def check_weight(self, variable: Any) -> None:
         """Raises if it cannot act on a weight, as for want of an axis; by default it can."""
 
+    def unpenalised(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+        """Which entries of a weight it leaves free at every strength; `None` if it leaves none."""
+        return None
+
     def on_layer(self, layer: Any, variable: Any) -> Penalty:
         """The penalty with what only the layer of its weight can tell; by default the same."""
         return self
@@ -366,6 +388,11 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """Whether the class, or one between it and `Penalty`, defines any of these methods."""
         return any(definer(cls, method) is not Penalty for method in methods)
 
+    @classmethod
+    def has_prox(cls) -> bool:
+        """Whether it can act after an update, by a proximal operator or an `update` of its own."""
+        return cls.implements("_prox", "prox", "update")
+
     def scaled_by(self, strength_scale: StrengthScale) -> Penalty:
         """A copy for weights on which `strength_scale` multiplies its value in the loss."""
         scaled = copy.copy(self)
@@ -381,9 +408,25 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """What a copy gets: not what scales it, which belongs to weights of one model."""
         return {name: value for name, value in vars(self).items() if name != "strength_scale"}
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor was given, by name; what came `later` only if it is not default."""
+        return {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+            or not field.metadata.get("later")
+        }
+
+    def __repr__(self) -> str:
+        """The call that makes it; for classes with `@dataclass(repr=False)`."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{type(self).__qualname__}({arguments})"
+
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as plain numbers."""
-        return dataclasses.asdict(self)
+        given = self.arguments
+        return {k: v for k, v in dataclasses.asdict(self).items() if k in given}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Penalty:
@@ -397,6 +440,10 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
 
     def _value(self, w: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not implement `_value`.")
+
+    def _terms(self, w: Tensor) -> Tensor:
+        """The value of each entry, where the value is a sum over them; for `Weighted`."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_terms`.")
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not implement `_prox`.")

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from keras import ops
 
-from kerasreg._checks import check_fraction, check_integer, check_non_negative, check_positive
+from kerasreg._checks import (
+    check_bool,
+    check_fraction,
+    check_integer,
+    check_non_negative,
+    check_positive,
+)
 from kerasreg._tensors import Tensor, magnitude
-from kerasreg.regularizers.base import Penalty, register_penalty
+from kerasreg.regularizers.base import later, register_penalty
 from kerasreg.regularizers.prox import soft_threshold
+from kerasreg.regularizers.separable import Separable
 
 
 @register_penalty
-@dataclass(frozen=True)
-class ElasticNet(Penalty):
+@dataclass(frozen=True, repr=False)
+class ElasticNet(Separable):
     """The elastic net: `alpha * (l1 * sum |w| + l2 * sum w^2)`.
 
     There is no factor of one half in front of the square, as in `keras.regularizers.L1L2`.
@@ -27,24 +33,26 @@ class ElasticNet(Penalty):
         alpha: Non-negative number that scales both terms.
         l1: Non-negative strength of the absolute values.
         l2: Non-negative strength of the squares.
+        positive: Whether `Proximal` also keeps weights from being negative. In a loss there can be
+            no such constraint: there a negative weight has its penalty, and that is all.
 
     Raises:
-        ValueError: If an argument is not a finite, non-negative number.
+        ValueError: If a strength is not a finite, non-negative number, or `positive` no boolean.
 
     Example:
     >>> penalty = kerasreg.ElasticNet(alpha=0.1, l1=0.5, l2=0.5)
     >>> layer = keras.layers.Dense(10, kernel_regularizer=penalty)
     """
 
-    is_separable: ClassVar[bool] = True
-
     alpha: float = 1.0
     l1: float = 0.01
     l2: float = 0.01
+    positive: bool = later(False)
 
     def __post_init__(self) -> None:
-        """Validates the strengths."""
+        """Validates the arguments."""
         self._check_strengths("alpha", "l1", "l2")
+        check_bool("positive", self.positive)
 
     @property
     def has_kink(self) -> bool:
@@ -100,6 +108,9 @@ class ElasticNet(Penalty):
         y_std = check_positive("y_std", y_std)
         return cls(lambda_, 2.0 * alpha, (1.0 - alpha) / y_std)
 
+    def _terms(self, w: Tensor) -> Tensor:
+        return self.alpha * (self.l1 * magnitude(w) + self.l2 * ops.square(w))
+
     def _value(self, w: Tensor) -> Tensor:
         value = ops.zeros((), dtype=w.dtype)
         if self.l1 > 0:
@@ -113,14 +124,12 @@ class ElasticNet(Penalty):
         return self.alpha * (self.l1 * l1_norm + self.l2 * l2_norm**2)
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
-        shrunk = soft_threshold(w, step * (self.alpha * self.l1))
+        shrunk = soft_threshold(self._allowed(w), step * (self.alpha * self.l1))
         return shrunk / (1.0 + step * (2.0 * self.alpha * self.l2))
 
-    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
-        smooth = grad + (2.0 * self.alpha * self.l2) * w
-        l1 = self.alpha * self.l1
-        # At zero the subdifferential of l1 |w| is the interval [-l1, l1].
-        return ops.where(w == 0, soft_threshold(smooth, l1), smooth + l1 * ops.sign(w))
+    @property
+    def _kink(self) -> float:
+        return self.alpha * self.l1
 
-    def _dual_norm(self, grad: Tensor) -> Tensor:
-        return ops.max(ops.abs(grad)) / (self.alpha * self.l1)
+    def _slope(self, size: Tensor) -> Tensor:
+        return self.alpha * (self.l1 + (2.0 * self.l2) * size)

@@ -11,13 +11,14 @@ from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.elastic_net import ElasticNet
 from kerasreg.regularizers.l1 import L1
 from kerasreg.regularizers.l2 import L2
+from kerasreg.regularizers.orthogonal import OrthogonalRegularizer
 
 
 def as_penalty(regularizer: Any) -> Penalty | None:
     """The penalty that computes the same as a regularizer, without what scales it.
 
-    `None` for all but kerasreg's and L1, L2 and L1L2 of Keras, also for those derived from
-    Keras's with a `__call__` of their own.
+    `None` for all but kerasreg's and L1, L2, L1L2 and OrthogonalRegularizer of Keras, also for
+    those derived from Keras's with a `__call__` of their own.
     """
     if isinstance(regularizer, Penalty):
         return regularizer.unscaled
@@ -28,6 +29,8 @@ def as_penalty(regularizer: Any) -> Penalty | None:
         return L2(float(regularizer.l2))
     if kind is keras.regularizers.L1L2:
         return ElasticNet(1.0, float(regularizer.l1), float(regularizer.l2))
+    if kind is keras.regularizers.OrthogonalRegularizer:
+        return OrthogonalRegularizer(float(regularizer.factor), regularizer.mode)
     return None
 
 

@@ -4,46 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from keras import ops
 
+from kerasreg._checks import check_bool
 from kerasreg._tensors import Tensor, cast_like, magnitude, to_accumulator
-from kerasreg.regularizers.base import Penalty, Update, register_penalty
+from kerasreg.regularizers.base import Update, later, register_penalty
 from kerasreg.regularizers.prox import soft_threshold
+from kerasreg.regularizers.separable import Separable
 
 
 @register_penalty
-@dataclass(frozen=True)
-class L1(Penalty):
+@dataclass(frozen=True, repr=False)
+class L1(Separable):
     """The lasso penalty: `l1 * sum |w|`.
 
     Source: Tibshirani, Regression Shrinkage and Selection via the Lasso, 1996.
 
     Args:
         l1: Non-negative strength.
+        positive: Whether `Proximal` also keeps weights from being negative. In a loss there can be
+            no such constraint: there a negative weight has its penalty, and that is all.
 
     Raises:
-        ValueError: If `l1` is not a finite, non-negative number.
+        ValueError: If `l1` is not a finite, non-negative number, or `positive` no boolean.
 
     Example:
     >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L1(1e-4))
     """
 
-    is_separable: ClassVar[bool] = True
-
     l1: float = 0.01
+    positive: bool = later(False)
 
     def __post_init__(self) -> None:
-        """Validates the strength."""
+        """Validates the arguments."""
         self._check_strengths("l1")
+        check_bool("positive", self.positive)
 
     def update(
         self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
     ) -> Iterable[Tensor]:
         """The `prox` of each weight, one pass over it shorter."""
         scale = ops.multiply(strength_scale, self.l1)
-        return (cast_like(soft_threshold(to_accumulator(u.w), u.step(scale)), u.w) for u in updates)
+        weights = ((u, self._allowed(to_accumulator(u.w))) for u in updates)
+        return (cast_like(soft_threshold(w, u.step(scale)), u.w) for u, w in weights)
+
+    def _terms(self, w: Tensor) -> Tensor:
+        return self.l1 * magnitude(w)
 
     def _value(self, w: Tensor) -> Tensor:
         return self.l1 * ops.sum(magnitude(w))
@@ -53,11 +60,11 @@ class L1(Penalty):
         return self.l1 * l1_norm
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
-        return soft_threshold(w, step * self.l1)
+        return soft_threshold(self._allowed(w), step * self.l1)
 
-    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
-        # At zero the subdifferential of l1 |w| is the interval [-l1, l1].
-        return ops.where(w == 0, soft_threshold(grad, self.l1), grad + self.l1 * ops.sign(w))
+    @property
+    def _kink(self) -> float:
+        return self.l1
 
-    def _dual_norm(self, grad: Tensor) -> Tensor:
-        return ops.max(ops.abs(grad)) / self.l1
+    def _slope(self, size: Tensor) -> Tensor:
+        return ops.full_like(size, self.l1)

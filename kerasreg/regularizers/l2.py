@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from keras import ops
 
 from kerasreg._tensors import Tensor
-from kerasreg.regularizers.base import Penalty, register_penalty
+from kerasreg.regularizers.base import register_penalty
+from kerasreg.regularizers.separable import Separable
 
 
 @register_penalty
 @dataclass(frozen=True)
-class L2(Penalty):
+class L2(Separable):
     """The ridge penalty: `l2 * sum w^2`, without a factor of one half, as in Keras.
 
     Source: Hoerl & Kennard, Ridge Regression: Biased Estimation for Nonorthogonal Problems, 1970.
@@ -28,7 +28,6 @@ class L2(Penalty):
     >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L2(1e-4))
     """
 
-    is_separable: ClassVar[bool] = True
     has_kink = False
 
     l2: float = 0.01
@@ -36,6 +35,9 @@ class L2(Penalty):
     def __post_init__(self) -> None:
         """Validates the strength."""
         self._check_strengths("l2")
+
+    def _terms(self, w: Tensor) -> Tensor:
+        return self.l2 * ops.square(w)
 
     def _value(self, w: Tensor) -> Tensor:
         return self.l2 * ops.sum(ops.square(w))
@@ -47,8 +49,9 @@ class L2(Penalty):
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
         return w / (1.0 + step * (2.0 * self.l2))
 
-    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
-        return grad + (2.0 * self.l2) * w
+    @property
+    def _kink(self) -> float:
+        return 0.0
 
-    def _dual_norm(self, grad: Tensor) -> Tensor:
-        return ops.max(ops.abs(grad)) * float("inf")  # No strength gives exact zeros.
+    def _slope(self, size: Tensor) -> Tensor:
+        return (2.0 * self.l2) * size

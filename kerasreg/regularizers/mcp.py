@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from keras import ops
 
-from kerasreg._checks import check_positive
-from kerasreg._tensors import Tensor, accurate_sum, magnitude
-from kerasreg.regularizers.base import Penalty, register_penalty
-from kerasreg.regularizers.prox import firm_threshold, soft_threshold
+from kerasreg._checks import check_bool, check_positive
+from kerasreg._tensors import Tensor, magnitude
+from kerasreg.regularizers.base import later, register_penalty
+from kerasreg.regularizers.prox import firm_threshold
+from kerasreg.regularizers.separable import Separable
 
 
 @register_penalty
-@dataclass(frozen=True)
-class MCP(Penalty):
+@dataclass(frozen=True, repr=False)
+class MCP(Separable):
     """The minimax concave penalty: like the lasso on small weights, a constant on large ones.
 
     `sum_i l1 |w_i| - w_i^2 / (2 gamma)` where `|w_i| <= gamma * l1`, else `gamma * l1^2 / 2`.
@@ -29,6 +29,8 @@ class MCP(Penalty):
             to lie at the scale of the weights. The 3 of linear models on standardised columns
             means that; in a network, whose weights are .05 to .3 and whose `l1` is around 1e-4 to
             1e-3, `gamma` is in the hundreds.
+        positive: Whether `Proximal` also keeps weights from being negative. In a loss there can be
+            no such constraint: there a negative weight has its penalty, and that is all.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -37,29 +39,27 @@ class MCP(Penalty):
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), kerasreg.MCP(3e-4, gamma=500.0))
     """
 
-    is_separable: ClassVar[bool] = True
-
     l1: float = 0.01
     gamma: float = 3.0
+    positive: bool = later(False)
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
         self._check_strengths("l1")
         object.__setattr__(self, "gamma", check_positive("gamma", self.gamma))
+        check_bool("positive", self.positive)
 
-    def _value(self, w: Tensor) -> Tensor:
+    def _terms(self, w: Tensor) -> Tensor:
         # With w cut off at the knee one formula serves both parts, in value and gradient.
         size = ops.clip(magnitude(w), 0.0, self.gamma * self.l1)
-        terms = self.l1 * size - ops.square(size) / (2.0 * self.gamma)
-        # In two stages: many weights beyond the knee are many equal terms, whose sum would drift.
-        return ops.sum(accurate_sum(ops.reshape(terms, (-1,)), 0))
+        return self.l1 * size - ops.square(size) / (2.0 * self.gamma)
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
-        return firm_threshold(w, step, self.l1, self.gamma)
+        return firm_threshold(self._allowed(w), step, self.l1, self.gamma)
 
-    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
-        slope = ops.maximum(self.l1 - ops.abs(w) / self.gamma, 0.0)
-        return ops.where(w == 0, soft_threshold(grad, self.l1), grad + ops.sign(w) * slope)
+    @property
+    def _kink(self) -> float:
+        return self.l1
 
-    def _dual_norm(self, grad: Tensor) -> Tensor:
-        return ops.max(ops.abs(grad)) / self.l1
+    def _slope(self, size: Tensor) -> Tensor:
+        return ops.maximum(self.l1 - size / self.gamma, 0.0)

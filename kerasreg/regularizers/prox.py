@@ -70,6 +70,124 @@ def firm_threshold(w: Tensor, step: Tensor, l1: float, gamma: float) -> Tensor:
     return ops.where(size > knee, w, ops.where(zero, ops.zeros_like(w), line))
 
 
+def scad_threshold(w: Tensor, step: Tensor, l1: float, gamma: float) -> Tensor:
+    """Soft-thresholds small weights, leaves large ones alone, and leads from one to the other.
+
+    The proximal operator of the smoothly clipped absolute deviation. Up to `(1 + step) * l1` it is
+    `soft_threshold`, from `gamma * l1` on the weight itself, and a straight line in between. From a
+    step of `gamma - 1` on there is no such line: the better of the two ends is taken, the soft
+    threshold, which is at most `l1` then, or the weight itself.
+
+    Args:
+        w: Tensor of any shape.
+        step: Non-negative scalar or tensor of the same shape.
+        l1: Non-negative strength.
+        gamma: Greater than 2.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    w = ops.convert_to_tensor(w)
+    step = ops.convert_to_tensor(step, dtype=w.dtype)
+    size, knee = ops.abs(w), gamma * l1
+    soft = ops.maximum(size - step * l1, 0.0)
+    # Near a step of `gamma - 1` the line is steep, and rounding must not carry it beyond its ends.
+    slope = ops.maximum(1.0 - step / (gamma - 1.0), 1e-7)
+    line = ops.clip((size - step * (knee / (gamma - 1.0))) / slope, soft, size)
+    bent = ops.where(size <= (1.0 + step) * l1, soft, ops.where(size <= knee, line, size))
+    low = ops.minimum(soft, l1)
+    gain = (0.5 * (gamma + 1.0) * l1 - low) * l1  # What the penalty of the weight itself is more.
+    leap = ops.square(size - low) > 2.0 * step * gain
+    ends = ops.where(ops.logical_and(leap, size >= knee), size, low)
+    return ops.sign(w) * ops.where(step >= gamma - 1.0, ends, bent)
+
+
+def half_threshold(w: Tensor, threshold: Tensor) -> Tensor:
+    """The proximal operator of `sum sqrt(|w|)`: drops small weights, and shortens others.
+
+    Source: Xu, Chang, Xu & Zhang, L1/2 Regularization: A Thresholding Representation Theory, 2012.
+
+    Args:
+        w: Tensor of any shape.
+        threshold: Non-negative scalar or tensor of the same shape: step times strength.
+
+    Returns:
+        A tensor of the same shape. Zero is what is at most `3/2 * threshold^(2/3)`.
+    """
+    w = ops.convert_to_tensor(w)
+    threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    ratio, keeps = _part_of(1.5 * ops.power(threshold, 2.0 / 3.0), w)
+    # z / |w| = 2/3 (1 + cos(pi/3 + angle)), written so that little is lost where z is nearly |w|.
+    angle = ops.arcsin(math.sqrt(0.5) * ratio * ops.sqrt(ratio)) * (2.0 / 3.0)
+    shrinkage = ops.sin(angle) / math.sqrt(3.0) + ops.square(ops.sin(0.5 * angle)) * (2.0 / 3.0)
+    return ops.where(keeps, w - w * shrinkage, ops.zeros_like(w))
+
+
+def two_thirds_threshold(w: Tensor, threshold: Tensor) -> Tensor:
+    """The proximal operator of `sum |w|^(2/3)`: drops small weights, and shortens others.
+
+    Source: Cao, Sun & Xu, Fast Image Deconvolution Using Closed-Form Thresholding Formulas of Lq
+    (q = 1/2, 2/3) Regularization, 2013.
+
+    Args:
+        w: Tensor of any shape.
+        threshold: Non-negative scalar or tensor of the same shape: step times strength.
+
+    Returns:
+        A tensor of the same shape. Zero is what is at most `2 * (2/3 * threshold)^(3/4)`.
+    """
+    w = ops.convert_to_tensor(w)
+    threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    root = ops.sqrt((2.0 / 3.0) * threshold)
+    ratio, keeps = _part_of(2.0 * root * ops.sqrt(root), w)
+    # With z = |w| (1 - e)^3 it is the root of a quartic, (1 - e)^4 - (1 - e) + q = 0. Its closed
+    # form loses digits to differences; Newton's method, from one side, is at the last in four.
+    q = ops.power(0.5 * ratio, 4.0 / 3.0)
+    e = q / 3.0
+    for _ in range(4):
+        value = q - e * (3.0 - e * (6.0 - e * (4.0 - e)))
+        e = e + value / (3.0 - e * (12.0 - e * (12.0 - 4.0 * e)))
+    return ops.where(keeps, w - w * (e * (3.0 - e * (3.0 - e))), ops.zeros_like(w))
+
+
+def _part_of(limit: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """`limit / |w|` where that is less than 1, else 0; and where that is."""
+    size = ops.abs(w)
+    keeps = size > limit
+    return ops.where(keeps, limit / ops.where(keeps, size, 1.0), 0.0), keeps
+
+
+def log_threshold(w: Tensor, threshold: Tensor, epsilon: float) -> Tensor:
+    """The proximal operator of `sum log(1 + |w| / epsilon)`: drops small weights.
+
+    The larger root of `(z - |w|) (z + epsilon) + threshold = 0`, or zero where that is better.
+
+    Source: Prater-Bennette, Shen & Tripp, The Proximity Operator of the Log-Sum Penalty, 2021.
+
+    Args:
+        w: Tensor of any shape.
+        threshold: Non-negative scalar or tensor of the same shape: step times strength.
+        epsilon: Positive.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    w = ops.convert_to_tensor(w)
+    threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    size = ops.abs(w)
+    total = size + epsilon
+    # As a product, whose factors have no overflow in the square.
+    distance = 2.0 * ops.sqrt(threshold)
+    root = ops.sqrt(ops.maximum(total - distance, 0.0)) * ops.sqrt(total + distance)
+    z = size - 2.0 * threshold / (total + root)
+    # Convex there, and then the root is the minimum wherever it is positive.
+    is_convex = 2.0 * epsilon >= distance
+    positive = ops.maximum(z, 0.0)
+    better = threshold * ops.log1p(positive / epsilon) < positive * (size - 0.5 * positive)
+    keeps = ops.logical_and(total >= distance, ops.logical_or(is_convex, better))
+    return ops.where(keeps, ops.sign(w) * positive, ops.zeros_like(w))
+
+
 def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int | Sequence[int]) -> Tensor:
     """Shortens each slice along `axis` by `threshold`, and stops at zero.
 

@@ -234,6 +234,9 @@ def describe_penalties(weight: Weight) -> str:
 
 def describe_regularizer(regularizer: Any) -> tuple[str, str]:
     """Name and strengths of a regularizer, as `("L1", "l1=0.001")`."""
+    if isinstance(regularizer, Penalty):
+        words = (f"{key}={_short(value)}" for key, value in regularizer.arguments.items())
+        return type(regularizer).__name__, ", ".join(words)
     if isinstance(regularizer, keras.regularizers.Regularizer):
         try:
             config = regularizer.get_config()

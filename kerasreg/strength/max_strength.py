@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from kerasreg._checks import check_built, invalid_value
 from kerasreg._tensors import Tensor, to_float
@@ -95,13 +97,20 @@ class DualNorms:
     @property
     def other_parameters(self) -> int:
         """Number of trainable parameters without a penalty."""
-        pairs = zip(self._gradient.variables, self._penalties, strict=True)
-        return sum(math.prod(v.shape) for v, penalty in pairs if penalty is None)
+        return sum(int(np.count_nonzero(mask)) for mask in self._free())
 
     def null_model(self) -> tuple[list[Tensor], list[Tensor]]:
         """The trainable variables of the model without its penalised weights; the gradient."""
-        penalised = [penalty is not None for penalty in self._penalties]
-        return fit_null_model(self._gradient, penalised, self._samples)
+        return fit_null_model(self._gradient, self._free(), self._samples)
+
+    def _free(self) -> list[npt.NDArray[np.bool_]]:
+        """Which entries of each variable are not penalised."""
+        masks = []
+        for variable, penalty in zip(self._gradient.variables, self._penalties, strict=True):
+            shape = tuple(variable.shape)
+            mask = None if penalty is None else penalty.unpenalised(shape)
+            masks.append(np.full(shape, penalty is None) if mask is None else mask)
+        return masks
 
     def at_present(self) -> dict[str, float]:
         """By the path of the weight, at the values that the weights have."""

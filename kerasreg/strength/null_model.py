@@ -130,36 +130,36 @@ def is_single_layer(model: Any) -> bool:
 
 
 def fit_null_model(
-    gradient: LossGradient, penalised: Sequence[bool], samples: Samples
+    gradient: LossGradient, free: Sequence[npt.NDArray[np.bool_]], samples: Samples
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Sets the penalised weights to zero and fits the others, which are biases as a rule.
 
     Args:
         gradient: The gradient of the model's loss. The model stays as it is.
-        penalised: Which of its variables are to be zero. The others begin with their present
-            values, as gains do nothing at zero.
+        free: A mask for each of its variables, of the entries that are not penalised. They begin
+            with their present values, as gains do nothing at zero; all others are to be zero.
         samples: The samples.
 
     Returns:
         The values of all variables, and the gradient there.
     """
-    zeros = [ops.zeros(v.shape, v.dtype) for v in gradient.variables]
-    free = [i for i, is_zero in enumerate(penalised) if not is_zero]
-    sizes = [int(np.prod(gradient.variables[i].shape)) for i in free]
-    edges = np.cumsum(sizes)[:-1]
+    edges = np.cumsum([np.count_nonzero(mask) for mask in free])[:-1]
 
     def values_at(flat: Vector) -> list[Tensor]:
-        values = list(zeros)
-        for i, part in zip(free, np.split(flat, edges), strict=True):
-            v = gradient.variables[i]
-            values[i] = ops.reshape(ops.convert_to_tensor(part, dtype=v.dtype), v.shape)
+        values = []
+        for v, mask, part in zip(gradient.variables, free, np.split(flat, edges), strict=True):
+            value = np.zeros(mask.shape)
+            value[mask] = part
+            values.append(ops.convert_to_tensor(value, dtype=v.dtype))
         return values
 
     def flat_of(tensors: Sequence[Tensor]) -> Vector:
-        return np.concatenate([to_numpy(tensors[i]).ravel().astype("float64") for i in free])
+        parts = [to_numpy(x)[mask] for x, mask in zip(tensors, free, strict=True)]
+        return np.concatenate(parts).astype("float64")
 
     def slope(flat: Vector) -> Vector:
         return flat_of(gradient(**vars(samples), at=values_at(flat)))
 
-    values = values_at(minimise(slope, flat_of(gradient.variables))) if free else zeros
+    start = flat_of(gradient.variables)
+    values = values_at(minimise(slope, start) if start.size else start)
     return values, gradient(**vars(samples), at=values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +77,7 @@ def _others(penalty: Any) -> dict[str, Any]:
     """The hyper-parameters of a penalty after its strength; none for a dict of penalties."""
     if isinstance(penalty, Mapping):
         return {}
-    return {f.name: getattr(penalty, f.name) for f in dataclasses.fields(penalty)[1:]}
+    return dict(list(penalty.arguments.items())[1:])
 
 
 def _short(value: Any) -> str:

@@ -29,7 +29,8 @@ def strength_grid(
     if not np.isfinite(largest) or largest <= 0:
         expected = (
             f"strengths, as the gradient of the loss where all weights are zero is {largest:g} and "
-            "gives no largest one: are the targets constant, or is the model not convex?"
+            "gives no largest one: are the targets constant, is the model not convex, or does the "
+            "penalty keep zeros at every strength, as L0_5 does?"
         )
         raise invalid_value("strengths", expected, None)
     grid = np.geomspace(largest * _MARGIN, largest * min_ratio, n_strengths)

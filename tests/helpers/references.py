@@ -15,6 +15,8 @@ def wide(*arrays):
 class Elementwise:
     """A sum of `term(w)` over all weights, with its derivative `slope(w)` and its kink `kink`."""
 
+    positive = False  # whether the proximal operator has the constraint w >= 0
+
     def value(self, w):
         (w,) = wide(w)
         return np.sum(self.term(w))
@@ -32,6 +34,8 @@ class Elementwise:
         )
 
     def _prox(self, x, step):
+        if self.positive:
+            x = max(x, 0.0)
         if step == 0:
             return x
 
@@ -48,13 +52,15 @@ class Elementwise:
 
     def subdifferential_distance(self, w, grad):
         w, grad = wide(w, grad)
-        at_zero = np.maximum(np.abs(grad) - self.kink, 0)
+        push = np.maximum(-grad, 0) if self.positive else np.abs(grad)
+        at_zero = np.maximum(push - self.kink, 0)
         return np.linalg.norm(np.where(w == 0, at_zero, grad + self.slope(w)))
 
 
 class ElasticNet(Elementwise):
     def __init__(self, penalty):
         self.kink, self.l2 = penalty.alpha * penalty.l1, penalty.alpha * penalty.l2
+        self.positive = penalty.positive
 
     def term(self, w):
         return self.kink * np.abs(w) + self.l2 * w**2
@@ -65,7 +71,7 @@ class ElasticNet(Elementwise):
 
 class L1(ElasticNet):
     def __init__(self, penalty):
-        self.kink, self.l2 = penalty.l1, 0.0
+        self.kink, self.l2, self.positive = penalty.l1, 0.0, penalty.positive
 
 
 class L2(ElasticNet):
@@ -75,7 +81,7 @@ class L2(ElasticNet):
 
 class MCP(Elementwise):
     def __init__(self, penalty):
-        self.kink, self.gamma = penalty.l1, penalty.gamma
+        self.kink, self.gamma, self.positive = penalty.l1, penalty.gamma, penalty.positive
 
     def term(self, w):
         w, l1, gamma = np.abs(w), self.kink, self.gamma
@@ -83,6 +89,126 @@ class MCP(Elementwise):
 
     def slope(self, w):
         return np.sign(w) * np.maximum(self.kink - np.abs(w) / self.gamma, 0)
+
+
+class SCAD(Elementwise):
+    def __init__(self, penalty):
+        self.kink, self.gamma = penalty.l1, penalty.gamma
+
+    def term(self, w):
+        w, l1, gamma = np.abs(w), self.kink, self.gamma
+        between = (2 * gamma * l1 * w - w**2 - l1**2) / (2 * (gamma - 1))
+        beyond = l1**2 * (gamma + 1) / 2
+        return np.where(w <= l1, l1 * w, np.where(w <= gamma * l1, between, beyond))
+
+    def slope(self, w):
+        size, l1, gamma = np.abs(w), self.kink, self.gamma
+        falling = np.maximum(gamma * l1 - size, 0) / (gamma - 1)
+        return np.sign(w) * np.where(size <= l1, l1, falling)
+
+
+class LogSum(Elementwise):
+    def __init__(self, penalty):
+        self.strength, self.epsilon = penalty.strength, penalty.epsilon
+        self.kink = self.strength / self.epsilon
+
+    def term(self, w):
+        return self.strength * np.log(1 + np.abs(w) / self.epsilon)
+
+    def slope(self, w):
+        return self.strength * np.sign(w) / (np.abs(w) + self.epsilon)
+
+
+class Lq(Elementwise):
+    def __init__(self, penalty):
+        self.strength, self.kink = penalty.strength, np.inf if penalty.strength else 0.0
+
+    def term(self, w):
+        return self.strength * np.abs(w) ** self.q
+
+    def slope(self, w):
+        size = np.where(w == 0, 1.0, np.abs(w))
+        return self.strength * self.q * np.sign(w) * size ** (self.q - 1)
+
+
+class L0_5(Lq):
+    q = 1 / 2
+
+
+class L2_3(Lq):
+    q = 2 / 3
+
+
+class Weighted:
+    """Another reference, whose terms have factors."""
+
+    def __init__(self, penalty):
+        self.inner, self.factors = reference(penalty.penalty), np.asarray(penalty.factors)
+
+    def value(self, w):
+        (w,) = wide(w)
+        return np.sum(self.factors * self.inner.term(w))
+
+    def gradient(self, w):
+        (w,) = wide(w)
+        return self.factors * self.inner.slope(w)
+
+    def prox(self, w, step):
+        return self.inner.prox(w, step * self.factors)
+
+    def subdifferential_distance(self, w, grad):
+        w, grad, factors = np.broadcast_arrays(*wide(w, grad, self.factors))
+        distances = [
+            f * self.inner.subdifferential_distance(x, g / f) if f else g
+            for x, g, f in zip(w.flat, grad.flat, factors.flat, strict=True)
+        ]
+        return np.linalg.norm(distances)
+
+
+class SLOPE:
+    def __init__(self, penalty):
+        self.alphas = np.asarray(penalty.alphas)
+
+    def value(self, w):
+        (w,) = wide(w)
+        return np.sum(np.sort(np.abs(w), axis=None)[::-1] * self.alphas)
+
+    def gradient(self, w):
+        """The gradient where there is one, and 0 for weights that are zero."""
+        (w,) = wide(w)
+        ranks = np.argsort(np.argsort(-np.abs(w.ravel()), kind="stable"))
+        return np.sign(w) * self.alphas[ranks].reshape(w.shape)
+
+    def prox(self, w, step):
+        (w,) = wide(w)
+        size = np.abs(w.ravel())
+        order = np.argsort(-size)
+        result = np.empty_like(size)
+        result[order] = np.maximum(nearest_falling(size[order] - step * self.alphas), 0)
+        return np.sign(w) * result.reshape(w.shape)
+
+    def subdifferential_distance(self, w, grad):
+        """Of each set of equal weights by itself."""
+        w, grad = (x.ravel() for x in wide(w, grad))
+        total, first = 0.0, 0
+        for size in np.unique(np.abs(w))[::-1]:
+            tied = np.abs(w) == size
+            alphas = self.alphas[first : first + tied.sum()]
+            first += tied.sum()
+            push = np.abs(grad[tied]) if size == 0 else -grad[tied] * np.sign(w[tied])
+            excess = nearest_falling(np.sort(push)[::-1] - alphas)
+            total += np.sum((np.maximum(excess, 0) if size == 0 else excess) ** 2)
+        return math.sqrt(total)
+
+
+def nearest_falling(x):
+    """Isotonic regression by its formula, `min_{j <= i} max_{k >= i} mean(x_j, ..., x_k)`."""
+    sums = np.concatenate([[0.0], np.cumsum(x)])
+    result = np.empty_like(x)
+    for i in range(len(x)):
+        starts, ends = np.arange(i + 1)[:, None], np.arange(i, len(x))[None] + 1
+        result[i] = np.min(np.max((sums[ends] - sums[starts]) / (ends - starts), axis=1))
+    return result
 
 
 class GroupLasso:
@@ -156,6 +282,12 @@ REFERENCES = {
     kr.L2: L2,
     kr.ElasticNet: ElasticNet,
     kr.MCP: MCP,
+    kr.SCAD: SCAD,
+    kr.LogSum: LogSum,
+    kr.L0_5: L0_5,
+    kr.L2_3: L2_3,
+    kr.Weighted: Weighted,
+    kr.SLOPE: SLOPE,
     kr.GroupLasso: GroupLasso,
 }
 
