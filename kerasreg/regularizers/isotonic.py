@@ -29,8 +29,8 @@ def nearest_falling(x: Tensor, starts: Tensor) -> Tensor:
     def means(begins: Tensor) -> Tensor:
         """The mean of its block at each entry."""
         block = ops.cumsum(ops.cast(begins, "int32")) - 1
-        total = ops.segment_sum(x, block, num_segments=size, sorted=True)
-        count = ops.segment_sum(ops.ones_like(x), block, num_segments=size, sorted=True)
+        total = ops.segment_sum(x, block, num_segments=size)
+        count = ops.segment_sum(ops.ones_like(x), block, num_segments=size)
         return ops.take(total / ops.maximum(count, 1.0), block)
 
     def rises(begins: Tensor) -> Tensor:

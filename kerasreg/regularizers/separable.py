@@ -12,7 +12,7 @@ from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.prox import soft_threshold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Separable(Penalty):
     """A sum over the entries of a weight, `sum_i p(|w_i|)` with `p(0) = 0` and `p` not decreasing.
 
