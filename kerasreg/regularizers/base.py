@@ -386,7 +386,7 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     @classmethod
     def implements(cls, *methods: str) -> bool:
         """Whether the class, or one between it and `Penalty`, defines any of these methods."""
-        return any(definer(cls, method) is not Penalty for method in methods)
+        return any(getattr(cls, method) is not getattr(Penalty, method) for method in methods)
 
     @classmethod
     def has_prox(cls) -> bool:
