@@ -475,6 +475,16 @@ def test_bad_arguments(arguments, message):
         kr.StrengthScheduler(**arguments)
 
 
+class Other(keras.regularizers.Regularizer):
+    """Nobody knows how strong it is."""
+
+    def __call__(self, w):
+        return keras.ops.sum(w)
+
+    def get_config(self):
+        return {}
+
+
 @pytest.mark.parametrize(
     ("penalty", "proximal", "arguments", "message"),
     [
@@ -484,12 +494,7 @@ def test_bad_arguments(arguments, message):
         (None, kr.L1(0.1), {"where": "loss"}, "`model`.*a penalty on weights in the loss"),
         (None, kr.L1(0.1), {"weights": "dense"}, "`model`.*a penalty on weights in the loss"),
         (kr.L1(0.1), None, {"weights": "other"}, "`weights`.*\n.*dense/kernel\n.*'other'"),
-        (
-            keras.regularizers.OrthogonalRegularizer(),
-            None,
-            {},
-            "weight `.*dense/kernel`. Expected one whose strength can be scaled",
-        ),
+        (Other(), None, {}, "weight `.*dense/kernel`. Expected one whose strength can be scaled"),
     ],
 )
 def test_nothing_to_scale(penalty, proximal, arguments, message):

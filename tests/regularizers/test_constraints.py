@@ -1,4 +1,4 @@
-"""TopK and KeepZeros as functions of a weight."""
+"""TopK, KeepZeros and Box as functions of a weight."""
 
 import itertools
 
@@ -9,7 +9,9 @@ from helpers.backends import to_numpy
 
 import kerasreg as kr
 
-CONSTRAINTS = [kr.KeepZeros(), kr.TopK(0.5), kr.TopK(0.9, scope="global", end_step=10)]
+SUPPORTS = [kr.KeepZeros(), kr.TopK(0.5), kr.TopK(0.9, scope="global", end_step=10)]
+BOXES = [kr.Box(), kr.Box(-0.5, 0.25), kr.Box(0.1, np.inf), kr.Box(-np.inf, 0.0), kr.Box(0.5, 0.5)]
+CONSTRAINTS = SUPPORTS + BOXES
 
 
 def best_support(w, step, count):
@@ -34,7 +36,7 @@ def test_the_prox_of_top_k_is_the_nearest_sparse_weight(seed, sparsity):
         np.testing.assert_array_equal(z, best_support(w, step, count))
 
 
-@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("constraint", SUPPORTS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_a_step_of_zero_leaves_the_weight(constraint, dtype):
     w = keras.ops.cast(np.random.default_rng(0).normal(size=(3, 4)), dtype)
@@ -63,10 +65,59 @@ def test_values_are_those_of_an_indicator():
     assert float(to_numpy(kr.KeepZeros()(w))) == 0
 
 
-@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("constraint", SUPPORTS)
 def test_optimality_is_asked_of_the_support_only(constraint):
     w, grad = np.array([1.0, 0, 0, 2], "float32"), np.array([3.0, 50, -50, 4], "float32")
     assert float(to_numpy(constraint.subdifferential_distance(w, grad))) == 5
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_box_is_a_projection(box):
+    w = np.linspace(-2, 2, 41).astype("float32")
+    for step in (0.0, 2.0, np.random.default_rng(0).uniform(0, 3, 41).astype("float32")):
+        z = to_numpy(box.prox(w, step))
+        np.testing.assert_allclose(z, np.minimum(np.maximum(w, box.lower), box.upper), rtol=1e-6)
+    assert float(to_numpy(box(w))) == np.inf
+    assert float(to_numpy(box(z.astype("float32")))) == 0
+
+
+@pytest.mark.parametrize(
+    ("w", "grad", "expected"),
+    [
+        ([0.5, 0.5], [3, -4], 5),  # inside: the gradient itself
+        ([0.0, 0.0], [3, -4], 4),  # at the lower bound: what would raise the weight
+        ([1.0, 1.0], [3, -4], 3),  # at the upper one: what would lower it
+        ([0.0, 1.0], [3, -4], 0),
+    ],
+)
+def test_the_optimality_of_a_box(w, grad, expected):
+    distance = kr.Box().subdifferential_distance(np.float32(w), np.float32(grad))
+    assert float(to_numpy(distance)) == expected
+    both = kr.Box(0.5, 0.5).subdifferential_distance(np.full(2, 0.5, "float32"), np.float32(grad))
+    assert float(to_numpy(both)) == 0
+
+
+def test_what_a_box_answers():
+    assert [box.has_kink for box in BOXES] == [True, False, False, True, False]
+    assert {box.main_strength for box in BOXES} == {None}
+    assert keras.regularizers.get("kerasreg>Box") == kr.Box()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ((np.nan, 1.0), "lower"),
+        ((np.inf, np.inf), "lower"),
+        (("0", 1.0), "lower"),
+        ((0.0, None), "upper"),
+        ((0.0, True), "upper"),
+        ((-np.inf, -np.inf), "upper"),
+        ((1.0, 0.5), "upper"),
+    ],
+)
+def test_bad_bounds(arguments, argument):
+    with pytest.raises(ValueError, match=f"argument `{argument}`. Expected.*Received: {argument}="):
+        kr.Box(*arguments)
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)

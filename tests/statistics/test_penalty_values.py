@@ -35,7 +35,7 @@ PENALTIES = [
     (keras.regularizers.L2(0.25), 0.25),
     (keras.regularizers.L1L2(0.5, 0.25), 0.5),
     (keras.regularizers.L1L2(0.0, 0.25), 0.25),
-    (keras.regularizers.OrthogonalRegularizer(0.1), None),
+    (keras.regularizers.OrthogonalRegularizer(0.1), 0.1),
     (Bare(), None),
 ]
 
