@@ -32,13 +32,13 @@ def apply_penalty(
     """The values of all weights that a penalty acts on, and of their averaged gradients.
 
     The updates, one a weight, have the same `step_size`; the rest is as for `Penalty.update`.
-    A penalty, but no constraint, moves a weight no farther than the optimizer could have.
+    A penalty, but no constraint in it, moves a weight no farther than the optimizer could have.
 
     Returns:
         A pair for each weight, the average `None` where zeros are not held; on PyTorch `None` where
         the weights have these values already.
     """
-    if penalty.is_separable and _is_eager_torch():
+    if penalty.is_separable and not penalty.needs_whole and _is_eager_torch():
         pieces = [piece for update in updates for piece in _pieces(update)]
         results = _updated(penalty, pieces, count, strength_scale)
         for piece, (w, mean) in zip(pieces, results, strict=True):
@@ -59,7 +59,7 @@ def _updated(
     resting = _resting(penalty, updates, strength_scale)
     for update, w, (mean, rests) in zip(updates, new, resting, strict=True):
         if not penalty.is_constraint:
-            w = update.within_reach(w)
+            w = penalty.allowed(update.within_reach(w))
         if rests is not None:
             w = ops.where(rests, ops.zeros_like(w), w)
         yield (w if update.acts is None else _where(update.acts, w, update.w)), mean

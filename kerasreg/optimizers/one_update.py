@@ -151,7 +151,7 @@ class OneUpdate:
 
     def _stop_at_zero(self, target: Target, sign: Tensor) -> None:
         w, acts = target.variable.value, self._acting[target]
-        stopped = orthants.within_orthant(w, sign)
+        stopped = target.penalty.allowed(orthants.within_orthant(w, sign))
         target.variable.assign(stopped if acts is None else ops.where(acts, stopped, w))
 
     def _acts_now(self, target: Target) -> Tensor | None:

@@ -133,10 +133,10 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     """
 
     is_separable: ClassVar[bool] = False
-    """Whether it acts on every entry of a weight by itself.
+    """Whether it acts on every entry of a weight by itself, so that a part can be taken alone."""
 
-    A part of the weight can then be updated alone, with that part of what `remember` returned.
-    """
+    needs_whole: ClassVar[bool] = False
+    """Whether no part can be taken alone all the same, as entries are told apart by their place."""
 
     is_constraint: ClassVar[bool] = False
     """Whether it only allows or forbids weights: it has no strength, and no place in a loss."""
@@ -231,6 +231,19 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             A tensor for each weight, of its shape and dtype.
         """
         return (self.prox(u.w, u.step(strength_scale)) for u in updates)
+
+    def allowed(self, w: Tensor) -> Tensor:
+        """The nearest weight that a constraint in it allows, as `positive`; by default all are.
+
+        An `update` is cut off where it is beyond the reach of the optimizer, but not this.
+
+        Args:
+            w: Weight of any shape and floating dtype.
+
+        Returns:
+            A tensor of the shape and dtype of `w`.
+        """
+        return w
 
     def subdifferential_distance(self, w: Tensor, grad: Tensor) -> Tensor:
         """Distance from optimality, `dist(-grad, subdifferential(w))`.

@@ -124,7 +124,7 @@ class ElasticNet(Separable):
         return self.alpha * (self.l1 * l1_norm + self.l2 * l2_norm**2)
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
-        shrunk = soft_threshold(self._allowed(w), step * (self.alpha * self.l1))
+        shrunk = soft_threshold(self.allowed(w), step * (self.alpha * self.l1))
         return shrunk / (1.0 + step * (2.0 * self.alpha * self.l2))
 
     @property

@@ -46,7 +46,7 @@ class L1(Separable):
     ) -> Iterable[Tensor]:
         """The `prox` of each weight, one pass over it shorter."""
         scale = ops.multiply(strength_scale, self.l1)
-        weights = ((u, self._allowed(to_accumulator(u.w))) for u in updates)
+        weights = ((u, self.allowed(to_accumulator(u.w))) for u in updates)
         return (cast_like(soft_threshold(w, u.step(scale)), u.w) for u, w in weights)
 
     def _terms(self, w: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class L1(Separable):
         return self.l1 * l1_norm
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
-        return soft_threshold(self._allowed(w), step * self.l1)
+        return soft_threshold(self.allowed(w), step * self.l1)
 
     @property
     def _kink(self) -> float:

@@ -55,7 +55,7 @@ class MCP(Separable):
         return self.l1 * size - ops.square(size) / (2.0 * self.gamma)
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
-        return firm_threshold(self._allowed(w), step, self.l1, self.gamma)
+        return firm_threshold(self.allowed(w), step, self.l1, self.gamma)
 
     @property
     def _kink(self) -> float:

@@ -18,7 +18,7 @@ class Separable(Penalty):
 
     A subclass says what `p` is: its values, `_terms`; its derivative, `_slope`, and what that is at
     zero, `_kink`; and its proximal operator, `_prox`. A field `positive` adds the constraint
-    `w >= 0`: then its `_prox` is that of `_allowed(w)`.
+    `w >= 0`: then its `_prox` is that of `allowed(w)`.
 
     Source: Fan & Li, Variable Selection via Nonconcave Penalized Likelihood, 2001.
     """
@@ -35,8 +35,8 @@ class Separable(Penalty):
         """The derivative of `p` at magnitudes, where they are not zero."""
         raise NotImplementedError(f"{type(self).__name__} does not implement `_slope`.")
 
-    def _allowed(self, w: Tensor) -> Tensor:
-        """The nearest weight that the constraint allows; from there `p` alone decides."""
+    def allowed(self, w: Tensor) -> Tensor:
+        """The nearest weight that is not negative, with `positive`; else the weight itself."""
         return ops.maximum(w, 0.0) if self.positive else w
 
     def _value(self, w: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from keras import ops
 
 from kerasreg._checks import invalid_value
-from kerasreg._tensors import Tensor, accurate_sum, to_accumulator
-from kerasreg.regularizers.base import Penalty, Update, register_penalty
+from kerasreg._tensors import Tensor, accurate_sum
+from kerasreg.regularizers.base import Penalty, register_penalty
 from kerasreg.regularizers.frozen_array import FrozenArray
 
 
@@ -46,6 +46,7 @@ class Weighted(Penalty):
     """
 
     is_separable: ClassVar[bool] = True
+    needs_whole: ClassVar[bool] = True
 
     penalty: Penalty
     factors: Any
@@ -82,15 +83,9 @@ class Weighted(Penalty):
         """The entries of factor 0."""
         return np.broadcast_to(self.factors.array == 0, shape)
 
-    def remember(self, w: Tensor) -> Tensor:
-        """The factor of each entry, so that a part of a weight finds its own."""
-        return ops.broadcast_to(self._factors_for(to_accumulator(w)), ops.shape(w))
-
-    def update(
-        self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
-    ) -> Iterable[Tensor]:
-        """The `prox` of each weight, or of a part of it."""
-        return (self.penalty.prox(u.w, u.step(strength_scale) * u.memory) for u in updates)
+    def allowed(self, w: Tensor) -> Tensor:
+        """The nearest weight that a constraint in the penalty allows."""
+        return self.penalty.allowed(w)
 
     def get_config(self) -> dict[str, Any]:
         """The penalty, serialised, and the factors in base64."""

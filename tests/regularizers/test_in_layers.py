@@ -9,7 +9,18 @@ from helpers.references import reference
 
 import kerasreg as kr
 
-PENALTIES = [kr.L1(0.1), kr.L2(0.2), kr.ElasticNet(0.5, 0.1, 0.2), kr.GroupLasso(0.1)]
+PENALTIES = [
+    kr.L1(0.1),
+    kr.L2(0.2),
+    kr.ElasticNet(0.5, 0.1, 0.2),
+    kr.GroupLasso(0.1),
+    kr.L1(0.1, positive=True),  # in a loss as without
+    kr.SCAD(0.1),
+    kr.LogSum(0.1),
+    kr.L0_5(0.1),
+    kr.L2_3(0.1),
+    kr.Weighted(kr.L1(0.1), [3.0]),
+]
 
 
 def layers_with(penalty):
