@@ -27,10 +27,7 @@ def test_value_gradient_and_distance_are_those_of_keras(shape, which, mode):
 
 
 def test_wide_sums():
-    # Keras's own sum is infinite here.
-    w = np.ones((300, 3), "float16")
-    of_keras = keras.regularizers.OrthogonalRegularizer(1.0)(keras.ops.convert_to_tensor(w))
-    assert not np.isfinite(to_numpy(of_keras))
+    w = np.ones((300, 3), "float16")  # of which Keras's own sum is infinite, or an error
     np.testing.assert_allclose(to_numpy(kr.OrthogonalRegularizer(1.0)(w)), 1, rtol=1e-5)
 
 
