@@ -63,7 +63,10 @@ def check_rule(rule: StepRule, penalties: Iterable[Penalty]) -> None:
         needs_step = penalty.needs_step
         reason = rule.refusal if needs_step else None
         if reason is None and penalty.scalar_metric_only and not rule.has_one_step:
-            reason = "has a step size for each weight; take SGD, which has one for all"
+            reason = (
+                "has a step size for each weight, a metric in which that penalty's proximal "
+                "operator has no formula; take SGD, which has one for all"
+            )
         if reason is None and needs_step and rule.orthant_wise:
             reason = _no_orthants(rule, penalty)
         if reason is not None:

@@ -64,6 +64,10 @@ def adam():
     return optimizers.Adam(optimizers.schedules.CosineDecay(0.02, STEPS))
 
 
+def lion():
+    return optimizers.Lion(optimizers.schedules.CosineDecay(0.005, STEPS))
+
+
 def skglm_fit(penalty):
     if hasattr(penalty, "prox_1d"):
         solver = AndersonCD(
@@ -101,11 +105,17 @@ NOT_CONVEX = {
     "l0.5": (kr.L0_5(0.02), sk.L0_5(0.02)),
     "l2/3": (kr.L2_3(0.02), sk.L2_3(0.02)),
 }
-FAST = [("lasso with factors, positive", adam), ("slope", sgd), ("scad", adam), ("l0.5", sgd)]
+FAST = [
+    ("lasso with factors, positive", adam),
+    ("lasso, positive", lion),
+    ("slope", sgd),
+    ("scad", adam),
+    ("l0.5", sgd),
+]
 
 
 def cases(table):
-    every = [(n, o) for n in table for o in (sgd, adam) if (n, o) != ("slope", adam)]
+    every = [(n, o) for n in table for o in (sgd, adam, lion) if n != "slope" or o is sgd]
     return [case if case in FAST else slow(*case) for case in every]
 
 

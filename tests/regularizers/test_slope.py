@@ -85,13 +85,19 @@ def test_a_weight_of_another_size():
         kr.Proximal(optimizers.SGD(), penalty).build(layer.trainable_variables)
 
 
-@pytest.mark.parametrize("inner", ["adam", "rmsprop", "adagrad", optimizers.RMSprop(momentum=0.9)])
+@pytest.mark.parametrize(
+    "inner",
+    ["adam", "rmsprop", "adagrad", "adadelta", "adafactor", "ftrl", "lion", optimizers.Lamb()],
+)
 def test_optimizers_with_a_step_for_each_weight_are_refused(inner):
     for penalty in (kr.SLOPE([2.0, 1.0]), {".*": kr.SLOPE([2.0, 1.0])}):
-        with pytest.raises(ValueError, match="`penalty`. Expected .* use SLOPE with SGD"):
+        with pytest.raises(ValueError, match="that SLOPE.* can follow. \\w+ (has|mixes|moves)"):
             kr.Proximal(inner, penalty)
     for penalty in (kr.L1(0.1), kr.SLOPE([2.0, 1.0])):
         kr.Proximal(optimizers.SGD(momentum=0.9), penalty)
+    kernel = keras.Variable(np.ones((2, 1), "float32"), name="kernel")
+    with pytest.raises(ValueError, match="that SLOPE.* can follow. Muon "):
+        kr.Proximal(optimizers.Muon(), kr.SLOPE([2.0, 1.0])).build([kernel])
 
 
 def test_a_step_for_each_weight_has_no_formula():
