@@ -28,6 +28,7 @@ SHORTCUTS = {
     "update": ("_prox", "prox"),
     "has_kink": ("_terms", "_value", "__call__", "_prox", "prox"),
     "moves_resting": ("update",),
+    "resting": ("_residual", "residuals", "subdifferential_distance"),
 }
 
 P = TypeVar("P", bound="type[Penalty]")

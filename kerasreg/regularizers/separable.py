@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from keras import ops
 
-from kerasreg._tensors import Tensor, accurate_sum
+from kerasreg._tensors import Tensor, accurate_sum, cast_like
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.prox import soft_threshold
 
@@ -49,6 +50,14 @@ class Separable(Penalty):
         if self.positive:
             resting = ops.minimum(resting, 0.0)
         return ops.where(w == 0, resting, grad + ops.sign(w) * self._slope(ops.abs(w)))
+
+    def resting(
+        self, zeros: Sequence[Tensor], grads: Sequence[Tensor], strength_scale: Tensor
+    ) -> Iterator[Tensor]:
+        """Where zeros are optimal, by the kink alone."""
+        for zero, grad in zip(zeros, grads, strict=True):
+            pull = -grad if self.positive else ops.abs(grad)
+            yield ops.logical_and(zero, pull <= cast_like(strength_scale * self._kink, grad))
 
     def _dual_norm(self, grad: Tensor) -> Tensor:
         largest = ops.max(ops.maximum(-grad, 0.0) if self.positive else ops.abs(grad))
