@@ -46,6 +46,7 @@ CONFIGURATIONS = {
     "Proximal ElasticNet": lambda: proximal(kr.ElasticNet(1.0, 1e-6, 1e-6)),
     "Proximal MCP": lambda: proximal(kr.MCP(1e-6, gamma=1e5)),
     "Proximal GroupLasso": lambda: proximal(kr.GroupLasso(1e-6)),
+    "Proximal GroupLasso, axis 0": lambda: proximal(kr.GroupLasso(1e-6, axis=0)),
     # Chooses five times as often as by default, so that each round has one choice in it.
     "Proximal TopK, every 20": lambda: proximal(kr.TopK(0.9, frequency=20)),
     "Proximal KeepZeros": lambda: proximal(kr.KeepZeros()),
@@ -97,7 +98,7 @@ def main():
         shares, plain = compare(name, rounds, steps, jit_compile)
         low, middle, high = (100 * share for share in statistics.quantiles(shares, n=4))
         print(
-            f"{name:>24} {middle:+6.1f} %   (quartiles {low:+.1f} to {high:+.1f},"
+            f"{name:>27} {middle:+6.1f} %   (quartiles {low:+.1f} to {high:+.1f},"
             f" plain step {1000 * plain:.0f} ms)",
             flush=True,
         )

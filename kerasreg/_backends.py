@@ -149,6 +149,36 @@ def is_on_host(x: Tensor) -> bool:
     return "cpu" in str(value.device).lower()
 
 
+def runs_in_place(*tensors: Tensor) -> bool:
+    """Whether PyTorch computes with tensors on a CPU, one operation after the other.
+
+    And without their gradients, so that it may do so in place.
+    """
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return not torch.compiler.is_compiling() and all(
+        isinstance(x, torch.Tensor)
+        and x.device.type == "cpu"
+        and not (x.requires_grad and torch.is_grad_enabled())
+        for x in tensors
+    )
+
+
+def computes_on_cpu() -> bool:
+    """Whether JAX or TensorFlow has nothing but the CPU of this process to compute on."""
+    if keras.distribution.distribution() is not None:
+        return False
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return bool(jax.default_backend() == "cpu")
+    import tensorflow as tf
+
+    return all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
+
+
 def host_view(x: Tensor) -> npt.NDArray[Any]:
     """The present value of a tensor or variable, without a copy where a CPU's memory holds it.
 

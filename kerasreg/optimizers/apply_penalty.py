@@ -1,26 +1,35 @@
 """Applies a penalty to its weights, in the way that is fast on the backend.
 
-Under XLA a penalty is one pass over a weight. Elsewhere each of its operations is a pass of its
-own, to the memory and back; so for penalties that act entry by entry a TensorFlow graph gets a
-part compiled by XLA, and PyTorch on a CPU takes a weight in pieces that stay in the cache.
+Under XLA a penalty that acts entry by entry is one pass over a weight. Elsewhere each of its
+operations is a pass of its own, to the memory and back; so a TensorFlow graph gets a part compiled
+by XLA, and PyTorch on a CPU takes a weight in pieces that stay in the cache. So does XLA on a CPU
+for a penalty that acts group by group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg._backends import compiled
+from kerasreg._backends import compiled, computes_on_cpu, is_symbolic
 from kerasreg._tensors import Tensor
+from kerasreg.optimizers.pieces import (
+    PIECE_SIZE,
+    Cut,
+    Result,
+    find_cut,
+    has_shape,
+    of_tensors,
+    one_by_one,
+    tensors_of,
+    views,
+    with_tensors,
+)
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Hold, Update
-
-PIECE_SIZE = 1 << 18
-
-Result: TypeAlias = tuple[Tensor, Tensor | None]
+from kerasreg.regularizers.base import Update
 
 
 def apply_penalty(
@@ -38,16 +47,19 @@ def apply_penalty(
         A pair for each weight, the average `None` where zeros are not held; on PyTorch `None` where
         the weights have these values already.
     """
-    if penalty.is_separable and not penalty.needs_whole and _is_eager_torch():
-        pieces = [piece for update in updates for piece in _pieces(update)]
+    is_divisible = _is_divisible(penalty, updates)
+    if is_divisible and _is_eager_torch():
+        pieces = [piece for update in updates for piece in _pieces(penalty, update)]
         results = _updated(penalty, pieces, count, strength_scale)
         for piece, (w, mean) in zip(pieces, results, strict=True):
             piece.w.copy_(w)
             if piece.hold is not None:
                 piece.hold.mean.copy_(mean)
         return None
-    if penalty.is_separable and _in_plain_tensorflow_graph():
+    if is_divisible and _in_plain_tensorflow_graph():
         return _update_compiled(penalty, updates, count, strength_scale)
+    if keras.backend.backend() == "jax" and is_symbolic(updates[0].w):
+        return _updated_by_xla(penalty, updates, count, strength_scale)
     return list(_updated(penalty, updates, count, strength_scale))
 
 
@@ -69,7 +81,8 @@ def _resting(
     penalty: Penalty, updates: Sequence[Update], strength_scale: Tensor
 ) -> Iterator[tuple[Tensor | None, Tensor | None]]:
     """The averaged gradient of each weight, and which of its zeros stay; `None` for no rule."""
-    for part in [[update] for update in updates] if penalty.is_separable else [updates]:
+    is_divisible = _is_divisible(penalty, updates)
+    for part in [[update] for update in updates] if is_divisible else [updates]:
         holds = [update.hold for update in part if update.hold is not None]
         means = [hold.new_mean() for hold in holds]
         resting = penalty.resting([hold.zero for hold in holds], means, strength_scale)
@@ -78,11 +91,21 @@ def _resting(
             yield (None, None) if update.hold is None else next(found)
 
 
+def _is_divisible(penalty: Penalty, updates: Sequence[Update]) -> bool:
+    """Whether the penalty acts on each weight by itself, and on parts of it."""
+    return penalty.is_separable or all(penalty.divisible_axes(update.w) for update in updates)
+
+
 def _where(acts: Tensor, w: Tensor, before: Tensor) -> Tensor:
     """One weight or the other, by a scalar."""
     if _is_eager_torch() and acts.device.type == "cpu":  # Nothing waits for it, and it is no pass.
         return w if acts else before
     return ops.where(acts, w, before)
+
+
+def _is_shapeless(penalty: Penalty) -> bool:
+    """Whether a weight may be taken as a vector."""
+    return penalty.is_separable and not penalty.needs_whole
 
 
 def _is_eager_torch() -> bool:
@@ -93,35 +116,19 @@ def _is_eager_torch() -> bool:
     return not torch.compiler.is_compiling()
 
 
-def _pieces(update: Update) -> Iterator[Update]:
+def _pieces(penalty: Penalty, update: Update) -> Iterator[Update]:
     """The update in parts that are views of the weight; itself where it cannot be divided."""
-    tensors = [x for x in keras.tree.flatten(_inputs(update)) if x is not None]
-    if not all(x.device.type == "cpu" and x.is_contiguous() for x in tensors):
+    shape = update.w.shape
+    tensors = [x for x in keras.tree.flatten(tensors_of(update)) if x is not None]
+    if not all(x.device.type == "cpu" for x in tensors):
         yield update
-        return
-    size = update.w.numel()
-
-    def part(x: Any, start: int) -> Any:
-        divided = x is not None and x.numel() == size
-        return x.detach().view(-1)[start : start + PIECE_SIZE] if divided else x
-
-    for start in range(0, size, PIECE_SIZE):
-        parts = keras.tree.map_structure(lambda x, start=start: part(x, start), _inputs(update))
-        yield _with_inputs(update, parts)
-
-
-def _inputs(update: Update) -> tuple[Any, ...]:
-    """All tensors of an update, in a structure."""
-    hold = update.hold
-    of_hold = None if hold is None else (hold.zero, hold.gradient, hold.mean, hold.rate)
-    return update.w, update.memory, list(update.moments), update.reach, update.acts, of_hold
-
-
-def _with_inputs(update: Update, inputs: tuple[Any, ...]) -> Update:
-    """The update of other tensors, of the structure of `_inputs`."""
-    w, memory, moments, reach, acts, of_hold = inputs
-    hold = None if of_hold is None else Hold(*of_hold)
-    return Update(w, memory, moments, update.step_size, reach, acts, hold)
+    elif _is_shapeless(penalty) and all(x.is_contiguous() for x in tensors):
+        flat = with_tensors(update, lambda x: x.detach().view(-1) if has_shape(x, shape) else x)
+        yield from views(flat, Cut(0, PIECE_SIZE))
+    elif cut := find_cut(penalty, update.w):
+        yield from views(update, cut)
+    else:
+        yield update
 
 
 def _in_plain_tensorflow_graph() -> bool:
@@ -134,17 +141,34 @@ def _in_plain_tensorflow_graph() -> bool:
 
 def _update_compiled(
     penalty: Penalty, updates: Sequence[Update], count: Tensor, strength_scale: Tensor
-) -> list[Tensor]:
+) -> list[Result]:
     """The penalty's `update` of all weights, in one function that XLA compiles."""
     import tensorflow as tf
 
     def update(inputs: Any, count: Tensor, strength_scale: Tensor) -> list[Result]:
-        inside = [_with_inputs(u, tensors) for u, tensors in zip(updates, inputs, strict=True)]
-        return list(_updated(penalty, inside, count, strength_scale))
+        inside = [of_tensors(u, tensors) for u, tensors in zip(updates, inputs, strict=True)]
+        return _updated_by_xla(penalty, inside, count, strength_scale)
 
     tensors = tf.nest.map_structure(
         lambda x: None if x is None else tf.convert_to_tensor(x),
-        ([_inputs(u) for u in updates], count, strength_scale),
+        ([tensors_of(u) for u in updates], count, strength_scale),
     )
     results: list[Result] = compiled(update)(*tensors)
     return results
+
+
+def _updated_by_xla(
+    penalty: Penalty, updates: Sequence[Update], count: Tensor, strength_scale: Tensor
+) -> list[Result]:
+    """As `_updated`; what cannot be one pass over a weight is done piece by piece on a CPU."""
+    cuts = [find_cut(penalty, update.w) for update in updates]
+    if penalty.is_separable or not (any(cuts) and computes_on_cpu()):
+        return list(_updated(penalty, updates, count, strength_scale))
+
+    def updated(update: Update) -> Result:
+        return next(_updated(penalty, [update], count, strength_scale))
+
+    return [
+        one_by_one(updated, update, cut) if cut else updated(update)
+        for update, cut in zip(updates, cuts, strict=True)
+    ]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from kerasreg._backends import runs_in_place
 from kerasreg._checks import check_non_negative, definer, invalid_value, is_number
 from kerasreg._keras_internals import register_regularizer_string
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
@@ -26,6 +27,7 @@ SHORTCUTS = {
     "_terms": ("_value", "__call__"),
     "value_from_norms": ("_terms", "_value", "__call__"),
     "update": ("_prox", "prox"),
+    "divisible_axes": ("_prox", "prox", "update"),
     "has_kink": ("_terms", "_value", "__call__", "_prox", "prox"),
     "moves_resting": ("update",),
     "resting": ("_residual", "residuals", "subdifferential_distance"),
@@ -111,6 +113,10 @@ class Update:
             return z
         w = to_accumulator(self.w)
         reach = cast_like(self.reach, w)
+        if runs_in_place(w, z, reach):
+            from kerasreg.regularizers.torch_prox import clip_around
+
+            return cast_like(clip_around(cast_like(z, w), w, reach), z)
         return cast_like(ops.clip(cast_like(z, w), w - reach, w + reach), z)
 
 
@@ -328,6 +334,17 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             return ops.zeros((), wide.dtype)
         # A penalty of strength 0 keeps zeros where nothing moves them.
         return ops.where(ops.any(wide != 0), self._dual_norm(wide), 0.0)
+
+    def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
+        """The axes along which each slice of a weight is acted on by itself.
+
+        So a part along one of them can be taken alone; by default all axes if it is separable.
+
+        Args:
+            w: Weight, or another tensor of its shape.
+        """
+        is_divisible = self.is_separable and not self.needs_whole
+        return tuple(range(len(w.shape))) if is_divisible else ()
 
     @property
     def main_strength(self) -> float | None:

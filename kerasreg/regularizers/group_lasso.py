@@ -99,6 +99,10 @@ class GroupLasso(Penalty):
         wide = to_accumulator(w)
         return ops.reshape(slice_norms(wide, self._axes_of(wide)), (-1,))
 
+    def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
+        """The axes that number the groups."""
+        return self._axes_of(w)
+
     def _axes_of(self, w: Any, where: str = "") -> tuple[int, ...]:
         if isinstance(self.axis, str):
             expected = (

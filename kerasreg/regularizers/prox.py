@@ -15,13 +15,9 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from kerasreg._tensors import Tensor, slice_axes, slice_norms
-
-# Newton's method on the secular equation converges quadratically and from one side, in some five
-# iterations; what slows it down is a metric that spans many orders of magnitude within one group.
-# 24 iterations reach float32's last digit for steps between 1e-8 and 1e4.
-NEWTON_ITERATIONS = 24
-NEWTON_TOLERANCE = 1e-6
+from kerasreg._backends import runs_in_place
+from kerasreg._tensors import Tensor, slice_norms
+from kerasreg.regularizers.secular_equation import shrunken_norm
 
 
 def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
@@ -38,6 +34,10 @@ def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
     """
     w = ops.convert_to_tensor(w)
     threshold = ops.convert_to_tensor(threshold, dtype=w.dtype)
+    if runs_in_place(w, threshold):
+        from kerasreg.regularizers import torch_prox
+
+        return torch_prox.soft_threshold(w, threshold)
     # In this form a zero has no minus sign.
     return w - ops.clip(w, -threshold, threshold)
 
@@ -60,6 +60,10 @@ def firm_threshold(w: Tensor, step: Tensor, l1: float, gamma: float) -> Tensor:
     """
     w = ops.convert_to_tensor(w)
     step = ops.convert_to_tensor(step, dtype=w.dtype)
+    if _is_flat(w, step, gamma):
+        from kerasreg.regularizers import torch_prox
+
+        return torch_prox.firm_threshold(w, step, l1, gamma)
     long = step >= gamma
     size = ops.abs(w)
     # Near a step of `gamma` the line is steep, and rounding must not carry it beyond the weight.
@@ -188,6 +192,12 @@ def log_threshold(w: Tensor, threshold: Tensor, epsilon: float) -> Tensor:
     return ops.where(keeps, ops.sign(w) * positive, ops.zeros_like(w))
 
 
+def _is_flat(w: Tensor, step: Tensor, gamma: float) -> bool:
+    """Whether PyTorch can see on a CPU that no line of the firm threshold is steep."""
+    filled = 0 not in w.shape and w.shape == step.shape
+    return filled and runs_in_place(w, step) and bool(step.max() <= 0.5 * gamma)
+
+
 def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int | Sequence[int]) -> Tensor:
     """Shortens each slice along `axis` by `threshold`, and stops at zero.
 
@@ -213,43 +223,11 @@ def group_soft_threshold(w: Tensor, threshold: Tensor, axis: int | Sequence[int]
         norms = slice_norms(w, axes)
         safe_norms = ops.where(norms > 0, norms, 1.0)
         return w * ops.maximum(1.0 - threshold / safe_norms, 0.0)
-    norm = _shrunken_norm(w, threshold, axes)
+    norm = shrunken_norm(w, threshold, axes)
+    if runs_in_place(w, threshold):
+        from kerasreg.regularizers import torch_prox
+
+        return torch_prox.scale_groups(w, threshold, norm)
     denominator = norm + threshold
     shrunk = w * (norm / ops.where(denominator > 0, denominator, 1.0))
     return ops.where(threshold == 0, w, shrunk)
-
-
-def _shrunken_norm(w: Tensor, threshold: Tensor, axes: Sequence[int]) -> Tensor:
-    """Solves `sum_i w_i^2 / (s + t_i)^2 = 1` for `s` in each slice; 0 where the slice vanishes.
-
-    With `f(s)` the left-hand side, `1 / sqrt(f)` is increasing and concave, so Newton's method
-    from a lower bound of the root climbs to it and never passes it.
-    """
-    within = slice_axes(len(w.shape), axes)
-
-    def total(x: Tensor) -> Tensor:
-        return ops.sum(x, axis=within, keepdims=True) if within else x
-
-    def largest(x: Tensor) -> Tensor:
-        return ops.max(x, axis=within, keepdims=True) if within else x
-
-    # No single term may exceed 1, nor may the root lie below ||w|| minus the largest threshold.
-    bound = ops.maximum(largest(ops.abs(w) - threshold), slice_norms(w, axes) - largest(threshold))
-    norm = ops.maximum(bound, 0.0)
-
-    def is_moving(norm: Tensor, change: Tensor) -> Tensor:
-        return ops.any(change > NEWTON_TOLERANCE * norm)
-
-    def iterate(norm: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-        denominator = norm + threshold
-        inverse = 1.0 / ops.where(denominator > 0, denominator, float("inf"))
-        squares = ops.square(w * inverse)
-        f = total(squares)
-        slope = total(squares * inverse)
-        step = f * (ops.sqrt(f) - 1.0) / ops.where(slope > 0, slope, 1.0)
-        closer = ops.maximum(norm + step, 0.0)
-        return closer, ops.abs(closer - norm)
-
-    start = (norm, ops.full_like(norm, float("inf")))
-    norm, _ = ops.while_loop(is_moving, iterate, start, maximum_iterations=NEWTON_ITERATIONS)
-    return norm
