@@ -100,3 +100,14 @@ def test_a_penalty_is_cut_off_at_the_reach_of_the_optimizer():
     model = model_with(kr.SCAD(10.0), optimizers.Adamax(0.01))
     model.layers[0].kernel.assign(np.full((12, 5), 0.2))
     assert np.all(train(model, 1) > 0.15)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+def test_log_and_report(penalty, tmp_path):
+    model = model_with(penalty)
+    logger = kr.RegularizationLogger(tmp_path, optimality_data=(X, Y), verbose=0)
+    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[logger]).history
+    value = 0.0 if penalty.is_constraint else float(to_numpy(penalty(model.get_weights()[0])))
+    np.testing.assert_allclose(history["regularization_loss"][-1], value, rtol=1e-5)
+    words = kr.sparsity_report(model).rows[0].penalty
+    assert words.startswith(f"{type(penalty).__name__}(") and len(words) < 120

@@ -296,3 +296,11 @@ def test_the_better_direction_of_a_metric_is_that_of_keras():
     path = kr.regularization_path(model, kr.L1(), x, y, **arguments)
     assert path.mode == "max"
     assert path.best.fold_mean == max(row.fold_mean for row in path.rows)
+
+
+def test_a_penalty_that_keeps_zeros_at_every_strength():
+    x, y, _ = diabetes()
+    penalty = kr.L0_5(0.1)
+    assert kr.max_strength(linear(x), x, y, penalty) == 0
+    with pytest.raises(ValueError, match="`strengths`. Expected .* as L0_5 does"):
+        kr.regularization_path(linear(x), penalty, x, y, verbose=0)
