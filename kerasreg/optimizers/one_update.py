@@ -80,6 +80,7 @@ class OneUpdate:
     def _look(self, target: Target, gradient: Tensor | None, hold: Hold | None) -> Before:
         w = ops.stop_gradient(target.variable.value)
         before = Before(target.penalty.remember(w), gradient, hold)
+        target.rule.align(target.variable)
         if not _acts_on_gradients(target):
             before.of_rule = target.rule.remember(target.variable)
             return before
@@ -146,8 +147,6 @@ class OneUpdate:
                 target.variable.assign(w)
                 if mean is not None and self._held is not None:
                     self._held.assign(target, mean)
-        for target in updates:
-            target.rule.follow(target.variable, self._happens)
 
     def _stop_at_zero(self, target: Target, sign: Tensor) -> None:
         w, acts = target.variable.value, self._acting[target]
@@ -185,8 +184,10 @@ class AveragedUpdate:
             t: (t.penalty.remember(t.variable.value), t.rule.remember(t.variable)) for t in targets
         }
 
-    def penalize(self, penalties: Sequence[Penalty], rate: Tensor, count: Tensor) -> None:
-        """Applies the penalties to the averages, with the averaged rate."""
+    def penalize(
+        self, penalties: Sequence[Penalty], rate: Tensor, count: Tensor, reach: Tensor | None
+    ) -> None:
+        """Applies the penalties to the averages, with the averaged rate and reach."""
         count = ops.convert_to_tensor(count)
         for penalty in penalties:
             updates = {}
@@ -197,7 +198,7 @@ class AveragedUpdate:
                     if target.variable.constraint is not None:  # which Keras leaves out here
                         target.variable.assign(target.variable.constraint(target.variable))
                     w, acts = ops.stop_gradient(target.variable.value), self._acting[target]
-                    updates[target] = Update(w, memory, moments, sizes, None, acts)
+                    updates[target] = Update(w, memory, moments, sizes, reach, acts)
             results = apply_penalty(penalty, [*updates.values()], count, self._scale)
             for target, (w, _) in zip(updates, results or [], strict=False):
                 target.variable.assign(w)

@@ -120,6 +120,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._strength_scale = self._state.add("strength_scale", initializer="ones", later=False)
         self._targets = Targets({}, [])
         self._held: HeldZeros | None = None
+        self._given: set[Target] = set()  # Those that have had a gradient.
         # One that is made from a configuration may get what was decided before from the same file.
         self._is_copy = False
         self._unsaid: list[str] = []
@@ -225,13 +226,15 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
             self.build(list(trainable_variables))
         self._say_what_is_free()
         variables, grads = list(trainable_variables or self._trainable_variables), list(grads)
-        positions = {self._var_key(v): i for i, v in enumerate(variables) if grads[i] is not None}
+        pairs = enumerate(zip(variables, grads, strict=True))
+        positions = {self._var_key(v): i for i, (v, grad) in pairs if grad is not None}
         of_target = {
             target: positions[key]
             for target in self._targets.all
             if (key := self._var_key(target.variable)) in positions
         }
         given = {target: grads[i] for target, i in of_target.items()}
+        self._given.update(given)
         inner = self.inner_optimizer
         happens = completes_update(inner)
         acting, scale = self._acting(given), self._bounded_scale()
@@ -391,11 +394,13 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         if mean_rate is None:
             inner.finalize_variable_values(var_list)
         else:
-            acting = self._acting({target: ops.zeros(()) for target in self._targets.all})
-            scale = self._bounded_scale()
-            end = AveragedUpdate(self._targets.all, acting, scale)
+            given = [target for target in self._targets.all if target in self._given]
+            acting = self._acting({target: ops.zeros(()) for target in given})
+            end = AveragedUpdate(given, acting, self._bounded_scale())
             inner.finalize_variable_values(var_list)
-            end.penalize(self._targets.penalties, mean_rate.value, inner.iterations)
+            rule, rate = self._rule, ops.copy(mean_rate.value)
+            reach = None if rule.reach is None else rule.reach * (1.0 - rule.momentum) * rate
+            end.penalize(self._targets.penalties, rate, inner.iterations, reach)
         for target in self._targets.all:
             target.penalty.after_training(target.variable)
 

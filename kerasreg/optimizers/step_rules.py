@@ -30,10 +30,7 @@ class _Adam(StepRule):
     def __init__(self, optimizer: Any) -> None:
         super().__init__(optimizer)
         self.slots = ("_velocity_hats",) if optimizer.amsgrad else ("_velocities",)
-        beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
-        if beta_1**2 < beta_2 < 1:  # By Cauchy-Schwarz, as the two below.
-            rest = (1 - beta_2) * (1 - beta_1**2 / beta_2)
-            self.reach = (1 - beta_1) / math.sqrt(rest)
+        self.reach = _reach_of_adam(float(optimizer.beta_1), float(optimizer.beta_2))
 
     def bias_correction(self, count: Tensor) -> Tensor:
         return ops.sqrt(1.0 - ops.power(self.optimizer.beta_2, count))
@@ -202,14 +199,13 @@ class _Ftrl(StepRule):
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
         return rate / self._curvature(*moments)
 
-    def follow(self, variable: Any, happened: Tensor | None) -> None:
-        """Ftrl keeps no weights, but `-w` times the inverse of its next step size."""
+    def align(self, variable: Any) -> None:
+        """Ftrl keeps no weights, but `-w` times the inverse of its step size, which may change."""
         rate = ops.maximum(to_accumulator(self.optimizer.learning_rate), 1e-30)
         linear = optimizer_slot(self.optimizer, "_linears", variable)
         [squares] = super().moments(variable, (), None)
         inverse = self._curvature(squares, rate) / rate
-        kept = cast_like(-to_accumulator(variable.value) * inverse, linear)
-        linear.assign(kept if happened is None else ops.where(happened, kept, linear.value))
+        linear.assign(cast_like(-to_accumulator(variable.value) * inverse, linear))
 
     def _curvature(self, squares: Tensor, rate: Tensor) -> Tensor:
         """The inverse of the step size, times the rate."""
@@ -240,6 +236,8 @@ class _Muon(StepRule):
     def __init__(self, optimizer: Any) -> None:
         super().__init__(optimizer)
         self._adam = _AdamInMuon(optimizer)
+        reach = _reach_of_adam(optimizer.adam_beta_1, optimizer.adam_beta_2)
+        self.reach = reach and reach * optimizer.adam_lr_ratio
 
     def of(self, variable: Any) -> StepRule:
         return self._adam if learns_by_adam(self.optimizer, variable) else self
@@ -263,10 +261,17 @@ class _ScheduleFreeAdamW(StepRule):
         "decaying learning rate, or use_ema"
     )
 
-    def follow(self, variable: Any, happened: Tensor | None) -> None:
+    def align(self, variable: Any) -> None:
         """Sets to zero what a weight that is zero would come back to."""
         z = optimizer_slot(self.optimizer, "_momentums", variable)
         z.assign(ops.where(ops.equal(variable.value, 0), ops.zeros_like(z.value), z.value))
+
+
+def _reach_of_adam(beta_1: float, beta_2: float) -> float | None:
+    """By Cauchy-Schwarz, as those of Nadam and Adamax."""
+    if not beta_1**2 < beta_2 < 1:
+        return None
+    return (1 - beta_1) / math.sqrt((1 - beta_2) * (1 - beta_1**2 / beta_2))
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -100,12 +100,11 @@ class StepRule:
         slots = (optimizer_slot(self.optimizer, name, variable) for name in self.slots)
         return [to_accumulator(slot) for slot in slots]
 
-    def follow(self, variable: Any, happened: Tensor | None) -> None:
+    def align(self, variable: Any) -> None:
         """Brings the optimizer's own copy of a weight, if it has one, to what the weight is now.
 
         Args:
-            variable: The weight, after the penalty.
-            happened: Whether there was an update; `None` if there always is.
+            variable: The weight, before the update.
         """
 
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
