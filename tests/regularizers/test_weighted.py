@@ -105,7 +105,7 @@ class Own(kr.L1):
         (("L1", FACTORS), "penalty"),
         ((kr.L1(), -FACTORS), "factors"),
     ],
-    ids=repr,
+    ids=["group", "constraint", "box", "twice", "own value", "keras", "name", "negative"],
 )
 def test_bad_arguments(arguments, name):
     with pytest.raises(ValueError, match=f"Invalid value for argument `{name}`. Expected"):
