@@ -35,6 +35,8 @@ from kerasreg.regularizers import (
     MCP,
     SCAD,
     SLOPE,
+    BlockMCP,
+    BlockSCAD,
     Box,
     ElasticNet,
     GroupLasso,
@@ -42,6 +44,7 @@ from kerasreg.regularizers import (
     LogSum,
     OrthogonalRegularizer,
     Penalty,
+    SparseGroupLasso,
     TopK,
     Weighted,
 )
@@ -52,6 +55,8 @@ from kerasreg.strength.max_strength import max_strength
 
 __all__ = [
     "AlphaDropout",
+    "BlockMCP",
+    "BlockSCAD",
     "Box",
     "DropBlock2D",
     "DropConnect",
@@ -74,6 +79,7 @@ __all__ = [
     "RegularizationLogger",
     "SCAD",
     "SLOPE",
+    "SparseGroupLasso",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",

@@ -1,6 +1,8 @@
 """Penalties on weights and activations."""
 
 from kerasreg.regularizers.base import Penalty
+from kerasreg.regularizers.block_mcp import BlockMCP
+from kerasreg.regularizers.block_scad import BlockSCAD
 from kerasreg.regularizers.box import Box
 from kerasreg.regularizers.elastic_net import ElasticNet
 from kerasreg.regularizers.group_lasso import GroupLasso
@@ -13,10 +15,13 @@ from kerasreg.regularizers.mcp import MCP
 from kerasreg.regularizers.orthogonal import OrthogonalRegularizer
 from kerasreg.regularizers.scad import SCAD
 from kerasreg.regularizers.slope import SLOPE
+from kerasreg.regularizers.sparse_group_lasso import SparseGroupLasso
 from kerasreg.regularizers.top_k import TopK
 from kerasreg.regularizers.weighted import Weighted
 
 __all__ = [
+    "BlockMCP",
+    "BlockSCAD",
     "Box",
     "ElasticNet",
     "GroupLasso",
@@ -31,6 +36,7 @@ __all__ = [
     "Penalty",
     "SCAD",
     "SLOPE",
+    "SparseGroupLasso",
     "TopK",
     "Weighted",
 ]

@@ -211,7 +211,9 @@ def nearest_falling(x):
     return result
 
 
-class GroupLasso:
+class OfGroups:
+    """A sum of `term(norm, strength)` over groups, with its derivative `slope`."""
+
     def __init__(self, penalty):
         self.penalty = penalty
 
@@ -228,7 +230,7 @@ class GroupLasso:
 
     def value(self, w):
         (w,) = wide(w)
-        return sum(strength * norm(group) for strength, group in self.groups(w))
+        return sum(self.term(norm(group), strength) for strength, group in self.groups(w))
 
     def gradient(self, w):
         """The gradient where there is one, and 0 for each group at its kink."""
@@ -236,7 +238,7 @@ class GroupLasso:
         result = np.zeros_like(w)
         for strength, group, out in self.groups(w, result):
             if np.any(group):
-                out[...] = strength * group / norm(group)
+                out[...] = self.slope(norm(group), strength) * group / norm(group)
         return result
 
     def prox(self, w, step):
@@ -244,33 +246,143 @@ class GroupLasso:
         w, step = np.broadcast_arrays(*wide(w, step))
         result = np.zeros_like(w)
         for strength, group, steps, out in self.groups(w, step, result):
-            out[...] = self._prox(group, strength * steps)
+            out[...] = self._prox(group, steps, strength)
         return result
-
-    def _prox(self, w, thresholds):
-        """Solves z = w s / (s + t) with sum (w / (s + t))^2 = 1, or zero."""
-        if np.all(thresholds == 0):
-            return w
-        positive = thresholds > 0
-        if not np.any(w):
-            return np.zeros_like(w)
-        if not np.any(w[~positive]) and np.sum((w[positive] / thresholds[positive]) ** 2) <= 1:
-            return np.zeros_like(w)
-
-        def excess(log_s):
-            return np.sum((w / (np.exp(log_s) + thresholds)) ** 2) - 1
-
-        s = np.exp(brentq(excess, math.log(norm(w)) - 80, math.log(norm(w)) + 1e-9, xtol=1e-14))
-        return w * s / (s + thresholds)
 
     def subdifferential_distance(self, w, grad):
         total = 0.0
         for strength, group, slope in self.groups(*wide(w, grad)):
             if np.any(group):
-                total += np.sum((slope + strength * group / norm(group)) ** 2)
+                of_penalty = self.slope(norm(group), strength) * group / norm(group)
+                total += np.sum((slope + of_penalty) ** 2)
             else:
                 total += max(norm(slope) - strength, 0.0) ** 2
         return math.sqrt(total)
+
+
+class GroupLasso(OfGroups):
+    def term(self, norm, strength):
+        return strength * norm
+
+    def slope(self, norm, strength):
+        return strength
+
+    def _prox(self, w, step, strength):
+        return shortened(np.maximum(w, 0) if self.penalty.positive else w, strength * step)
+
+    def subdifferential_distance(self, w, grad):
+        w, grad = wide(w, grad)
+        if self.penalty.positive:
+            grad = np.where(w == 0, np.minimum(grad, 0), grad)
+        return super().subdifferential_distance(w, grad)
+
+
+class SparseGroupLasso(OfGroups):
+    """Its strengths are those of the groups; the lasso comes on top."""
+
+    def __init__(self, penalty):
+        super().__init__(penalty)
+        self.l1 = penalty.strength * penalty.l1_ratio
+
+    def strength(self, size):
+        return (1 - self.penalty.l1_ratio) * super().strength(size)
+
+    def term(self, norm, strength):
+        return strength * norm
+
+    def slope(self, norm, strength):
+        return strength
+
+    def value(self, w):
+        return super().value(w) + self.l1 * np.sum(np.abs(np.asarray(w, "float64")))
+
+    def gradient(self, w):
+        return super().gradient(w) + self.l1 * np.sign(np.asarray(w, "float64"))
+
+    def _prox(self, w, step, strength):
+        """By proximal steps on the conjugate of the lasso, so that neither order is assumed."""
+        pull = np.zeros_like(w)
+        if np.all(step == 0) or self.l1 == 0:
+            return shortened(w, strength * step)
+        for _ in range(20_000):
+            z = shortened(w - step * pull, strength * step)
+            new = np.clip(pull + z / np.maximum(np.max(step), 1e-30), -self.l1, self.l1)
+            if np.max(np.abs(new - pull)) < 1e-14 * self.l1:
+                break
+            pull = new
+        return z
+
+    def subdifferential_distance(self, w, grad):
+        w, grad = wide(w, grad)
+        soft = np.sign(grad) * np.maximum(np.abs(grad) - self.l1, 0)
+        return super().subdifferential_distance(
+            w, np.where(w == 0, soft, grad + self.l1 * np.sign(w))
+        )
+
+
+class Block(OfGroups):
+    """A concave penalty on norms; the minimiser shrinks each weight as its step says."""
+
+    def _prox(self, w, step, strength):
+        if strength == 0 or not np.any(w) or np.all(step == 0):
+            return w
+
+        def shrunk(log_nu):
+            return np.where(step == 0, w, w / (1 + step * np.exp(-log_nu)))
+
+        def objective(z):
+            moved = step > 0
+            distance = np.sum((z - w)[moved] ** 2 / (2 * step[moved]))
+            return distance + self.term(norm(z), strength)
+
+        # All minimisers on spheres around zero, from the smallest to the largest.
+        grid = np.linspace(-40, 40, 1201)
+        best = int(np.argmin([objective(shrunk(x)) for x in grid]))
+        bounds = grid[max(best - 1, 0)], grid[min(best + 1, 1200)]
+        options = {"xatol": 1e-13}
+        found = minimize_scalar(lambda x: objective(shrunk(x)), bounds=bounds, options=options).x
+        return min((np.where(step == 0, w, 0), w, shrunk(found)), key=objective)
+
+
+class BlockMCP(Block):
+    def term(self, s, strength):
+        gamma = self.penalty.gamma
+        s = min(s, gamma * strength)
+        return strength * s - s**2 / (2 * gamma)
+
+    def slope(self, s, strength):
+        return max(strength - s / self.penalty.gamma, 0)
+
+
+class BlockSCAD(Block):
+    def term(self, s, strength):
+        gamma = self.penalty.gamma
+        if s <= strength:
+            return strength * s
+        if s <= gamma * strength:
+            return (2 * gamma * strength * s - s**2 - strength**2) / (2 * (gamma - 1))
+        return (gamma + 1) * strength**2 / 2
+
+    def slope(self, s, strength):
+        gamma = self.penalty.gamma
+        return min(strength, max(gamma * strength - s, 0) / (gamma - 1))
+
+
+def shortened(w, thresholds):
+    """Solves z = w s / (s + t) with sum (w / (s + t))^2 = 1, or zero."""
+    if np.all(thresholds == 0):
+        return w
+    positive = thresholds > 0
+    if not np.any(w):
+        return np.zeros_like(w)
+    if not np.any(w[~positive]) and np.sum((w[positive] / thresholds[positive]) ** 2) <= 1:
+        return np.zeros_like(w)
+
+    def excess(log_s):
+        return np.sum((w / (np.exp(log_s) + thresholds)) ** 2) - 1
+
+    s = np.exp(brentq(excess, math.log(norm(w)) - 80, math.log(norm(w)) + 1e-9, xtol=1e-14))
+    return w * s / (s + thresholds)
 
 
 def norm(group):
@@ -289,6 +401,9 @@ REFERENCES = {
     kr.Weighted: Weighted,
     kr.SLOPE: SLOPE,
     kr.GroupLasso: GroupLasso,
+    kr.SparseGroupLasso: SparseGroupLasso,
+    kr.BlockMCP: BlockMCP,
+    kr.BlockSCAD: BlockSCAD,
 }
 
 

@@ -32,6 +32,19 @@ PENALTIES = [
     kr.GroupLasso(0.2, axis=0),
     kr.GroupLasso(0.1, axis=-2, size_scaling=False),
     kr.GroupLasso(0.0),
+    kr.GroupLasso(0.1, positive=True),
+    kr.SparseGroupLasso(0.1),
+    kr.SparseGroupLasso(0.3, l1_ratio=0.8, axis=0, size_scaling=False),
+    kr.SparseGroupLasso(0.2, l1_ratio=0.0, axis=-2),
+    kr.SparseGroupLasso(0.2, l1_ratio=1.0),
+    kr.SparseGroupLasso(0.0),
+    kr.BlockMCP(0.1),
+    kr.BlockMCP(0.3, gamma=4.0, axis=-2, size_scaling=False),
+    kr.BlockMCP(0.5, gamma=0.4, axis=0),
+    kr.BlockMCP(0.0),
+    kr.BlockSCAD(0.1),
+    kr.BlockSCAD(0.4, gamma=2.5, axis=0, size_scaling=False),
+    kr.BlockSCAD(0.2, gamma=6.0, axis=-2),
     kr.MCP(0.1),
     kr.MCP(0.3, gamma=4.0),
     kr.MCP(0.5, gamma=0.4),
@@ -291,7 +304,7 @@ def test_configurations_that_are_damaged(penalty, config):
 def test_broken_weights_show_in_the_value(penalty, bad):
     w = to_numpy(weights((6, 5))).astype("float32")
     w[2, 2] = bad
-    if isinstance(penalty, (kr.MCP, kr.SCAD)) and bad == np.inf:
+    if hasattr(penalty, "gamma") and bad == np.inf:
         pytest.skip("no weight is too large for it: it is constant from its knee on")
     assert not np.isfinite(to_numpy(penalty(w)))
 
@@ -316,6 +329,11 @@ def test_group_norms():
         (kr.Weighted(kr.L1(0.1), np.full(9, 3.0)), kr.L1(0.3)),
         (kr.Weighted(kr.ElasticNet(1.0, 0.1, 0.2), 0.5), kr.ElasticNet(0.5, 0.1, 0.2)),
         (kr.SLOPE(np.full(9, 0.1)), kr.L1(0.1)),
+        (kr.BlockMCP(0.1, gamma=1e7), kr.GroupLasso(0.1)),
+        (kr.BlockSCAD(0.1, gamma=1e7), kr.GroupLasso(0.1)),
+        (kr.BlockMCP(0.1), kr.MCP(0.1)),
+        (kr.SparseGroupLasso(0.2, l1_ratio=1.0), kr.L1(0.2)),
+        (kr.SparseGroupLasso(0.2, l1_ratio=0.0), kr.GroupLasso(0.2)),
         (kr.L1(0.1), keras.regularizers.L1(0.1)),
         (kr.L2(0.1), keras.regularizers.L2(0.1)),
         (kr.ElasticNet(1.0, 0.1, 0.2), keras.regularizers.L1L2(0.1, 0.2)),
@@ -342,7 +360,7 @@ def test_configuration_round_trips(penalty):
 @pytest.mark.parametrize(
     "cls",
     [kr.L1, kr.L2, kr.ElasticNet, kr.GroupLasso, kr.MCP, kr.SCAD, kr.LogSum, kr.L0_5, kr.L2_3]
-    + [kr.OrthogonalRegularizer],
+    + [kr.OrthogonalRegularizer, kr.SparseGroupLasso, kr.BlockMCP, kr.BlockSCAD],
 )
 def test_strings(cls):
     assert keras.regularizers.get(f"kerasreg>{cls.__name__}") == cls()
@@ -393,6 +411,12 @@ BAD_STRENGTHS = [
         (kr.L0_5, "strength"),
         (kr.L2_3, "strength"),
         (kr.OrthogonalRegularizer, "factor"),
+        (kr.SparseGroupLasso, "strength"),
+        (kr.SparseGroupLasso, "l1_ratio"),
+        (kr.BlockMCP, "strength"),
+        (kr.BlockMCP, "gamma"),
+        (kr.BlockSCAD, "strength"),
+        (kr.BlockSCAD, "gamma"),
     ],
 )
 def test_bad_strengths(cls, argument, bad):

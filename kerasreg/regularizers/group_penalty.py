@@ -1,0 +1,156 @@
+"""What all penalties on groups of weights share: what a group is, and how strong it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from keras import ops
+
+from kerasreg._checks import check_axis, check_bool, check_integer, invalid_value
+from kerasreg._tensors import Tensor, accurate_sum, slice_axes, slice_norms, to_accumulator
+from kerasreg.regularizers.base import Penalty
+from kerasreg.regularizers.prox import soft_threshold
+from kerasreg.regularizers.unit_axes import UnitAxes, unit_axes
+
+# The words for axes, and what `unit_axes` calls them.
+_FIELDS = {"output": "outputs", "input": "inputs", "heads": "heads"}
+_NO_AXES = UnitAxes((), ())
+
+G = TypeVar("G", bound="GroupPenalty")
+
+
+class GroupPenalty(Penalty):
+    """A function of the norms of groups: `sum_g phi(||w_g||)`, a group one slice along `axis`.
+
+    A subclass is a frozen dataclass with the fields `strength`, `axis` and `size_scaling`, whose
+    `_terms` is the function `phi` and whose `_slope` is its derivative; at zero that is the
+    strength of the group.
+
+    | `axis` | what becomes zero together |
+    |---|---|
+    | `"output"` | all that leads to one output unit, channel or filter, on any layer; in a \
+      recurrent layer to a unit of one gate |
+    | `"input"` | all that comes from one input feature or channel, on any layer |
+    | `"heads"` | one head, in a kernel of an attention layer |
+    | `-1` | an output unit or filter of `Dense`, `Conv`, `Embedding`; a unit of one gate of a \
+      recurrent layer; an *input* channel of `Conv2DTranspose`; of `DepthwiseConv2D` the filters \
+      of all channels with the same number; an entry of every head of `MultiHeadAttention` |
+    | `0` | an input feature of `Dense`, a row of `Embedding` |
+    | `-2` | an input channel of `Conv`, an output channel of `Conv2DTranspose` |
+
+    A weight does not know its layer, so words have to be resolved where the model is at hand: by
+    `attach_regularizers(model, ...)`, by `Proximal(..., model=model)`, or by `max_strength` and
+    `regularization_path`. They are saved as integers.
+    """
+
+    strength: float
+    axis: int | tuple[int, ...] | str
+    size_scaling: bool
+
+    def __post_init__(self) -> None:
+        """Validates the arguments."""
+        self._check_strengths("strength")
+        object.__setattr__(self, "axis", _checked(self.axis))
+        check_bool("size_scaling", self.size_scaling)
+
+    def check_weight(self, variable: Any) -> None:
+        """Raises if the weight has no axis `axis`."""
+        self._axes_of(variable, f" of {type(self).__name__} on weight `{variable.path}`")
+
+    def on_layer(self: G, layer: Any, variable: Any) -> G:
+        """The same with the axes that `"output"`, `"input"` or `"heads"` are in a layer's weight.
+
+        They are counted from the back, so that they are the same for kernels of all ranks.
+        """
+        if not isinstance(self.axis, str):
+            return self
+        axes = getattr(unit_axes(layer, variable) or _NO_AXES, _FIELDS[self.axis])
+        if not axes:
+            where = f" of {type(self).__name__} on weight `{variable.path}`"
+            expected = (
+                "an axis that a weight of this layer has; leave the weight out with a pattern, or "
+                "give integers"
+            )
+            raise invalid_value("axis", expected, self.axis, where)
+        from_the_back: Any = {"axis": tuple(axis - len(variable.shape) for axis in axes)}
+        return dataclasses.replace(self, **from_the_back)
+
+    def group_norms(self, w: Tensor) -> Tensor:
+        """Euclidean norm of each group, in the order of `axis`: a vector."""
+        wide = to_accumulator(w)
+        return ops.reshape(slice_norms(wide, self._axes_of(wide)), (-1,))
+
+    def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
+        """The axes that number the groups."""
+        return self._axes_of(w)
+
+    def _axes_of(self, w: Any, where: str = "") -> tuple[int, ...]:
+        if isinstance(self.axis, str):
+            expected = (
+                "an integer or a tuple of integers here; this word has a meaning in "
+                "`attach_regularizers(model, ...)` and `Proximal(..., model=model)`"
+            )
+            raise invalid_value("axis", expected, self.axis, where)
+        given = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        axes = [check_axis("axis", axis, w.shape, where) for axis in given]
+        if len(set(axes)) < len(axes):
+            expected = f"each axis of shape {tuple(w.shape)} once"
+            raise invalid_value("axis", expected, self.axis, where)
+        return tuple(sorted(axes))
+
+    def _group_strength(self, w: Tensor, axes: Sequence[int]) -> Tensor:
+        if not self.size_scaling:
+            return ops.cast(self.strength, w.dtype)
+        sizes = [ops.shape(w)[other] for other in slice_axes(len(w.shape), axes)]
+        if all(isinstance(size, int) for size in sizes):
+            return ops.cast(self.strength * math.sqrt(math.prod(sizes)), w.dtype)
+        return self.strength * ops.sqrt(ops.cast(ops.prod(ops.stack(sizes)), w.dtype))
+
+    def _terms(self, norms: Tensor, strength: Tensor) -> Tensor:
+        """`phi` of each group's norm, for groups of that strength."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_terms`.")
+
+    def _slope(self, norms: Tensor, strength: Tensor) -> Tensor:
+        """Its derivative."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_slope`.")
+
+    def _value(self, w: Tensor) -> Tensor:
+        terms = self._terms(self.group_norms(w), self._group_strength(w, self._axes_of(w)))
+        # In two stages: many groups beyond a knee are many equal terms, whose sum would drift.
+        return ops.sum(accurate_sum(terms, 0))
+
+    def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
+        axes = self._axes_of(w)
+        strength = self._group_strength(w, axes)
+        norms = slice_norms(w, axes)
+        moving = grad + self._slope(norms, strength) * w / ops.where(norms > 0, norms, 1.0)
+        return ops.where(norms > 0, moving, beyond_ball(grad, strength, axes))
+
+    def _dual_norm(self, grad: Tensor) -> Tensor:
+        axes = self._axes_of(grad)
+        return ops.max(slice_norms(grad, axes)) / self._group_strength(grad, axes)
+
+
+def beyond_ball(grad: Tensor, radius: Tensor, axes: Sequence[int]) -> Tensor:
+    """The shortest vector from each slice along `axes` to the ball of that radius, up to the sign.
+
+    The ball is the subdifferential at a group of zeros.
+    """
+    norms = slice_norms(grad, axes)
+    return grad * (soft_threshold(norms, radius) / ops.where(norms > 0, norms, 1.0))
+
+
+def _checked(axis: Any) -> int | tuple[int, ...] | str:
+    """The axis as an integer, a tuple of several, or a word; raises unless it is one."""
+    if isinstance(axis, str) and axis in _FIELDS:
+        return axis
+    expected = f"an integer, a tuple of integers, or one of {', '.join(map(repr, _FIELDS))}"
+    if not isinstance(axis, (tuple, list)):
+        return check_integer("axis", axis, expected)
+    if not axis:
+        raise invalid_value("axis", expected, axis)
+    axes = tuple(check_integer("axis", each, expected) for each in axis)
+    return axes if len(axes) > 1 else axes[0]
