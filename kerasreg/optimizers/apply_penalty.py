@@ -85,7 +85,8 @@ def _resting(
     for part in [[update] for update in updates] if is_divisible else [updates]:
         holds = [update.hold for update in part if update.hold is not None]
         means = [hold.new_mean() for hold in holds]
-        resting = penalty.resting([hold.zero for hold in holds], means, strength_scale)
+        paths = [update.path for update in part if update.hold is not None]
+        resting = penalty.resting([hold.zero for hold in holds], means, strength_scale, paths)
         found = zip(means, resting, strict=True)
         for update in part:
             yield (None, None) if update.hold is None else next(found)

@@ -103,13 +103,13 @@ class HeldZeros:
 
     def _held(self, given: Sequence[tuple[Tensor, Tensor]], scale: Tensor) -> Tensor:
         """How many entries are zero and stay so, of weights with their averaged gradients."""
-        of_penalty: dict[Penalty, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        of_penalty: dict[Penalty, list[tuple[Tensor, Tensor, str]]] = defaultdict(list)
         for target, (w, mean) in zip(self._means, given, strict=True):
-            of_penalty[target.penalty].append((ops.equal(w, 0), mean))
+            of_penalty[target.penalty].append((ops.equal(w, 0), mean, target.variable.path))
         total = ops.zeros(())
-        for penalty, pairs in of_penalty.items():
-            zeros, means = zip(*pairs, strict=True)
-            for rests in penalty.resting(zeros, means, scale):
+        for penalty, given_to_it in of_penalty.items():
+            zeros, means, paths = zip(*given_to_it, strict=True)
+            for rests in penalty.resting(zeros, means, scale, paths):
                 total = total + ops.sum(ops.cast(rests, "float32"))
         return total
 
@@ -124,10 +124,10 @@ def strengths_at_zero(penalty: Penalty, variables: Sequence[Any]) -> list[float]
     if penalty.is_constraint or not penalty.implements("_residual", "subdifferential_distance"):
         return None
     with outside_of_graphs():
-        zeros = [ops.zeros_like(v.value) for v in variables]
+        zeros, paths = [ops.zeros_like(v.value) for v in variables], [v.path for v in variables]
         size = 10.0 * (penalty.main_strength or 1.0)
         for _ in range(12):  # until most of the gradient is left
-            taken = [_taken_up(penalty, zeros, sign * size) for sign in (1.0, -1.0)]
+            taken = [_taken_up(penalty, zeros, paths, sign * size) for sign in (1.0, -1.0)]
             least = [min(pair) for pair in zip(*taken, strict=True)]
             if max(least, default=0.0) < 0.5 * size:
                 return least if min(least, default=0.0) > 0 else None
@@ -135,8 +135,10 @@ def strengths_at_zero(penalty: Penalty, variables: Sequence[Any]) -> list[float]
     return None
 
 
-def _taken_up(penalty: Penalty, zeros: Sequence[Tensor], size: float) -> list[float]:
+def _taken_up(
+    penalty: Penalty, zeros: Sequence[Tensor], paths: Sequence[str], size: float
+) -> list[float]:
     """The root mean square of what a penalty takes up of gradients that are `size` everywhere."""
-    left = penalty.residuals(zeros, [ops.full_like(zero, size) for zero in zeros])
+    left = penalty.residuals(zeros, [ops.full_like(zero, size) for zero in zeros], paths)
     squares = (ops.mean(ops.square(size - ops.cast(x, "float32"))) for x in left)
     return [math.sqrt(to_float(square)) for square in squares]

@@ -47,6 +47,7 @@ class Optimizers:
         self._trained = list(model.trainable_variables) if getattr(model, "built", False) else []
         self._built: list[bool] = []
         self._penalties: dict[int, list[tuple[Penalty, Any]]] = {}
+        self._acting: list[tuple[Any, Penalty, Any]] = []
 
     def proximals(self) -> list[Proximal]:
         """Each `Proximal`."""
@@ -73,6 +74,12 @@ class Optimizers:
             self.refresh()
         return self._penalties.get(id(variable), [])
 
+    def weights_of(self, penalty: Penalty, strength_scale: Any) -> list[Any]:
+        """All weights that a penalty of a `Proximal` acts on, which a variable scales."""
+        if not self._built:
+            self.refresh()
+        return [w for w, p, scale in self._acting if scale is strength_scale and p == penalty]
+
     def refresh(self) -> bool:
         """Looks for optimizers that have been built meanwhile; returns whether that tells more."""
         built = [each.built for each in self._by_name.values()]
@@ -80,9 +87,9 @@ class Optimizers:
             return False
         before, self._built, self._penalties = self._penalties, built, {}
         known = self._by_name.values(), self._of_all, self._trained
-        for weight, penalty, proximal in acting_after_updates(*known):
-            pair = (penalty, proximal.strength_scale)
-            self._penalties.setdefault(id(weight), []).append(pair)
+        self._acting = [(w, p, each.strength_scale) for w, p, each in acting_after_updates(*known)]
+        for weight, penalty, scale in self._acting:
+            self._penalties.setdefault(id(weight), []).append((penalty, scale))
         return self._penalties.keys() != before.keys()
 
     def learning_rates(self) -> dict[str, Any]:

@@ -138,7 +138,8 @@ class OneUpdate:
                 sizes, w = step_sizes[target.rule], ops.stop_gradient(target.variable.value)
                 moments = sizes.moments(target, before.of_rule, before.gradient)
                 acts = self._acts_now(target)
-                updates[target] = Update(w, before.memory, moments, sizes, reach, acts, before.hold)
+                memory, hold, path = before.memory, before.hold, target.variable.path
+                updates[target] = Update(w, memory, moments, sizes, reach, acts, hold, path)
             self._assign(updates, apply_penalty(penalty, [*updates.values()], count, self._scale))
 
     def _assign(self, updates: Mapping[Target, Update], results: Any) -> None:
@@ -198,7 +199,8 @@ class AveragedUpdate:
                     if target.variable.constraint is not None:  # which Keras leaves out here
                         target.variable.assign(target.variable.constraint(target.variable))
                     w, acts = ops.stop_gradient(target.variable.value), self._acting[target]
-                    updates[target] = Update(w, memory, moments, sizes, reach, acts)
+                    path = target.variable.path
+                    updates[target] = Update(w, memory, moments, sizes, reach, acts, path=path)
             results = apply_penalty(penalty, [*updates.values()], count, self._scale)
             for target, (w, _) in zip(updates, results or [], strict=False):
                 target.variable.assign(w)

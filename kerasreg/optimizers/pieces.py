@@ -116,4 +116,4 @@ def of_tensors(update: Update, tensors: Sequence[Any]) -> Update:
     """The update with other tensors, in the structure of `tensors_of`."""
     w, memory, moments, reach, acts, of_hold = tensors
     hold = None if of_hold is None else Hold(*of_hold)
-    return Update(w, memory, moments, update.step_size, reach, acts, hold)
+    return Update(w, memory, moments, update.step_size, reach, acts, hold, update.path)

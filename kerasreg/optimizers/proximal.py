@@ -72,8 +72,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         inner_optimizer: An optimizer that is not yet built; also by name or configuration, as in
             `compile`.
         penalty: A `Penalty` for all kernels (weights of rank 2 or more that are neither biases nor
-            embeddings; a constraint acts on embeddings, too), or a dict from regular expressions,
-            which must match the whole `variable.path`, to penalties.
+            embeddings; a constraint acts on embeddings, too; `GroupLasso(groups=...)` on what its
+            groups name), or a dict from regular expressions, which must match the whole
+            `variable.path`, to penalties.
         name: Name of the optimizer.
         model: The built model that it will train. With it patterns that match nothing are found at
             once, and `GroupLasso(axis="output")` learns the axes of each layer.

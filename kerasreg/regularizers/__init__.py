@@ -6,6 +6,7 @@ from kerasreg.regularizers.block_scad import BlockSCAD
 from kerasreg.regularizers.box import Box
 from kerasreg.regularizers.elastic_net import ElasticNet
 from kerasreg.regularizers.group_lasso import GroupLasso
+from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.keep_zeros import KeepZeros
 from kerasreg.regularizers.l1 import L1
 from kerasreg.regularizers.l2 import L2
@@ -25,6 +26,7 @@ __all__ = [
     "Box",
     "ElasticNet",
     "GroupLasso",
+    "Groups",
     "KeepZeros",
     "L0_5",
     "L1",

@@ -86,6 +86,7 @@ class Update:
         reach: How far the optimizer could have moved the weight, a scalar; `None` for no bound.
         acts: Whether the penalty acts in this update, a scalar; `None` if it does for sure.
         hold: What decides whether zeros stay; `None` where they may leave at any time.
+        path: The path of the weight, for a penalty that knows weights by it.
     """
 
     w: Tensor
@@ -95,6 +96,7 @@ class Update:
     reach: Tensor | None = None
     acts: Tensor | None = None
     hold: Hold | None = None
+    path: str = ""
 
     def step(self, scale: Tensor = 1.0) -> Tensor:
         """How far the optimizer moves the weight for a gradient of one, times a scalar.
@@ -268,7 +270,9 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         residual = self._residual(wide, cast_like(ops.convert_to_tensor(grad), wide))
         return ops.sqrt(ops.sum(ops.square(residual)))
 
-    def residuals(self, ws: Sequence[Tensor], grads: Sequence[Tensor]) -> Iterable[Tensor]:
+    def residuals(
+        self, ws: Sequence[Tensor], grads: Sequence[Tensor], paths: Sequence[str] = ()
+    ) -> Iterable[Tensor]:
         """The shortest vectors from `-grads` to the subdifferential, up to the sign.
 
         An entry is zero where it is optimal.
@@ -276,6 +280,7 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         Args:
             ws: The weights that the penalty acts on, or parts of them if it is separable.
             grads: Gradients of the loss without the penalty, of the same shapes.
+            paths: The paths of the weights, for a penalty that knows weights by them.
 
         Returns:
             A tensor of the shape of each weight, one after the other.
@@ -290,7 +295,11 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
                 yield grad * (distance / ops.where(length > 0, length, 1.0))
 
     def resting(
-        self, zeros: Sequence[Tensor], grads: Sequence[Tensor], strength_scale: Tensor
+        self,
+        zeros: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        strength_scale: Tensor,
+        paths: Sequence[str] = (),
     ) -> Iterable[Tensor]:
         """Where zeros are optimal: a boolean tensor of the shape of each weight.
 
@@ -298,12 +307,13 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             zeros: Which entries of the weights are zero, as booleans.
             grads: Gradients of the loss without the penalty.
             strength_scale: Scalar that multiplies the strength of the penalty.
+            paths: The paths of the weights, for a penalty that knows weights by them.
         """
         inverse = 1.0 / ops.maximum(strength_scale, 1e-30)
         scaled = [grad * cast_like(inverse, grad) for grad in grads]
         # Of the others it only matters that they are not zero.
         ws = [cast_like(ops.logical_not(z), g) for z, g in zip(zeros, grads, strict=True)]
-        for zero, residual in zip(zeros, self.residuals(ws, scaled), strict=True):
+        for zero, residual in zip(zeros, self.residuals(ws, scaled, paths), strict=True):
             yield ops.logical_and(zero, ops.equal(residual, 0))
 
     def group_norms(self, w: Tensor) -> Tensor:
@@ -379,6 +389,40 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             The value; `None` where the norms are not enough, which must not depend on them.
         """
         return None
+
+    @property
+    def patterns(self) -> tuple[str, ...] | None:
+        """Regular expressions for the paths of its weights, where it names them itself."""
+        return None
+
+    @property
+    def spans_weights(self) -> bool:
+        """Whether it acts on several weights together, so that one alone has no value."""
+        return False
+
+    def shares(self, ws: Sequence[Tensor], paths: Sequence[str]) -> list[Tensor]:
+        """What each of several weights adds to the value of the penalty on all of them.
+
+        Args:
+            ws: All weights that it acts on.
+            paths: Their paths.
+
+        Returns:
+            A scalar tensor for each, in float32 at least; by default the value on it alone.
+        """
+        return [self(w) for w in ws]
+
+    def dual_norms(self, grads: Sequence[Tensor], paths: Sequence[str]) -> list[Tensor]:
+        """The `dual_norm` of each of several weights, with what it shares with the others.
+
+        Args:
+            grads: The gradients of all weights that it acts on, at zeros.
+            paths: The paths of the weights.
+
+        Returns:
+            A scalar tensor for each.
+        """
+        return [self.dual_norm(grad) for grad in grads]
 
     def check_weight(self, variable: Any) -> None:
         """Raises if it cannot act on a weight, as for want of an axis; by default it can."""

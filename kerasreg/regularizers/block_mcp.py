@@ -46,7 +46,7 @@ class BlockMCP(BlockPenalty):
     axis: int | tuple[int, ...] | str = -1
     size_scaling: bool = True
 
-    def _terms(self, norms: Tensor, strength: Tensor) -> Tensor:
+    def _of_norms(self, norms: Tensor, strength: Tensor) -> Tensor:
         # With the norm cut off at the knee one formula serves both parts, in value and gradient.
         s = ops.clip(norms, 0.0, self.gamma * strength)
         return strength * s - ops.square(s) / (2.0 * self.gamma)

@@ -41,7 +41,7 @@ class BlockPenalty(GroupPenalty):
         # A step so long that there are several minima: the other one is the group as it is.
         below = ops.where(nu < float("inf"), nu, 0.0)
         cost = shrinkage.distances(weights, [step], sums, below)
-        cost = cost + self._terms(slice_norms(shrinkage.shrink(w, step, below), axes), strength)
+        cost = cost + self._of_norms(slice_norms(shrinkage.shrink(w, step, below), axes), strength)
         knee = self.gamma * strength
-        stays = ops.logical_and(norms > knee, cost > self._terms(knee, strength))
+        stays = ops.logical_and(norms > knee, cost > self._of_norms(knee, strength))
         return shrinkage.shrink(w, step, ops.where(stays, float("inf"), nu))

@@ -55,7 +55,7 @@ class BlockSCAD(BlockPenalty):
         if self.gamma <= 2:
             raise invalid_value("gamma", "a finite number larger than 2", self.gamma)
 
-    def _terms(self, norms: Tensor, strength: Tensor) -> Tensor:
+    def _of_norms(self, norms: Tensor, strength: Tensor) -> Tensor:
         # With the norm cut off at the knee one formula serves all parts, in value and gradient.
         s = ops.clip(norms, 0.0, self.gamma * strength)
         bent = ops.square(ops.relu(s - strength))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from keras import ops
 
-from kerasreg._checks import check_bool
-from kerasreg._tensors import Tensor
-from kerasreg.regularizers.base import later, register_penalty
+from kerasreg._checks import check_bool, invalid_value
+from kerasreg._tensors import Tensor, cast_like, to_accumulator
+from kerasreg.regularizers.base import Update, later, register_penalty
 from kerasreg.regularizers.group_penalty import GroupPenalty
+from kerasreg.regularizers.groups import Groups
+from kerasreg.regularizers.joint_group_lasso import JointGroupLasso
 from kerasreg.regularizers.prox import group_soft_threshold
 
 
@@ -46,6 +50,9 @@ class GroupLasso(GroupPenalty):
             `MultiTaskLasso` does not.
         positive: Whether `Proximal` also keeps weights from being negative. In a loss there can be
             no such constraint: there a negative weight has its penalty, and that is all.
+        groups: `Groups` of one's own instead of slices along `axis`, which may have parts in
+            several weights. They name their weights themselves, biases too, and act by `Proximal`
+            only: a regularizer sees one weight.
 
     Raises:
         ValueError: If an argument is invalid, or later if a weight has no such axis, or a word
@@ -60,17 +67,109 @@ class GroupLasso(GroupPenalty):
     axis: int | tuple[int, ...] | str = -1
     size_scaling: bool = True
     positive: bool = later(False)
+    groups: Groups | None = later(None)
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
         super().__post_init__()
         check_bool("positive", self.positive)
+        if isinstance(self.groups, Mapping):  # from a configuration
+            object.__setattr__(self, "groups", Groups.from_config(self.groups))
+        if self.groups is None:
+            return
+        if not isinstance(self.groups, Groups):
+            raise invalid_value("groups", "a `kerasreg.Groups`, or None", self.groups)
+        if self.axis != -1:
+            raise invalid_value("axis", "no axis beside `groups`, which have theirs", self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as plain numbers; of groups their configuration."""
+        groups = {} if self.groups is None else {"groups": self.groups.get_config()}
+        return {**self.arguments, **groups}
+
+    @property
+    def patterns(self) -> tuple[str, ...] | None:
+        """Regular expressions for the paths of the weights that `groups` name."""
+        return None if self.groups is None else self.groups.patterns
+
+    @property
+    def spans_weights(self) -> bool:
+        """Whether its groups may have parts in several weights."""
+        return self.groups is not None
+
+    def check_weight(self, variable: Any) -> None:
+        """Raises if the weight has no axis `axis`, or not all the slices that `groups` name."""
+        if self.groups is None:
+            super().check_weight(variable)
+        else:
+            where = f" of {type(self).__name__} on weight `{variable.path}`"
+            self.groups.labels_of(variable.path, variable.shape, where)
+
+    def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
+        """The axes that number the groups; none where they span weights."""
+        return self._axes_of(w) if self.groups is None else ()
+
+    def update(
+        self, updates: Iterable[Update], count: Tensor, strength_scale: Tensor
+    ) -> Iterable[Tensor]:
+        """Shrinks the groups, those of several weights together."""
+        if self.groups is None:
+            return super().update(updates, count, strength_scale)
+        updates = list(updates)
+        if self.strength == 0:
+            return [u.w for u in updates]
+        ws = [to_accumulator(u.w) for u in updates]
+        steps = [
+            cast_like(ops.convert_to_tensor(u.step(strength_scale)), w)
+            for u, w in zip(updates, ws, strict=True)
+        ]
+        zs = self._of(self.groups, ws, [u.path for u in updates]).prox(ws, steps)
+        return [cast_like(z, u.w) for z, u in zip(zs, updates, strict=True)]
+
+    def shares(self, ws: Sequence[Tensor], paths: Sequence[str]) -> list[Tensor]:
+        """What each weight adds to the value: of a group its share of the squares in it."""
+        if self.groups is None:
+            return super().shares(ws, paths)
+        wide = [to_accumulator(w) for w in ws]
+        return self._of(self.groups, wide, paths).shares(wide)
+
+    def residuals(
+        self, ws: Sequence[Tensor], grads: Sequence[Tensor], paths: Sequence[str] = ()
+    ) -> Iterable[Tensor]:
+        """The shortest vector from `-grad` to the subdifferential, up to signs."""
+        if self.groups is None:
+            return super().residuals(ws, grads, paths)
+        wide = [to_accumulator(w) for w in ws]
+        slopes = [cast_like(ops.convert_to_tensor(g), w) for g, w in zip(grads, wide, strict=True)]
+        return self._of(self.groups, wide, paths).residuals(wide, slopes)
+
+    def dual_norms(self, grads: Sequence[Tensor], paths: Sequence[str]) -> list[Tensor]:
+        """For each weight that of the groups with a part in it."""
+        if self.groups is None:
+            return super().dual_norms(grads, paths)
+        wide = [to_accumulator(grad) for grad in grads]
+        return self._of(self.groups, wide, paths).dual_norms(wide)
+
+    def _of(self, groups: Groups, ws: Sequence[Tensor], paths: Sequence[str]) -> JointGroupLasso:
+        return JointGroupLasso(groups, self.strength, self.size_scaling, self.positive, ws, paths)
+
+    def _axes_of(self, w: Any, where: str = "") -> tuple[int, ...]:
+        if self.groups is not None:
+            expected = (
+                "None here, where one weight is seen by itself; `Proximal(optimizer, penalty)` "
+                "acts on groups of one's own"
+            )
+            raise invalid_value("groups", expected, self.groups, where)
+        return super()._axes_of(w, where)
 
     def allowed(self, w: Tensor) -> Tensor:
-        """The nearest weight that is not negative, with `positive`; else the weight itself."""
-        return ops.relu(w) if self.positive else w
+        """The nearest weight that is not negative, with `positive`; else the weight itself.
 
-    def _terms(self, norms: Tensor, strength: Tensor) -> Tensor:
+        With `groups` it is returned as it is, as its other entries may be negative.
+        """
+        return ops.relu(w) if self.positive and self.groups is None else w
+
+    def _of_norms(self, norms: Tensor, strength: Tensor) -> Tensor:
         return strength * norms
 
     def _slope(self, norms: Tensor, strength: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class GroupPenalty(Penalty):
     """A function of the norms of groups: `sum_g phi(||w_g||)`, a group one slice along `axis`.
 
     A subclass is a frozen dataclass with the fields `strength`, `axis` and `size_scaling`, whose
-    `_terms` is the function `phi` and whose `_slope` is its derivative; at zero that is the
+    `_of_norms` is the function `phi` and whose `_slope` is its derivative; at zero that is the
     strength of the group.
 
     | `axis` | what becomes zero together |
@@ -109,16 +109,16 @@ class GroupPenalty(Penalty):
             return ops.cast(self.strength * math.sqrt(math.prod(sizes)), w.dtype)
         return self.strength * ops.sqrt(ops.cast(ops.prod(ops.stack(sizes)), w.dtype))
 
-    def _terms(self, norms: Tensor, strength: Tensor) -> Tensor:
+    def _of_norms(self, norms: Tensor, strength: Tensor) -> Tensor:
         """`phi` of each group's norm, for groups of that strength."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement `_terms`.")
+        raise NotImplementedError(f"{type(self).__name__} does not implement `_of_norms`.")
 
     def _slope(self, norms: Tensor, strength: Tensor) -> Tensor:
         """Its derivative."""
         raise NotImplementedError(f"{type(self).__name__} does not implement `_slope`.")
 
     def _value(self, w: Tensor) -> Tensor:
-        terms = self._terms(self.group_norms(w), self._group_strength(w, self._axes_of(w)))
+        terms = self._of_norms(self.group_norms(w), self._group_strength(w, self._axes_of(w)))
         # In two stages: many groups beyond a knee are many equal terms, whose sum would drift.
         return ops.sum(accurate_sum(terms, 0))
 

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import keras
-import regex
 
 from kerasreg._checks import check_built, invalid_value
 from kerasreg._keras_internals import all_layers, optimizers_within
 from kerasreg.regularizers.base import Penalty
-
-# For all patterns and paths together, which take microseconds each.
-MATCHING_SECONDS = 2.0
+from kerasreg.regularizers.path_patterns import PathMatcher
 
 P = TypeVar("P", bound=Callable[..., Any])  # A regularizer; Keras is not typed.
 
 # They make a cell of their own, which is numbered afresh in a loaded model.
 _WITH_OWN_CELL = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
-
-# An escape, a set, a repetition or a character of a regular expression.
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?:\d+(?:,\d*)?|,\d*)\}|.", re.DOTALL)
-
-ADVICE = (
-    "A pattern must match the whole path; start it with `.*` to leave the model's name open, "
-    "which changes from one model to the next, and which a loaded model's paths do not have"
-)
 
 
 def is_kernel(variable: Any) -> bool:
@@ -52,36 +40,54 @@ def match_penalties(
     """The penalty of each variable, `None` where none acts.
 
     Args:
-        penalty: One penalty for all kernels, but not for embeddings unless it is a constraint; or
-            a map from patterns on `variable.path`.
+        penalty: One penalty for all kernels, but not for embeddings unless it is a constraint, or
+            for the weights that it names itself; or a map from patterns on `variable.path`.
         variables: Variables with a path.
         argument: Name of the argument that an error is about.
 
     Raises:
         ValueError: If a pattern matches no path, or two match the same.
     """
-    if not isinstance(penalty, Mapping):
-        reaches_all = getattr(penalty, "is_constraint", False)
-        return [
-            penalty if is_kernel(v) and (reaches_all or not is_embedding(v)) else None
-            for v in variables
-        ]
+    if isinstance(penalty, Mapping):
+        chosen = match_patterns(penalty, variables, argument)
+        return [penalty[chosen[v.path]] if v.path in chosen else None for v in variables]
+    named = getattr(penalty, "patterns", None)
+    if named is not None:
+        paths = _named(named, [v.path for v in variables], PathMatcher(argument))
+        return [penalty if v.path in paths else None for v in variables]
+    reaches_all = getattr(penalty, "is_constraint", False)
+    return [
+        penalty if is_kernel(v) and (reaches_all or not is_embedding(v)) else None
+        for v in variables
+    ]
+
+
+def match_patterns(
+    penalties: Mapping[str, Any], variables: Sequence[Any], argument: str = "penalty"
+) -> dict[str, str]:
+    """The pattern that chooses each path, of those that one does.
+
+    Where a penalty names its weights itself, its pattern chooses among these.
+    """
     paths = [variable.path for variable in variables]
-    listing = "\n  ".join(paths)
-    chosen: dict[str, str] = {}
-    deadline = time.monotonic() + MATCHING_SECONDS
-    for pattern in penalty:
-        matches = _matching(pattern, paths, deadline, argument)
-        if not matches:
-            raise invalid_value(
-                argument, f"patterns that match one of the paths\n  {listing}\n{ADVICE}", pattern
-            )
+    matcher, chosen = PathMatcher(argument), dict[str, str]()
+    for pattern, penalty in penalties.items():
+        matches = matcher.some_matches(pattern, paths)
+        named = getattr(penalty, "patterns", None)
+        if named is not None:
+            matches = _named(named, matches, matcher)
         for path in matches:  # Weights of the same path come twice.
             first = chosen.setdefault(path, pattern)
             if first != pattern:
                 expected = f"one pattern for the weight `{path}`; narrow one of the two"
                 raise invalid_value(argument, expected, (first, pattern))
-    return [penalty[chosen[path]] if path in chosen else None for path in paths]
+    return chosen
+
+
+def _named(patterns: Iterable[str], paths: list[str], matcher: PathMatcher) -> list[str]:
+    """The paths that any of a penalty's own patterns matches; raises where one matches none."""
+    found = {path for pattern in patterns for path in matcher.some_matches(pattern, paths)}
+    return [path for path in paths if path in found]
 
 
 def owning_layers(model: Any) -> dict[int, Any]:
@@ -107,7 +113,7 @@ def penalties_on_layers(
     """
     check_built(model)
     variables, owners = model.trainable_variables, owning_layers(model)
-    patterns: Any = {key: key for key in penalty} if isinstance(penalty, Mapping) else {}
+    patterns: Any = penalty if isinstance(penalty, Mapping) else {}
     matched = match_penalties(penalty, variables)
     chosen = {
         id(variable): each.on_layer(owners[id(variable)], variable)
@@ -115,10 +121,10 @@ def penalties_on_layers(
         if each is not None
     }
     of_key: dict[str | None, set[Penalty]] = defaultdict(set)
-    keys = match_penalties(patterns, variables) if patterns else [None] * len(variables)
-    for variable, key in zip(variables, keys, strict=True):
+    keys = match_patterns(patterns, variables)
+    for variable in variables:
         if id(variable) in chosen:
-            of_key[key].add(chosen[id(variable)])
+            of_key[keys.get(variable.path)].add(chosen[id(variable)])
     if any(len(several) > 1 for several in of_key.values()):
         weights = [variable for variable in variables if id(variable) in chosen]
         return {find_pattern(model, w, chosen): chosen[id(w)] for w in weights}
@@ -146,42 +152,6 @@ def acting_after_updates(
             for weight, penalty in zip(weights, penalties, strict=True):
                 if penalty is not None:
                     yield weight, penalty, optimizer
-
-
-def _matching(pattern: str, paths: Sequence[str], deadline: float, argument: str) -> list[str]:
-    """The paths that a pattern matches; raises if that takes too long.
-
-    A file that is loaded has patterns and paths of somebody else, who may mean ill: `re` would
-    take years for `(a+)+b` on a long name.
-    """
-    compiled, found = regex.compile(_as_in_re(pattern)), []
-    try:
-        for path in paths:
-            left = max(deadline - time.monotonic(), 1e-3)
-            if compiled.fullmatch(path, timeout=left):
-                found.append(path)
-        return found
-    except TimeoutError:
-        expected = (
-            f"patterns that are matched within {MATCHING_SECONDS:g} seconds; repeat nothing that "
-            "repeats itself"
-        )
-        raise invalid_value(argument, expected, pattern) from None
-
-
-def _as_in_re(pattern: str) -> str:
-    """The pattern, with a backslash before what only `regex` reads as syntax.
-
-    That is a brace, for an approximate match, and a bracket in a set, for a class of POSIX.
-    """
-
-    def escaped(token: re.Match[str]) -> str:
-        text = token[0]
-        if text.startswith("["):
-            return "[" + re.sub(r"\\.|\[", lambda m: r"\[" if m[0] == "[" else m[0], text[1:])
-        return r"\{" if text == "{" else text
-
-    return _TOKEN.sub(escaped, pattern)
 
 
 def find_pattern(model: Any, variable: Any, penalties: Mapping[int, Penalty]) -> str:

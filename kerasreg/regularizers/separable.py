@@ -52,7 +52,11 @@ class Separable(Penalty):
         return ops.where(w == 0, resting, grad + ops.sign(w) * self._slope(ops.abs(w)))
 
     def resting(
-        self, zeros: Sequence[Tensor], grads: Sequence[Tensor], strength_scale: Tensor
+        self,
+        zeros: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        strength_scale: Tensor,
+        paths: Sequence[str] = (),
     ) -> Iterator[Tensor]:
         """Where zeros are optimal, by the kink alone."""
         for zero, grad in zip(zeros, grads, strict=True):

@@ -55,7 +55,7 @@ class SparseGroupLasso(GroupPenalty):
     def _l1(self) -> float:
         return self.strength * self.l1_ratio
 
-    def _terms(self, norms: Tensor, strength: Tensor) -> Tensor:
+    def _of_norms(self, norms: Tensor, strength: Tensor) -> Tensor:
         return (1.0 - self.l1_ratio) * strength * norms
 
     def _value(self, w: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,8 @@ from kerasreg._tensors import Tensor, to_float
 from kerasreg.regularizers import Penalty
 from kerasreg.statistics.loss_gradient import LossGradient
 from kerasreg.statistics.weights import Weight
+
+_METHODS = ("_residual", "residuals", "subdifferential_distance")
 
 
 class Optimality:
@@ -51,7 +53,7 @@ class Optimality:
         """
         gradients = self._gradient(*(self._data if data is None else data))
         by_id = {id(v): g for v, g in zip(self._gradient.variables, gradients, strict=True)}
-        return {w.name: to_float(_residual(w, by_id[id(w.variable)])) for w in self._weights}
+        return {w.name: to_float(_residual(w, by_id)) for w in self._weights}
 
 
 def total_residual(residuals: dict[str, float]) -> float:
@@ -76,12 +78,21 @@ def check_data(argument: str, data: Any) -> Any:
     return data
 
 
-def _residual(weight: Weight, gradient: Tensor) -> Tensor:
-    w = ops.stop_gradient(weight.variable.value)
+def _residual(weight: Weight, gradients: Mapping[int, Tensor]) -> Tensor:
+    gradient = gradients[id(weight.variable)]
     penalty, scale = _penalty_of(weight)
-    if penalty is not None and scale > 0:  # The subdifferential grows with the strength.
+    if penalty is None or scale <= 0:
+        return ops.sqrt(ops.sum(ops.square(gradient)))
+    # The subdifferential grows with the strength.
+    if not penalty.spans_weights:
+        w = ops.stop_gradient(weight.variable.value)
         return scale * penalty.subdifferential_distance(w, gradient / scale)
-    return ops.sqrt(ops.sum(ops.square(gradient)))
+    fellows = weight.fellows(penalty)
+    ws = [ops.stop_gradient(variable.value) for variable in fellows]
+    grads = [gradients[id(variable)] / scale for variable in fellows]
+    residuals = list(penalty.residuals(ws, grads, [variable.path for variable in fellows]))
+    own = next(i for i, variable in enumerate(fellows) if variable is weight.variable)
+    return scale * ops.sqrt(ops.sum(ops.square(residuals[own])))
 
 
 def _penalty_of(weight: Weight) -> tuple[Penalty | None, float]:
@@ -98,7 +109,7 @@ def _penalty_of(weight: Weight) -> tuple[Penalty | None, float]:
 def _check_residual(weight: Weight) -> None:
     """Raises unless the penalty whose subdifferential counts knows it."""
     penalty, _ = _penalty_of(weight)
-    if penalty is not None and not penalty.implements("_residual", "subdifferential_distance"):
+    if penalty is not None and not penalty.implements(*_METHODS):
         raise ValueError(
             f"Invalid penalty on weight `{weight.variable.path}`. Expected one that knows its "
             f"subdifferential, to measure how far the weight is from optimal; give "

@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 from keras import ops
 
-from kerasreg._tensors import to_float
+from kerasreg._tensors import Tensor, to_float
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import strength_of, value_from_norms
@@ -111,6 +111,11 @@ class Weight:
             if not (isinstance(penalty, Penalty) and penalty.is_constraint)
         ]
 
+    def fellows(self, penalty: Any) -> list[Any]:
+        """The weights that one of its `proximal_penalties` acts on together, itself among them."""
+        scales = [scale for each, scale in self.proximal_penalties if each == penalty]
+        return [] if self.optimizers is None else self.optimizers.weights_of(penalty, scales[0])
+
     def strength(self, scales: Scales) -> float | None:
         """The strength of the first penalty that acts on it, `None` where none has one."""
         for penalty, scale in self.acting_penalties:
@@ -118,6 +123,65 @@ class Weight:
             if strength is not None:
                 return strength * _number(scale, scales)
         return None
+
+
+class Computed(NamedTuple):
+    """A penalty whose value on a weight has to be computed from tensors.
+
+    Args:
+        penalty: The penalty.
+        places: The numbers of the weights that it takes together, of one weight mostly.
+        paths: Their paths where there may be several, else empty.
+        own: The place of the weight itself among them.
+    """
+
+    penalty: Any
+    places: tuple[int, ...]
+    paths: tuple[str, ...] = ()
+    own: int = 0
+
+
+def penalties_to_compute(weights: Sequence[Weight]) -> tuple[list[Any], list[Computed]]:
+    """What the norms are not enough for, in the order in which `total_value` asks for it.
+
+    Returns:
+        The variables of the weights, followed by others that are needed; and the penalties.
+    """
+    variables = [weight.variable for weight in weights]
+    numbers = {id(variable): number for number, variable in enumerate(variables)}
+    computed = []
+    for number, weight in enumerate(weights):
+        for penalty, _ in weight.acting_penalties:
+            if value_from_norms(penalty, 1.0, 1.0) is not None:
+                continue
+            if not (isinstance(penalty, Penalty) and penalty.spans_weights):
+                computed.append(Computed(penalty, (number,)))
+                continue
+            fellows = weight.fellows(penalty)
+            for variable in fellows:
+                if numbers.setdefault(id(variable), len(variables)) == len(variables):
+                    variables.append(variable)
+            places = tuple(numbers[id(variable)] for variable in fellows)
+            paths = tuple(variable.path for variable in fellows)
+            computed.append(Computed(penalty, places, paths, places.index(number)))
+    return variables, computed
+
+
+def compute_penalties(
+    computed: Sequence[Computed], value_of: Callable[[int], Tensor]
+) -> list[Tensor]:
+    """The value of each penalty, a scalar, from the weights by their numbers."""
+    together: dict[tuple[Any, ...], list[Tensor]] = {}
+
+    def compute(each: Computed) -> Tensor:
+        if not each.paths:
+            return ops.sum(each.penalty(value_of(each.places[0])))
+        key = each[:2]
+        if key not in together:
+            together[key] = each.penalty.shares(list(map(value_of, each.places)), each.paths)
+        return together[key][each.own]
+
+    return [compute(each) for each in computed]
 
 
 def total_value(
@@ -140,15 +204,16 @@ def total_value(
 
 def penalty_values(weights: Sequence[Weight], statistics: Sequence[Statistics]) -> list[float]:
     """What the penalties that act on each weight amount to now, most of them by its norms."""
-    scales = _read_scales(weights)
+    scales, (variables, computed) = _read_scales(weights), penalties_to_compute(weights)
 
-    def value(weight: Weight, numbers: Statistics) -> float:
-        def compute(penalty: Any) -> float:
-            return to_float(ops.sum(penalty(ops.stop_gradient(weight.variable.value))))
+    def value_of(number: int) -> Tensor:
+        return ops.stop_gradient(variables[number].value)
 
-        return total_value(weight.acting_penalties, numbers, scales, compute)
-
-    return [value(w, numbers) for w, numbers in zip(weights, statistics, strict=True)]
+    values = iter(compute_penalties(computed, value_of))
+    return [
+        total_value(w.acting_penalties, numbers, scales, lambda _: to_float(next(values)))
+        for w, numbers in zip(weights, statistics, strict=True)
+    ]
 
 
 def strengths(weights: Sequence[Weight]) -> tuple[float | None, dict[str, float]]:

@@ -118,10 +118,15 @@ class DualNorms:
 
     def of(self, gradients: Sequence[Tensor]) -> dict[str, float]:
         """By the path of the weight, for a gradient of each of the model's trainable variables."""
-        weights = zip(self._gradient.variables, self._penalties, gradients, strict=True)
-        norms = [(v.path, to_float(p.dual_norm(g))) for v, p, g in weights if p is not None]
-        names = unique_names(path for path, _ in norms)
-        return dict(zip(names, (norm for _, norm in norms), strict=True))
+        weights = list(zip(self._gradient.variables, self._penalties, gradients, strict=True))
+        norms: dict[int, float] = {}
+        for penalty in {p: None for p in self._penalties if p is not None}:
+            numbers = [i for i, (_, p, _) in enumerate(weights) if p == penalty]
+            paths, grads = [weights[i][0].path for i in numbers], [weights[i][2] for i in numbers]
+            found = map(to_float, penalty.dual_norms(grads, paths))
+            norms |= dict(zip(numbers, found, strict=True))
+        names = unique_names(weights[i][0].path for i in sorted(norms))
+        return dict(zip(names, (norms[i] for i in sorted(norms)), strict=True))
 
 
 def main_strength(penalty: Any) -> float:

@@ -16,6 +16,7 @@ from kerasreg._tensors import Tensor
 from kerasreg.statistics.device.blocks import blocks_of, shard_shape
 from kerasreg.statistics.device.columns import NO_EXPONENT, Column
 from kerasreg.statistics.device.fused_reduction import block_columns
+from kerasreg.statistics.weights import Computed, compute_penalties
 
 Values = Sequence[Tensor]
 
@@ -59,15 +60,15 @@ class CompiledReduction:
             import jax
 
             self._exponents = jax.device_put(exponents, self._sharding)
-        self._penalties: list[tuple[int, Any]] | None = None
+        self._penalties: list[Computed] | None = None
         self._program: Callable[..., tuple[Tensor, Tensor]]
 
-    def __call__(self, values: Values, penalties: list[tuple[int, Any]], scales: Values) -> Tensor:
+    def __call__(self, values: Values, penalties: list[Computed], scales: Values) -> Tensor:
         """Starts the reduction.
 
         Args:
-            values: The weights.
-            penalties: Penalties to compute, each with the number of the weight it acts on.
+            values: The weights, and behind them others that penalties need.
+            penalties: Penalties to compute.
             scales: Scalars that are handed over as they are.
 
         Returns:
@@ -82,7 +83,7 @@ class CompiledReduction:
         return vector
 
     def _reduce(
-        self, penalties: list[tuple[int, Any]], values: Values, scales: Values, exponents: Tensor
+        self, penalties: list[Computed], values: Values, scales: Values, exponents: Tensor
     ) -> tuple[Tensor, Tensor]:
         threshold, histograms = self._settings
         parts, new_exponents, first = [ops.zeros((0,))], [exponents[:0]], 0
@@ -94,8 +95,8 @@ class CompiledReduction:
             parts.append(ops.reshape(columns, (-1,)))
             new_exponents.append(new)
             first = last
-        for number, penalty in penalties:
-            parts.append(ops.reshape(ops.sum(penalty(values[number])), (1,)))
+        computed = compute_penalties(penalties, values.__getitem__)
+        parts.extend(ops.reshape(value, (1,)) for value in computed)
         parts.extend(ops.reshape(scale, (1,)) for scale in scales)
         dtypes = {keras.backend.standardize_dtype(part.dtype) for part in parts}
         wide = "float64" if "float64" in dtypes else "float32"

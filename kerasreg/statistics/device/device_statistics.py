@@ -11,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasreg._tensors import Tensor
-from kerasreg.regularizers.from_keras import value_from_norms
 from kerasreg.statistics.device.columns import LENGTH, LENGTH_WITH_BUCKETS, histogram_of
 from kerasreg.statistics.numbers import Measured, Statistics
-from kerasreg.statistics.weights import Weight, scale_variables, total_value
+from kerasreg.statistics.weights import (
+    Weight,
+    penalties_to_compute,
+    scale_variables,
+    total_value,
+)
 
 
 class DeviceStatistics:
@@ -55,14 +59,10 @@ class DeviceStatistics:
             may have changed by then.
         """
         acting = [weight.acting_penalties for weight in self._weights]
-        computed = [
-            (number, penalty)
-            for number, penalties in enumerate(acting)
-            for penalty, _ in penalties
-            if value_from_norms(penalty, 1.0, 1.0) is None
-        ]
+        variables, computed = penalties_to_compute(self._weights)
         scales = scale_variables(self._weights)
-        vector = self._reduction(self._values(), computed, list(map(_value_now, scales)))
+        values = list(map(_value_now, variables))
+        vector = self._reduction(values, computed, list(map(_value_now, scales)))
         fetch, places = _fetch_later(vector), list(map(id, scales))
         return lambda: self._measured(fetch(), acting, len(computed), places)
 

@@ -15,11 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 import torch
-from keras import ops
 
 from kerasreg.statistics.device.columns import DIGIT_BITS, NO_EXPONENT, Column
 from kerasreg.statistics.device.pieces import pieces_of, unit_numbers
 from kerasreg.statistics.numbers import BUCKETS, LEAST_EXPONENT, limit_of
+from kerasreg.statistics.weights import Computed, compute_penalties
 
 _HALF = BUCKETS // 2
 # Buckets are numbered from zero outwards, -16 to 16: 0 is zero itself, 17 the outer edge.
@@ -66,9 +66,7 @@ class TorchReduction:
         self._nothing = constant(np.array(nothing, "float32")).to(self._wide)
 
     @torch.no_grad()
-    def __call__(
-        self, values: Values, penalties: list[tuple[int, Any]], scales: Values
-    ) -> torch.Tensor:
+    def __call__(self, values: Values, penalties: list[Computed], scales: Values) -> torch.Tensor:
         """Starts the reduction; returns the vector."""
         sums, largest = self._reduce(values)
         nonzeros, not_near, dead, *norms = sums
@@ -82,7 +80,7 @@ class TorchReduction:
             tail.append(_digits(self._count_buckets(values)).flatten(1))
         numbers = torch.stack([*norms, largest[0], self._exponents.to(self._wide)], dim=1)
         columns = torch.cat([*digits, numbers, *tail], dim=1)
-        extra = [ops.sum(penalty(values[number])) for number, penalty in penalties]
+        extra = compute_penalties(penalties, values.__getitem__)
         extra += scales
         return torch.cat([columns.flatten(), *(e.reshape(1).to(self._wide) for e in extra)])
 
