@@ -416,7 +416,7 @@ def test_symbolic_calls_leave_the_kernel_as_it_was(mode):
         lambda: "dense",
         lambda: layers.Embedding(3, 2),
         lambda: layers.SeparableConv1D(3, 2),
-        lambda: layers.LSTM(3),
+        lambda: layers.ConvLSTM1D(3, 2),
         lambda: kr.DropConnect(layers.Dense(2), 0.5),
     ],
 )
