@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from helpers.backends import BACKEND, to_numpy
+from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
 from helpers.descent import descend, of_least_squares
-from helpers.marks import slow
+from helpers.marks import first_is_fast, slow
 from keras import optimizers
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ElasticNet, Lasso, MultiTaskLasso
@@ -201,3 +201,68 @@ def test_a_bound_on_the_norm_is_refused(name):
     layer.build((None, 3))
     with pytest.raises(ValueError, match="none but NonNeg"):
         kr.Proximal(optimizers.Adam(), kr.L1(0.1)).build([layer.kernel])
+
+
+def model_of(inner, penalty, jit_compile):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(3)])
+    optimizer = kr.Proximal(inner, penalty)
+    model.compile(optimizer, "mse", jit_compile=jit_compile)
+    return model
+
+
+IN_FIT = {
+    "lion": lambda **k: optimizers.Lion(0.01, **k),
+    "muon": lambda **k: optimizers.Muon(0.05, **k),
+    "adafactor": lambda **k: optimizers.Adafactor(0.1, **k),
+    "ftrl": lambda **k: optimizers.Ftrl(0.1, **k),
+    "lamb": lambda **k: optimizers.Lamb(0.05, **k),
+    "adadelta": lambda **k: optimizers.Adadelta(10.0, **k),
+}
+
+
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
+@pytest.mark.parametrize("name", cases(IN_FIT, fast=("lion",)))
+def test_a_training_that_was_saved_goes_on_as_it_would_have(name, jit_compile, tmp_path):
+    x, y = (a.astype("float32") for a in diabetes(3))
+    model = model_of(IN_FIT[name](), kr.L1(0.1), jit_compile)
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    model.save(tmp_path / "model.keras")
+    weights = []
+    for each in (model, keras.models.load_model(tmp_path / "model.keras")):
+        for _ in range(3):
+            each.train_on_batch(x, y)
+        weights.append(each.get_weights()[0])
+    np.testing.assert_allclose(*weights, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(*(w == 0 for w in weights))
+
+
+@pytest.mark.parametrize("name", cases(IN_FIT, fast=("lion",)))
+def test_gradients_that_accumulate_are_one_large_batch(name):
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(9, 4, 3)).astype("float32")
+    results = []
+    for steps in (None, 3):
+        weight = keras.Variable(rng.permuted(np.ones((4, 3), "float32")), name="kernel")
+        inner = IN_FIT[name](gradient_accumulation_steps=steps)
+        optimizer, values = kr.Proximal(inner, kr.L1(0.3)), []
+        for gradient in gradients if steps else gradients.reshape(3, 3, 4, 3).mean(1):
+            before = to_numpy(weight.value)
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+            values.append(to_numpy(weight.value).copy())
+            if steps and len(values) % steps:
+                np.testing.assert_array_equal(values[-1], before)
+        results.append(values[(steps or 1) - 1 :: steps or 1])
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=2e-6)
+    np.testing.assert_array_equal(*(np.equal(r, 0) for r in results))
+
+
+@pytest.mark.parametrize("name", cases(IN_FIT, fast=("muon",)))
+def test_mixed_precision(name):
+    keras.config.set_dtype_policy("mixed_float16")
+    x, y = (a.astype("float32") for a in diabetes(3))
+    model = model_of(IN_FIT[name](), kr.L1(0.5), JIT_COMPILE[-1])
+    losses = [model.train_on_batch(x, y) for _ in range(25)]
+    kernel = model.get_weights()[0]
+    assert np.all(np.isfinite(kernel)) and np.any(kernel == 0) and losses[-1] != losses[0]
