@@ -47,6 +47,8 @@ def apply_penalty(
         A pair for each weight, the average `None` where zeros are not held; on PyTorch `None` where
         the weights have these values already.
     """
+    if not updates:  # as where the penalty is part of all gradients
+        return None
     is_divisible = _is_divisible(penalty, updates)
     if is_divisible and _is_eager_torch():
         pieces = [piece for update in updates for piece in _pieces(penalty, update)]
