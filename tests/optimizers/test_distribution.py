@@ -19,6 +19,8 @@ COMMON = """
         "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
         "adam": lambda: keras.optimizers.Adam(0.01),
         "rmsprop": lambda: keras.optimizers.RMSprop(0.01, momentum=0.5),
+        "averaged": lambda: keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9),
+        "muon": lambda: keras.optimizers.Muon(0.02),
     }
     PENALTIES = [
         kr.L1(0.05),
@@ -66,7 +68,7 @@ MIRRORED = (
     + """
     # One for all: TensorFlow takes the first collectives of a second one for those of the first.
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    for inner, penalty in cases():
+    for inner, penalty in [*cases(), ("averaged", PENALTIES[0]), ("muon", PENALTIES[4])]:
         right = fit(build(inner, penalty))
         with strategy.scope():
             model = build(inner, penalty)
@@ -111,10 +113,10 @@ SHARDED = (
 )
 
 
-def check_logs(path):
+def check_logs(path, count):
     """One event file a run, with all its points."""
     runs = sorted(path.iterdir())
-    assert len(runs) == 7
+    assert len(runs) == count
     for run in runs:
         assert len(list(run.iterdir())) == 1
         assert steps(run) == [4, 8, 12, 16, 20, 24]
@@ -125,11 +127,11 @@ def check_logs(path):
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_mirrored_strategy(tmp_path):
     in_process(MIRRORED, tmp_path)
-    check_logs(tmp_path)
+    check_logs(tmp_path, 9)
 
 
 @pytest.mark.first
 @pytest.mark.skipif(BACKEND != "jax", reason="keras.distribution works on JAX")
 def test_data_parallel_and_model_parallel(tmp_path):
     in_process(SHARDED, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=4")
-    check_logs(tmp_path)
+    check_logs(tmp_path, 7)
