@@ -266,3 +266,17 @@ def test_mixed_precision(name):
     losses = [model.train_on_batch(x, y) for _ in range(25)]
     kernel = model.get_weights()[0]
     assert np.all(np.isfinite(kernel)) and np.any(kernel == 0) and losses[-1] != losses[0]
+
+
+def test_where_muon_is_adam_it_takes_groups():
+    """For weights that `exclude_layers` names, and embeddings; as far as Adam moves them."""
+    weights = [keras.Variable(np.ones((2, 2), "float32"), name=name) for name in ("first", "words")]
+    inner = optimizers.Muon(0.01, exclude_layers=["first", "words"], adam_weight_decay=None)
+    penalties = {".*first": kr.GroupLasso(0.01, axis=0), ".*words": kr.L1(0.01)}
+    optimizer = kr.Proximal(inner, penalties)
+    gradient = keras.ops.convert_to_tensor(np.array([[1, 1], [0, 0]], "float32"))
+    for count in range(1, 4):
+        optimizer.apply([gradient, gradient], weights)
+        for weight in weights:
+            value = to_numpy(weight.value)
+            np.testing.assert_allclose(value[1], 1 - count * 7.27 * 0.01, atol=1e-3)
