@@ -12,7 +12,6 @@ from keras import ops
 
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Hold
 
 
 def pseudo_gradient(
@@ -52,10 +51,3 @@ def orthant(w: Tensor, gradient: Tensor) -> Tensor:
 def within_orthant(w: Tensor, sign: Tensor) -> Tensor:
     """The weight after the update, 0 where its sign is another."""
     return ops.where(to_accumulator(w) * sign > 0, w, ops.zeros_like(w))
-
-
-def rest_and_mean(penalty: Penalty, hold: Hold, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Which zeros of a weight stay in this update, and its averaged gradient."""
-    mean = hold.new_mean()
-    [rests] = penalty.resting([hold.zero], [mean], scale)
-    return rests, mean
