@@ -125,7 +125,9 @@ def test_a_new_log_shows_the_same(tmp_path):
         callbacks=[logger],
         verbose=0,
     )
-    assert_same_charts(charts(read(tmp_path)), EXPECTED["log"], rtol=1e-3, atol=1e-5)
+    found = charts(read(tmp_path))
+    del found["all/held"]  # which that version did not have
+    assert_same_charts(found, EXPECTED["log"], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("saved", EXPECTED["serialized"], ids=lambda saved: saved["class_name"])

@@ -107,10 +107,8 @@ NOT_CONVEX = {
 }
 FAST = [
     ("lasso with factors, positive", adam),
-    ("lasso, positive", lion),
     ("slope", sgd),
     ("scad", adam),
-    ("l0.5", sgd),
 ]
 
 

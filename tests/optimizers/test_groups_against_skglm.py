@@ -80,7 +80,7 @@ def fit_groups(optimizer, penalty):
 
 
 @pytest.mark.parametrize("optimizer", EITHER)
-@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("positive", [slow(False), True])
 def test_group_lasso(positive, optimizer):
     expected = of_groups(
         lambda bounds, places, weights: WeightedGroupL2(0.2, weights, bounds, places, positive)
@@ -89,6 +89,7 @@ def test_group_lasso(positive, optimizer):
     check(fit_groups(optimizer, kr.GroupLasso(0.2, axis=0, positive=positive)), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", EITHER)
 def test_sparse_group_lasso(optimizer):
     expected = of_groups(
@@ -113,6 +114,7 @@ def fit_tasks(optimizer, penalty):
     return fit(keras.layers.Dense(TASKS), *data(TASKS), optimizer, penalty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", EITHER)
 def test_group_lasso_of_several_targets(optimizer):
     penalty = kr.GroupLasso(0.4, axis=0, size_scaling=False)
@@ -129,6 +131,7 @@ def objective(x, y, w, penalty):
     return np.sum((y - x @ w) ** 2) / (2 * len(x)) + penalty.value(w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", EITHER)
 @pytest.mark.parametrize(("penalty", "of_skglm"), CONCAVE, ids=["mcp", "scad"])
 def test_concave_penalties_reach_an_optimum_that_is_no_worse(penalty, of_skglm, optimizer):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
+from helpers.marks import first_is_fast, slow
 from helpers.references import reference
 from keras import optimizers
 
@@ -19,6 +20,7 @@ PENALTIES = {
     "inner axis": (kr.GroupLasso(0.03, axis=-2, size_scaling=False), ("dense", "conv")),
     "separable": (kr.MCP(0.03, gamma=8.0), ("dense", "conv", "bias")),
 }
+FAST = ["last axis", "separable"]
 
 
 @pytest.fixture
@@ -73,8 +75,8 @@ def one_update(penalty, weights, gradients, jit_compile):
     return [to_numpy(v.value) for v in variables]
 
 
-@pytest.mark.parametrize("jit_compile", JIT_COMPILE)
-@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
+@pytest.mark.parametrize("name", [n if n in FAST else slow(n) for n in PENALTIES])
 def test_an_update_in_pieces_is_the_proximal_operator_of_the_whole(
     name, jit_compile, small_pieces, taken
 ):

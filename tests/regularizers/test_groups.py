@@ -250,7 +250,7 @@ def test_one_update_is_the_proximal_operator_of_all_weights_together(name, argum
         np.testing.assert_allclose(to_numpy(v.value)[sure], z[sure], rtol=1e-3, atol=3e-4)
 
 
-@pytest.mark.parametrize("dtype", [None, slow("mixed_float16"), slow("mixed_bfloat16")])
+@pytest.mark.parametrize("dtype", [slow(None), slow("mixed_float16"), slow("mixed_bfloat16")])
 def test_units_die_with_all_that_leads_to_them_and_from_them(dtype):
     if dtype == "mixed_float16" and BACKEND == "torch":
         pytest.skip("float16 products on a CPU")
@@ -328,6 +328,7 @@ def test_the_report_and_the_log(tmp_path):
     assert "places" not in report
 
 
+@pytest.mark.slow
 def test_a_log_of_some_weights_knows_the_others(tmp_path):
     totals = []
     for weights in (None, "first/kernel"):
@@ -356,6 +357,7 @@ def test_saved_and_loaded(tmp_path):
         np.testing.assert_allclose(theirs, ours, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_strength_at_which_nothing_is_left():
     x, y = data(64)
     linear = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="only")])

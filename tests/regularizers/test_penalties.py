@@ -77,6 +77,7 @@ OTHER_DTYPES = ["float16", "bfloat16", "float64"]
 # One penalty of each class, and a shape on which no two axes are alike.
 ONE_OF_EACH = list({type(penalty): penalty for penalty in reversed(PENALTIES)}.values())
 KERNEL = (3, 3, 4, 6)
+ONE_OF_EACH_RANK = [(7,), (6, 5), KERNEL]
 COMPILED_SHAPES = [(7,), KERNEL]  # compiling each takes a second
 FLOATS = functools.partial(st.floats, width=32, allow_subnormal=False)
 
@@ -91,7 +92,9 @@ def fits(penalty, shape):
 
 
 def for_shape(*shape):
-    return pytest.mark.parametrize("penalty", [p for p in PENALTIES if fits(p, shape)], ids=str)
+    chosen = [p for p in PENALTIES if fits(p, shape)]
+    marked = [p if p in ONE_OF_EACH else pytest.param(p, marks=pytest.mark.slow) for p in chosen]
+    return pytest.mark.parametrize("penalty", marked, ids=[str(p) for p in chosen])
 
 
 def allowed(penalty, w):
@@ -105,11 +108,17 @@ def typical(penalty, shape, dtype="float32"):
 
 
 def cases(*axes, fast=lambda *case: True):
-    """Each penalty with each shape that it takes, and all else; slow if it is not fast."""
+    """Each penalty with each shape that it takes, and all else.
+
+    Slow are all that are not fast, and those that repeat a class or a rank.
+    """
+
+    def marks(penalty, shape, *others):
+        repeats = penalty not in ONE_OF_EACH or shape not in ONE_OF_EACH_RANK
+        return [pytest.mark.slow] if repeats or not fast(penalty, shape, *others) else []
+
     return [
-        pytest.param(
-            *case, id="-".join(map(str, case)), marks=[] if fast(*case) else [pytest.mark.slow]
-        )
+        pytest.param(*case, id="-".join(map(str, case)), marks=marks(*case))
         for case in itertools.product(PENALTIES, *axes)
         if fits(*case[:2])
     ]
@@ -430,8 +439,7 @@ def test_good_strengths_become_plain_floats(good):
     assert kr.L1(good).l1 == float(good)
 
 
-@pytest.mark.parametrize("shape", [(7,), (6, 5), (3, 3, 4, 6)], ids=str)
-@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+@pytest.mark.parametrize(("penalty", "shape"), cases(ONE_OF_EACH_RANK))
 def test_the_dual_norm_is_the_smallest_factor_that_keeps_zeros(penalty, shape):
     if not fits(penalty, shape):
         pytest.skip("it does not act on such weights")
