@@ -29,7 +29,7 @@ from kerasreg.optimizers.pieces import (
     with_tensors,
 )
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Update
+from kerasreg.regularizers.update import Update
 
 
 def apply_penalty(

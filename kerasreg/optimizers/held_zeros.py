@@ -24,7 +24,7 @@ from kerasreg.optimizers.gradient_noise import GradientNoise
 from kerasreg.optimizers.state import State
 from kerasreg.optimizers.targets import Target
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Hold
+from kerasreg.regularizers.update import Hold
 
 # The average is over so many updates that what is left of the noise is a tenth of the strength,
 TOLERATED_NOISE = 0.1

@@ -17,7 +17,7 @@ from kerasreg.optimizers.held_zeros import HeldZeros
 from kerasreg.optimizers.steps import StepSizes
 from kerasreg.optimizers.targets import Target
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Hold, Update
+from kerasreg.regularizers.update import Hold, Update
 
 
 @dataclass(eq=False)

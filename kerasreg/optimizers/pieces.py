@@ -17,7 +17,7 @@ from keras import ops
 
 from kerasreg._tensors import Tensor, cast_like
 from kerasreg.regularizers import Penalty
-from kerasreg.regularizers.base import Hold, Update
+from kerasreg.regularizers.update import Hold, Update
 
 Result: TypeAlias = tuple[Tensor, Tensor | None]
 """A weight after a penalty's update, and its averaged gradient where zeros are held."""

@@ -10,11 +10,12 @@ from keras import ops
 
 from kerasreg._checks import check_bool, invalid_value
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
-from kerasreg.regularizers.base import Update, later, register_penalty
+from kerasreg.regularizers.base import later, register_penalty
 from kerasreg.regularizers.group_penalty import GroupPenalty
 from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.joint_group_lasso import JointGroupLasso
 from kerasreg.regularizers.prox import group_soft_threshold
+from kerasreg.regularizers.update import Update
 
 
 @register_penalty

@@ -10,8 +10,9 @@ from keras import ops
 
 from kerasreg._checks import check_choice
 from kerasreg._tensors import Tensor, to_numpy
-from kerasreg.regularizers.base import Penalty, Update, register_penalty
+from kerasreg.regularizers.base import Penalty, register_penalty
 from kerasreg.regularizers.selection import keep
+from kerasreg.regularizers.update import Update
 
 
 @register_penalty

@@ -9,9 +9,10 @@ from keras import ops
 
 from kerasreg._checks import check_bool
 from kerasreg._tensors import Tensor, cast_like, magnitude, to_accumulator
-from kerasreg.regularizers.base import Update, later, register_penalty
+from kerasreg.regularizers.base import later, register_penalty
 from kerasreg.regularizers.prox import soft_threshold
 from kerasreg.regularizers.separable import Separable
+from kerasreg.regularizers.update import Update
 
 
 @register_penalty

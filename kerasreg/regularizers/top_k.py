@@ -20,8 +20,9 @@ from kerasreg._checks import (
     invalid_value,
 )
 from kerasreg._tensors import Tensor, cast_like, to_numpy
-from kerasreg.regularizers.base import Penalty, Update, register_penalty
+from kerasreg.regularizers.base import Penalty, register_penalty
 from kerasreg.regularizers.selection import keep, largest
+from kerasreg.regularizers.update import Update
 
 
 @register_penalty

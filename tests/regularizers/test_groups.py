@@ -12,7 +12,7 @@ from helpers.references import norm, shortened
 from keras import layers
 
 import kerasreg as kr
-from kerasreg.regularizers.base import Update
+from kerasreg.regularizers.update import Update
 
 UNITS = 5
 PLACES = [(".*first/kernel", 1, UNITS), (".*first/bias", 0, UNITS), (".*second/kernel", 0, UNITS)]
