@@ -27,7 +27,7 @@ PENALTIES = [
     kr.SLOPE(np.linspace(0.4, 0.1, 60)),
     kr.Box(0.0, 0.25),
 ]
-POLICIES = ["float32", "mixed_float16", *map(slow, ["mixed_bfloat16", "float16", "bfloat16"])]
+POLICIES = ["float32", *map(slow, ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])]
 
 
 def model_with(penalty, optimizer=None, **options):
@@ -47,7 +47,7 @@ def train(model, updates):
 
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+@pytest.mark.parametrize("penalty", first_is_fast(PENALTIES), ids=str)
 def test_zeros_under_every_policy(penalty, policy, jit_compile):
     keras.config.set_dtype_policy(policy)
     w = train(model_with(penalty, jit_compile=jit_compile), 60)
@@ -57,7 +57,7 @@ def test_zeros_under_every_policy(penalty, policy, jit_compile):
         assert np.all(w >= 0)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+@pytest.mark.parametrize("penalty", first_is_fast(PENALTIES), ids=str)
 def test_a_file_goes_on_where_it_was_saved(penalty, tmp_path):
     model = model_with(penalty)
     train(model, 5)
@@ -102,7 +102,7 @@ def test_a_penalty_is_cut_off_at_the_reach_of_the_optimizer():
     assert np.all(train(model, 1) > 0.15)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+@pytest.mark.parametrize("penalty", first_is_fast(PENALTIES), ids=str)
 def test_log_and_report(penalty, tmp_path):
     model = model_with(penalty)
     logger = kr.RegularizationLogger(tmp_path, optimality_data=(X, Y), verbose=0)

@@ -104,7 +104,8 @@ def allowed(penalty, w):
 
 
 def typical(penalty, shape, dtype="float32"):
-    return penalty in ONE_OF_EACH and shape == KERNEL
+    is_typical = type(penalty) in (kr.L1, kr.ElasticNet, kr.MCP, kr.GroupLasso)
+    return is_typical and penalty in ONE_OF_EACH and shape == KERNEL
 
 
 def cases(*axes, fast=lambda *case: True):

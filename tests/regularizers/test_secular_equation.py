@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.backends import MODES, in_mode, to_numpy
+from helpers.marks import first_is_fast
 from scipy.optimize import brentq
 
 from kerasreg.regularizers import secular_equation
@@ -37,7 +38,7 @@ def groups(spread, shrinkage, seed=0, shape=(64, 300)):
     return w.astype("float32"), t.astype("float32")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", first_is_fast(MODES))
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("shrinkage", [1e-4, 0.1, 0.5, 0.9])
 def test_groups_have_all_digits(spread, shrinkage, mode):
