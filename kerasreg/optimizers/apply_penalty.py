@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._backends import compiled, computes_on_cpu, is_symbolic
+from kerasreg._backends import compiled, computes_on_cpu, is_symbolic, runs_in_place
 from kerasreg._tensors import Tensor
 from kerasreg.optimizers.pieces import (
     PIECE_SIZE,
@@ -55,7 +55,7 @@ def apply_penalty(
         results = _updated(penalty, pieces, count, strength_scale)
         for piece, (w, mean) in zip(pieces, results, strict=True):
             piece.w.copy_(w)
-            if piece.hold is not None:
+            if piece.hold is not None and mean is not piece.hold.mean:
                 piece.hold.mean.copy_(mean)
         return None
     if is_divisible and _in_plain_tensorflow_graph():
@@ -75,7 +75,8 @@ def _updated(
         if not penalty.is_constraint:
             w = penalty.allowed(update.within_reach(w))
         if rests is not None:
-            w = ops.where(rests, ops.zeros_like(w), w)
+            own = w is not update.w and runs_in_place(w)
+            w = w.masked_fill_(rests, 0) if own else ops.where(rests, ops.zeros_like(w), w)
         yield (w if update.acts is None else _where(update.acts, w, update.w)), mean
 
 

@@ -109,8 +109,9 @@ class HeldZeros:
         total = ops.zeros(())
         for penalty, given_to_it in of_penalty.items():
             zeros, means, paths = zip(*given_to_it, strict=True)
-            for rests in penalty.resting(zeros, means, scale, paths):
-                total = total + ops.sum(ops.cast(rests, "float32"))
+            found = penalty.resting(zeros, means, scale, paths)
+            for rests, zero in zip(found, zeros, strict=True):
+                total = total + ops.sum(ops.cast(ops.logical_and(rests, zero), "float32"))
         return total
 
 

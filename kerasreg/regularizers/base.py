@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import keras
@@ -229,8 +229,8 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         grads: Sequence[Tensor],
         strength_scale: Tensor,
         paths: Sequence[str] = (),
-    ) -> Iterable[Tensor]:
-        """Where zeros are optimal: a boolean tensor of the shape of each weight.
+    ) -> Iterator[Tensor]:
+        """Where zeros are optimal: a boolean tensor for each weight, which broadcasts to it.
 
         Args:
             zeros: Which entries of the weights are zero, as booleans.

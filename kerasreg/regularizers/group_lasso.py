@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras import ops
 
 from kerasreg._checks import check_bool, invalid_value
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
-from kerasreg.regularizers.base import later, register_penalty
+from kerasreg.regularizers.base import Penalty, later, register_penalty
 from kerasreg.regularizers.group_penalty import GroupPenalty
 from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.joint_group_lasso import JointGroupLasso
@@ -143,6 +143,18 @@ class GroupLasso(GroupPenalty):
         wide = [to_accumulator(w) for w in ws]
         slopes = [cast_like(ops.convert_to_tensor(g), w) for g, w in zip(grads, wide, strict=True)]
         return self._of(self.groups, wide, paths).residuals(wide, slopes)
+
+    def resting(
+        self,
+        zeros: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        strength_scale: Tensor,
+        paths: Sequence[str] = (),
+    ) -> Iterator[Tensor]:
+        """Where zeros are optimal; by the residuals, unless a group is one slice of any sign."""
+        by_norms = self.groups is None and not self.positive
+        cls = GroupPenalty if by_norms else Penalty
+        return cls.resting(self, zeros, grads, strength_scale, paths)
 
     def dual_norms(self, grads: Sequence[Tensor], paths: Sequence[str]) -> list[Tensor]:
         """For each weight that of the groups with a part in it."""

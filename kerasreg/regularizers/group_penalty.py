@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from keras import ops
 
+from kerasreg._backends import runs_in_place
 from kerasreg._checks import check_axis, check_bool, check_integer, invalid_value
-from kerasreg._tensors import Tensor, accurate_sum, slice_axes, slice_norms, to_accumulator
+from kerasreg._tensors import (
+    Tensor,
+    accurate_sum,
+    cast_like,
+    slice_axes,
+    slice_norms,
+    to_accumulator,
+)
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.prox import soft_threshold
 from kerasreg.regularizers.unit_axes import UnitAxes, unit_axes
@@ -129,9 +137,36 @@ class GroupPenalty(Penalty):
         moving = grad + self._slope(norms, strength) * w / ops.where(norms > 0, norms, 1.0)
         return ops.where(norms > 0, moving, beyond_ball(grad, strength, axes))
 
+    def resting(
+        self,
+        zeros: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        strength_scale: Tensor,
+        paths: Sequence[str] = (),
+    ) -> Iterator[Tensor]:
+        """Where zeros are optimal, by the norm of each group: as many entries as groups."""
+        for zero, grad in zip(zeros, grads, strict=True):
+            axes = self._axes_of(grad)
+            within = slice_axes(len(grad.shape), axes)
+            squares = ops.square(grad)
+            if within:
+                squares = ops.sum(squares, axis=within, keepdims=True)
+                zero = _all(zero, within)
+            radius = self._group_strength(grad, axes) * cast_like(strength_scale, grad)
+            yield ops.logical_and(zero, squares <= ops.square(radius))
+
     def _dual_norm(self, grad: Tensor) -> Tensor:
         axes = self._axes_of(grad)
         return ops.max(slice_norms(grad, axes)) / self._group_strength(grad, axes)
+
+
+def _all(mask: Tensor, within: tuple[int, ...]) -> Tensor:
+    """Whether all entries of each slice are true; the axes within it are kept as 1."""
+    if runs_in_place(mask):
+        from kerasreg.regularizers.torch_prox import all_true
+
+        return all_true(mask, within)
+    return ops.all(mask, axis=within, keepdims=True)
 
 
 def beyond_ball(grad: Tensor, radius: Tensor, axes: Sequence[int]) -> Tensor:

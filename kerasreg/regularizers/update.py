@@ -29,8 +29,10 @@ class Hold:
     rate: Tensor
 
     def new_mean(self) -> Tensor:
-        """The averaged gradient, this update included."""
+        """The averaged gradient, this update included; on PyTorch `mean` itself becomes it."""
         mean = to_accumulator(self.mean)
+        if mean is self.mean and runs_in_place(mean, self.gradient, self.rate):
+            return mean.lerp_(cast_like(self.gradient, mean), float(self.rate))
         rate = cast_like(self.rate, mean)
         return mean + rate * (cast_like(self.gradient, mean) - mean)
 
