@@ -27,7 +27,7 @@ MODULES = [slow(name, id=name) if name in SLOW else name for name in NAMES]
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples(module, tmp_path, monkeypatch):
-    if module.endswith("torch_reduction"):
+    if module.endswith(("torch_prox", "torch_reduction")):
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     x, y = data()

@@ -83,16 +83,25 @@ def _updated(
 def _resting(
     penalty: Penalty, updates: Sequence[Update], strength_scale: Tensor
 ) -> Iterator[tuple[Tensor | None, Tensor | None]]:
-    """The averaged gradient of each weight, and which of its zeros stay; `None` for no rule."""
+    """The averaged gradient of each weight, and which of its zeros stay; `None` for none."""
     is_divisible = _is_divisible(penalty, updates)
     for part in [[update] for update in updates] if is_divisible else [updates]:
         holds = [update.hold for update in part if update.hold is not None]
         means = [hold.new_mean() for hold in holds]
-        paths = [update.path for update in part if update.hold is not None]
-        resting = penalty.resting([hold.zero for hold in holds], means, strength_scale, paths)
+        zeros = [hold.zero for hold in holds]
+        if any(map(_may_have_zeros, zeros)):
+            paths = [update.path for update in part if update.hold is not None]
+            resting = penalty.resting(zeros, means, strength_scale, paths)
+        else:
+            resting = iter([None] * len(holds))
         found = zip(means, resting, strict=True)
         for update in part:
             yield (None, None) if update.hold is None else next(found)
+
+
+def _may_have_zeros(zero: Tensor) -> bool:
+    """Whether any entry is true; where only the device knows, it may be."""
+    return not runs_in_place(zero) or bool(zero.any())
 
 
 def _is_divisible(penalty: Penalty, updates: Sequence[Update]) -> bool:

@@ -27,13 +27,12 @@ PENALTIES = [
     kr.SLOPE(np.linspace(0.4, 0.1, 60)),
     kr.Box(0.0, 0.25),
 ]
-POLICIES = ["float32", *map(slow, ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])]
+POLICIES = ["float32", slow("mixed_float16")]
 
 
 def model_with(penalty, optimizer=None, **options):
     model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(5, name="dense")])
-    # In pure float16 and bfloat16 Keras's Adam does not move: 0.999 is 1 there.
-    plain = penalty.scalar_metric_only or keras.config.dtype_policy().variable_dtype != "float32"
+    plain = penalty.scalar_metric_only
     inner = optimizer or (optimizers.SGD if plain else optimizers.Adam)(0.05)
     model.compile(kr.Proximal(inner, penalty), "mse", **options)
     return model

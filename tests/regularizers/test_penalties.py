@@ -121,7 +121,7 @@ def cases(*axes, fast=lambda *case: True):
     return [
         pytest.param(*case, id="-".join(map(str, case)), marks=marks(*case))
         for case in itertools.product(PENALTIES, *axes)
-        if fits(*case[:2])
+        if fits(*case[:2]) and (case[0] in ONE_OF_EACH or case[1] in ONE_OF_EACH_RANK)
     ]
 
 
