@@ -36,6 +36,7 @@ PUBLISHED = {
     "Han et al. 2015": (8.0, 1.59),
     "Guo et al. 2016": (1.8, 1.99),
     "Molchanov et al. 2017": (1.5, 1.92),
+    "Evci et al. 2020": (2.4, 1.44),
 }
 
 
