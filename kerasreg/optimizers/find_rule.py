@@ -62,7 +62,8 @@ def check_rule(rule: StepRule, penalties: Iterable[Penalty]) -> None:
     for penalty in penalties:
         needs_step = penalty.needs_step
         reason = rule.refusal if needs_step else None
-        if reason is None and penalty.scalar_metric_only and not rule.has_one_step:
+        one_step = rule.has_one_step or rule.orthant_wise
+        if reason is None and penalty.scalar_metric_only and not one_step:
             reason = (
                 "has a step size for each weight, a metric in which that penalty's proximal "
                 "operator has no formula; take SGD, which has one for all"

@@ -50,8 +50,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     With `use_ema` the penalties act once more at the end of `fit`, on the averaged weights.
 
-    No penalty moves a weight farther in one update than the optimizer could have. The fixed points
-    stay as they are, where a penalty undoes what the optimizer has done. A weight that the loss
+    No penalty moves a weight farther in one update than the optimizer could have, where that has a
+    bound: after Adam, AdamW, Nadam, Adamax, RMSprop and Adagrad. The fixed points stay as they are,
+    where a penalty undoes what the optimizer has done. A weight that the loss
     does not reach is left alone. A weight may have the constraint `NonNeg`, and no other.
 
     With `hold_zeros` a weight that is zero stays zero while its averaged gradient G is optimal
@@ -91,8 +92,8 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     Raises:
         ValueError: If the optimizer or a penalty is not supported; when the optimizer is built,
-            if a pattern matches nothing, two match one weight, a weight has a constraint, or its
-            layer already has a penalty with a kink.
+            if a pattern matches nothing, two match one weight, a weight has a constraint other than
+            `NonNeg`, or its layer already has a penalty with a kink.
 
     Example:
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(1e-3), kerasreg.L1(1e-4))

@@ -37,21 +37,7 @@ class GroupPenalty(Penalty):
     `_of_norms` is the function `phi` and whose `_slope` is its derivative; at zero that is the
     strength of the group.
 
-    | `axis` | what becomes zero together |
-    |---|---|
-    | `"output"` | all that leads to one output unit, channel or filter, on any layer; in a \
-      recurrent layer to a unit of one gate |
-    | `"input"` | all that comes from one input feature or channel, on any layer |
-    | `"heads"` | one head, in a kernel of an attention layer |
-    | `-1` | an output unit or filter of `Dense`, `Conv`, `Embedding`; a unit of one gate of a \
-      recurrent layer; an *input* channel of `Conv2DTranspose`; of `DepthwiseConv2D` the filters \
-      of all channels with the same number; an entry of every head of `MultiHeadAttention` |
-    | `0` | an input feature of `Dense`, a row of `Embedding` |
-    | `-2` | an input channel of `Conv`, an output channel of `Conv2DTranspose` |
-
-    A weight does not know its layer, so words have to be resolved where the model is at hand: by
-    `attach_regularizers(model, ...)`, by `Proximal(..., model=model)`, or by `max_strength` and
-    `regularization_path`. They are saved as integers.
+    What `axis` may be, `GroupLasso` says.
     """
 
     strength: float
