@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Sequence
@@ -130,11 +131,14 @@ class PenaltyPath:
             if is_main and is_over(rows, plan.direction, self._null_loss):
                 break
             callbacks = [*plan.callbacks, *convergence]
-            if is_main and plan.log_dir is not None:  # First, so that others find its numbers.
-                callbacks.insert(0, self._logger(plan.log_dir, strength))
-            watched = plan.validation if is_main and callbacks != convergence else None
             scale = strength / main_strength(self._penalty)
-            training.fit(scale, samples, plan.epochs, callbacks, watched)
+            with contextlib.ExitStack() as stack:
+                if is_main and plan.log_dir is not None:  # First, so that others find its numbers.
+                    # Closed also where it is cut off: a second run may take its folder at once.
+                    log = contextlib.closing(self._logger(plan.log_dir, strength))
+                    callbacks.insert(0, stack.enter_context(log))
+                watched = plan.validation if is_main and callbacks != convergence else None
+                training.fit(scale, samples, plan.epochs, callbacks, watched)
             row: dict[str, Any] = {"strength": strength}
             if is_main:
                 row |= self._describe()
