@@ -23,9 +23,9 @@ from kerasreg.optimizers.pieces import (
     find_cut,
     has_shape,
     of_tensors,
+    one_after_the_other,
     one_by_one,
     tensors_of,
-    views,
     with_tensors,
 )
 from kerasreg.regularizers import Penalty
@@ -51,12 +51,12 @@ def apply_penalty(
         return None
     is_divisible = _is_divisible(penalty, updates)
     if is_divisible and _is_eager_torch():
-        pieces = [piece for update in updates for piece in _pieces(penalty, update)]
-        results = _updated(penalty, pieces, count, strength_scale)
-        for piece, (w, mean) in zip(pieces, results, strict=True):
-            piece.w.copy_(w)
-            if piece.hold is not None and mean is not piece.hold.mean:
-                piece.hold.mean.copy_(mean)
+        for update in updates:
+            for place, piece in _pieces(penalty, update):
+                [(w, mean)] = _updated(penalty, [piece], count, strength_scale)
+                place.copy_(w)
+                if piece.hold is not None and mean is not piece.hold.mean:
+                    piece.hold.mean.copy_(mean)
         return None
     if is_divisible and _in_plain_tensorflow_graph():
         return _update_compiled(penalty, updates, count, strength_scale)
@@ -75,8 +75,7 @@ def _updated(
         if not penalty.is_constraint:
             w = penalty.allowed(update.within_reach(w))
         if rests is not None:
-            own = w is not update.w and runs_in_place(w)
-            w = w.masked_fill_(rests, 0) if own else ops.where(rests, ops.zeros_like(w), w)
+            w = _with_zeros(w, rests, update.w)
         yield (w if update.acts is None else _where(update.acts, w, update.w)), mean
 
 
@@ -101,7 +100,20 @@ def _resting(
 
 def _may_have_zeros(zero: Tensor) -> bool:
     """Whether any entry is true; where only the device knows, it may be."""
-    return not runs_in_place(zero) or bool(zero.any())
+    if runs_in_place(zero):
+        from kerasreg.regularizers.torch_prox import any_true
+
+        return any_true(zero)
+    return True
+
+
+def _with_zeros(w: Tensor, mask: Tensor, before: Tensor) -> Tensor:
+    """`w` with zeros where a mask is true; in its own memory, unless that is the one before's."""
+    if runs_in_place(w, mask) and w.data_ptr() != before.data_ptr():
+        from kerasreg.regularizers.torch_prox import set_zero
+
+        return set_zero(w, mask)
+    return ops.where(mask, ops.zeros_like(w), w)
 
 
 def _is_divisible(penalty: Penalty, updates: Sequence[Update]) -> bool:
@@ -129,19 +141,19 @@ def _is_eager_torch() -> bool:
     return not torch.compiler.is_compiling()
 
 
-def _pieces(penalty: Penalty, update: Update) -> Iterator[Update]:
-    """The update in parts that are views of the weight; itself where it cannot be divided."""
+def _pieces(penalty: Penalty, update: Update) -> Iterator[tuple[Tensor, Update]]:
+    """The update in parts, each with its place in the weight; whole where it cannot be divided."""
     shape = update.w.shape
     tensors = [x for x in keras.tree.flatten(tensors_of(update)) if x is not None]
     if not all(x.device.type == "cpu" for x in tensors):
-        yield update
+        yield update.w, update
     elif _is_shapeless(penalty) and all(x.is_contiguous() for x in tensors):
         flat = with_tensors(update, lambda x: x.detach().view(-1) if has_shape(x, shape) else x)
-        yield from views(flat, Cut(0, PIECE_SIZE))
+        yield from one_after_the_other(flat, Cut(0, PIECE_SIZE))
     elif cut := find_cut(penalty, update.w):
-        yield from views(update, cut)
+        yield from one_after_the_other(update, cut)
     else:
-        yield update
+        yield update.w, update
 
 
 def _in_plain_tensorflow_graph() -> bool:

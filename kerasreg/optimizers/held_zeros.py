@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from kerasreg._backends import compiled, outside_of_graphs
+from kerasreg._backends import compiled, outside_of_graphs, runs_in_place
 from kerasreg._tensors import Tensor, cast_like, to_float
 from kerasreg.optimizers.gradient_noise import GradientNoise
 from kerasreg.optimizers.state import State
@@ -71,7 +71,7 @@ class HeldZeros:
         if happens is not None:
             rates = ops.where(happens, rates, 0.0)
         return {
-            target: Hold(ops.equal(target.variable.value, 0), gradients[target], mean.value, rate)
+            target: Hold(_equals_zero(target.variable.value), gradients[target], mean.value, rate)
             for (target, mean), rate in zip(self._means.items(), ops.unstack(rates), strict=False)
             if target in gradients
         }
@@ -113,6 +113,15 @@ class HeldZeros:
             for rests, zero in zip(found, zeros, strict=True):
                 total = total + ops.sum(ops.cast(ops.logical_and(rests, zero), "float32"))
         return total
+
+
+def _equals_zero(x: Tensor) -> Tensor:
+    x = ops.stop_gradient(x)
+    if runs_in_place(x):
+        from kerasreg.regularizers.torch_prox import equals_zero
+
+        return equals_zero(x)
+    return ops.equal(x, 0)
 
 
 def strengths_at_zero(penalty: Penalty, variables: Sequence[Any]) -> list[float] | None:

@@ -47,17 +47,25 @@ def find_cut(penalty: Penalty, w: Tensor) -> Cut | None:
     return Cut(axis, length) if length < shape[axis] else None
 
 
-def views(update: Update, cut: Cut) -> Iterator[Update]:
-    """The update in parts that are views of the weight, on PyTorch."""
-    shape = update.w.shape
+def one_after_the_other(update: Update, cut: Cut) -> Iterator[tuple[Tensor, Update]]:
+    """The update in parts on PyTorch, each with the view of the weight that it is a part of.
 
-    def part(start: int, x: Any) -> Any:
-        if not has_shape(x, shape):
-            return x
+    They are contiguous, as along others an operation takes many times as long.
+    """
+    shape, hold = update.w.shape, update.hold
+    if cut.axis > 0 and hold is not None:  # Parts of the averaged gradient would be copies.
+        mean = hold.new_mean()
+        hold.mean.copy_(mean)
+        update = replace(update, hold=replace(hold, mean=mean, gradient=None))
+
+    def view(x: Any, start: int) -> Any:
         return x.detach().narrow(cut.axis, start, min(cut.length, shape[cut.axis] - start))
 
+    def part(start: int, x: Any) -> Any:
+        return view(x, start).contiguous() if has_shape(x, shape) else x
+
     for start in range(0, shape[cut.axis], cut.length):
-        yield with_tensors(update, functools.partial(part, start))
+        yield view(update.w, start), with_tensors(update, functools.partial(part, start))
 
 
 def one_by_one(function: Callable[[Update], Result], update: Update, cut: Cut) -> Result:
@@ -109,7 +117,16 @@ def tensors_of(update: Update) -> tuple[Any, ...]:
 
 def with_tensors(update: Update, function: Callable[[Any], Any]) -> Update:
     """The update with what a function makes of each of its tensors."""
-    return of_tensors(update, keras.tree.map_structure(function, tensors_of(update)))
+    memory, hold = update.memory, update.hold
+    return replace(
+        update,
+        w=function(update.w),
+        memory=None if memory is None else keras.tree.map_structure(function, memory),
+        moments=[function(moment) for moment in update.moments],
+        reach=function(update.reach),
+        acts=function(update.acts),
+        hold=hold and Hold(*map(function, (hold.zero, hold.gradient, hold.mean, hold.rate))),
+    )
 
 
 def of_tensors(update: Update, tensors: Sequence[Any]) -> Update:

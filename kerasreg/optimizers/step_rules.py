@@ -11,7 +11,7 @@ from keras import ops
 
 from kerasreg._keras_internals import learns_by_adam, optimizer_slot
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
-from kerasreg.optimizers.steps import StepRule, step_rule
+from kerasreg.optimizers.steps import StepRule, quotient, step_rule
 
 # The least ratio of Lamb. Its own goes to zero with a weight, which then would never be zero.
 LEAST_RATIO = 1e-5
@@ -36,7 +36,7 @@ class _Adam(StepRule):
         return ops.sqrt(1.0 - ops.power(self.optimizer.beta_2, count))
 
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        return rate * correction / (ops.sqrt(moments[0]) + self.optimizer.epsilon)
+        return quotient(rate * correction, ops.sqrt(moments[0]), self.optimizer.epsilon)
 
 
 @step_rule.register(keras.optimizers.Nadam)
@@ -55,7 +55,8 @@ class _Nadam(StepRule):
         return 1.0 - ops.power(self.optimizer.beta_2, count)
 
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        return rate / (ops.sqrt(moments[0] / correction) + self.optimizer.epsilon)
+        root = ops.sqrt(moments[0] / correction)
+        return quotient(rate, root, self.optimizer.epsilon)
 
 
 @step_rule.register(keras.optimizers.Adamax)
@@ -88,7 +89,7 @@ class _RMSprop(StepRule):
             # Not in place, which on torch would change the optimizer's own variable. A constant
             # gradient has no variance, and rounding may leave less than that.
             square = ops.maximum(square - ops.square(mean), 0.0)
-        return rate / ops.sqrt(square + self.optimizer.epsilon)
+        return quotient(rate, ops.sqrt(square + self.optimizer.epsilon))
 
 
 @step_rule.register(keras.optimizers.Adagrad)
@@ -97,7 +98,7 @@ class _Adagrad(StepRule):
     reach = 1.0
 
     def step_size(self, rate: Tensor, correction: Tensor, moments: Sequence[Tensor]) -> Tensor:
-        return rate / ops.sqrt(moments[0] + self.optimizer.epsilon)
+        return quotient(rate, ops.sqrt(moments[0] + self.optimizer.epsilon))
 
 
 @step_rule.register(keras.optimizers.Lamb)

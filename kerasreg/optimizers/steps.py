@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._backends import runs_in_place
 from kerasreg._keras_internals import optimizer_slot
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.optimizers.targets import Target
@@ -121,6 +122,16 @@ class StepRule:
         return rate
 
 
+def quotient(numerator: Tensor, denominator: Tensor, epsilon: float = 0.0) -> Tensor:
+    """`numerator / (denominator + epsilon)`, of a scalar and a tensor that nobody else has."""
+    if not runs_in_place(denominator):
+        return numerator / (denominator + epsilon)
+    import torch
+
+    denominator = denominator.add_(epsilon) if epsilon else denominator
+    return torch.div(numerator, denominator, out=denominator)
+
+
 @functools.singledispatch
 def step_rule(optimizer: Any) -> StepRule | None:
     """The rule that is registered for an optimizer's class or its next of kin, or `None`."""
@@ -154,7 +165,7 @@ class StepSizes:
         # With momentum the moment is the step size itself, in which the rate is already.
         self._factor = ops.ones_like(rate) if self._adds_up else rate
         self._totals: dict[int, Tensor] = {}
-        self._scalars: tuple[Any, ...] = (None,)
+        self._corrections: dict[str, Tensor] = {}
 
     def moments(
         self, target: Target, remembered: Sequence[Tensor], gradient: Tensor | None
@@ -168,26 +179,25 @@ class StepSizes:
 
     def __call__(self, scale: Tensor, moments: Sequence[Tensor]) -> Tensor:
         """The step size times a scalar, from what `moments` returned or the same part of each."""
-        rate, correction = self._scaled(scale, _dtype((moments or [self._factor])[0]))
+        dtype = _dtype((moments or [self._factor])[0])
+        rate = ops.cast(self._factor * cast_like(scale, self._factor), dtype)
         if self._adds_up:
             return moments[0] * rate
-        return self._rule.step_size(rate, correction, moments)
+        return self._rule.step_size(rate, self._correction(dtype), moments)
 
-    def _scaled(self, scale: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
-        # On torch a weight comes in many pieces, one after the other and with the same scale;
-        # elsewhere a tensor must not leave its graph.
-        known = keras.backend.backend() == "torch" and self._scalars[0] is scale
-        if not known or self._scalars[1] != dtype:
-            rate = ops.cast(self._factor * cast_like(scale, self._factor), dtype)
+    def _correction(self, dtype: str) -> Tensor:
+        # On torch a weight comes in many pieces; elsewhere a tensor must not leave its graph.
+        correction = self._corrections.get(dtype)
+        if correction is None:
             correction = self._rule.bias_correction(ops.cast(self._count, dtype))
-            self._scalars = (scale, dtype, (rate, correction))
-        return self._scalars[2]  # type: ignore[no-any-return]
+            if keras.backend.backend() == "torch":
+                self._corrections[dtype] = correction
+        return correction
 
     def _add_up(self, target: Target, moments: Sequence[Tensor]) -> Tensor:
         """The step size of an optimizer with momentum, by the recursion of its own buffer."""
         rule, dtype = self._rule, _dtype((moments or [self._rate])[0])
-        correction = rule.bias_correction(ops.cast(self._count, dtype))
-        step = rule.step_size(ops.cast(self._rate, dtype), correction, moments)
+        step = rule.step_size(ops.cast(self._rate, dtype), self._correction(dtype), moments)
         key = id(target.total_step)
         if key not in self._totals:  # SGD's is the same number for all weights.
             before = cast_like(target.total_step.value, step)

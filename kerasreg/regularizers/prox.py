@@ -42,6 +42,15 @@ def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
     return w - ops.clip(w, -threshold, threshold)
 
 
+def is_within(x: Tensor, bound: Tensor) -> Tensor:
+    """`abs(x) <= bound`, for a scalar bound."""
+    if runs_in_place(x, bound):
+        from kerasreg.regularizers import torch_prox
+
+        return torch_prox.is_within(x, bound)
+    return ops.abs(x) <= bound
+
+
 def firm_threshold(w: Tensor, step: Tensor, l1: float, gamma: float) -> Tensor:
     """Soft-thresholds small weights and leaves large ones alone.
 

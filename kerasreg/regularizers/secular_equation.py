@@ -44,6 +44,13 @@ def shrunken_norm(w: Tensor, threshold: Tensor, axes: Sequence[int]) -> Tensor:
         The root of each group, 0 where the group vanishes.
     """
     within = slice_axes(len(w.shape), axes)
+    if runs_in_place(w, threshold):
+        from kerasreg.regularizers import torch_prox
+
+        start = torch_prox.norms(w, within) if within else None
+        start = slice_norms(w, axes) if start is None else start
+        limits = TOLERANCE, ROUNDING, MAX_ITERATIONS
+        return torch_prox.shrunken_norm(w, threshold, within, start, *limits)
     sums = _sums(w, threshold, within)
 
     def largest_term() -> Tensor:
@@ -80,10 +87,6 @@ def shrunken_norm(w: Tensor, threshold: Tensor, axes: Sequence[int]) -> Tensor:
 
 def _sums(w: Tensor, threshold: Tensor, within: tuple[int, ...]) -> Sums:
     """`f(s)` and `sum_i w_i^2 / (s + t_i)^3`, half of its slope downwards, of each group."""
-    if runs_in_place(w, threshold):
-        from kerasreg.regularizers.torch_prox import secular_sums
-
-        return secular_sums(w, threshold, within)
 
     def total(x: Tensor) -> Tensor:
         return ops.sum(x, axis=within, keepdims=True) if within else x

@@ -10,7 +10,7 @@ from keras import ops
 
 from kerasreg._tensors import Tensor, accurate_sum, cast_like
 from kerasreg.regularizers.base import Penalty
-from kerasreg.regularizers.prox import soft_threshold
+from kerasreg.regularizers.prox import is_within, soft_threshold
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,8 +60,9 @@ class Separable(Penalty):
     ) -> Iterator[Tensor]:
         """Where zeros are optimal, by the kink alone."""
         for zero, grad in zip(zeros, grads, strict=True):
-            pull = -grad if self.positive else ops.abs(grad)
-            yield ops.logical_and(zero, pull <= cast_like(strength_scale * self._kink, grad))
+            kink = cast_like(strength_scale * self._kink, grad)
+            small = -grad <= kink if self.positive else is_within(grad, kink)
+            yield ops.logical_and(zero, small)
 
     def _dual_norm(self, grad: Tensor) -> Tensor:
         largest = ops.max(ops.maximum(-grad, 0.0) if self.positive else ops.abs(grad))

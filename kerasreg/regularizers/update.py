@@ -18,19 +18,21 @@ class Hold:
 
     Args:
         zero: Which entries were zero before the update.
-        gradient: The gradient of the update.
+        gradient: The gradient of the update; `None` where `mean` has it already.
         mean: The averaged gradient so far, of the same shape.
         rate: The share of `gradient` in the new average, a scalar.
     """
 
     zero: Tensor
-    gradient: Tensor
+    gradient: Tensor | None
     mean: Tensor
     rate: Tensor
 
     def new_mean(self) -> Tensor:
         """The averaged gradient, this update included; on PyTorch `mean` itself becomes it."""
         mean = to_accumulator(self.mean)
+        if self.gradient is None:
+            return mean
         if mean is self.mean and runs_in_place(mean, self.gradient, self.rate):
             return mean.lerp_(cast_like(self.gradient, mean), float(self.rate))
         rate = cast_like(self.rate, mean)

@@ -95,6 +95,39 @@ def test_an_update_in_pieces_is_the_proximal_operator_of_the_whole(
         assert not {w.shape for w in weights} & set(taken)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="elsewhere an update without a graph is whole")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_held_zeros_in_pieces_are_those_of_the_whole(name, dtype, monkeypatch):
+    def train():
+        variables = [
+            keras.Variable(np.zeros(SHAPES[kind]), name=kind, dtype=dtype) for kind in kinds
+        ]
+        optimizer = kr.Proximal(optimizers.Adam(0.01), {".*": penalty})
+        optimizer.build(variables)
+        rng = np.random.default_rng(0)
+        for _ in range(6):
+            grads = [rng.normal(size=v.shape) * size(v) for v in variables]
+            optimizer.apply([keras.ops.cast(g, dtype) for g in grads], variables)
+        means = [v.value for v in optimizer.variables if "mean_gradient" in v.path]
+        assert len(means) == len(variables)
+        return [to_numpy(x) for x in (*[v.value for v in variables], *means)]
+
+    def size(variable):
+        """Some groups have small gradients, others large ones, along all axes."""
+        return 0.03 * sum(np.ix_(*[np.linspace(0, 3, length) for length in variable.shape]))
+
+    penalty, kinds = PENALTIES[name]
+    whole = train()
+    zeros = np.mean([np.mean(w == 0) for w in whole[: len(kinds)]])
+    for module in (pieces, apply_penalty):
+        monkeypatch.setattr(module, "PIECE_SIZE", 512)
+    monkeypatch.setattr(pieces, "LEAST_RUN", 4)
+    for a, b in zip(whole, train(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7 if dtype == "float32" else 1e-4)
+    assert 0 < zeros < 0.99
+
+
 def test_short_runs_of_memory_are_not_taken_alone():
     few_columns = np.zeros((1 << 16, 64), "float32")
     assert pieces.find_cut(kr.GroupLasso(), few_columns) is None

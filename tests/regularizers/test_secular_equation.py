@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from helpers.backends import MODES, in_mode, to_numpy
+from helpers.backends import BACKEND, MODES, in_mode, to_numpy
 from helpers.marks import first_is_fast
 from scipy.optimize import brentq
 
@@ -64,7 +64,12 @@ def test_groups_vanish_exactly(spread, axis):
 @pytest.mark.parametrize("shrinkage", [1e-6, 0.1, 0.5, 0.9, 0.99, 1.0, 1.1])
 @pytest.mark.parametrize("spread", [0.0, 1.0, 3.0])
 def test_few_evaluations_are_enough(spread, shrinkage, monkeypatch):
-    evaluations, sums = [], secular_equation._sums
+    place, name = secular_equation, "_sums"
+    if BACKEND == "torch":
+        from kerasreg.regularizers import torch_prox
+
+        place, name = torch_prox, "secular_sums"
+    evaluations, sums = [], getattr(place, name)
 
     def counting(*args):
         evaluate = sums(*args)
@@ -75,7 +80,7 @@ def test_few_evaluations_are_enough(spread, shrinkage, monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(secular_equation, "_sums", counting)
+    monkeypatch.setattr(place, name, counting)
     w, t = map(keras.ops.convert_to_tensor, groups(spread, shrinkage))
     with_python_loops(monkeypatch)
     shrunken_norm(w, t, (0,))
@@ -116,5 +121,6 @@ def test_a_small_weight_without_a_threshold_among_huge_ones():
 def test_without_a_question_to_the_device_it_is_the_same(shrinkage, monkeypatch):
     w, t = map(keras.ops.convert_to_tensor, groups(3.0, shrinkage))
     asked = to_numpy(shrunken_norm(w, t, (0,)))
+    monkeypatch.setattr(secular_equation, "runs_in_place", lambda *_: False)
     monkeypatch.setattr(secular_equation, "_waits_for_answers", lambda x: True)
     np.testing.assert_allclose(to_numpy(shrunken_norm(w, t, (0,))), asked, rtol=3e-6)
