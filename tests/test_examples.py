@@ -64,6 +64,7 @@ def test_sweep(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(BACKEND == "torch", reason="1,500 steps one by one take a while")
 def test_lasso_diabetes():
     printed = run(ROOT / "examples" / "lasso_diabetes.py")
     assert "The same features are exactly zero: True" in printed

@@ -91,6 +91,7 @@ def test_cross_validation_chooses_as_scikit_learn(size, min_ratio, folds):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(BACKEND == "torch", reason="its steps one by one take a while")
 def test_cross_validation_of_logistic_regression():
     x, y = load_breast_cancer(return_X_y=True)
     x = ((x - x.mean(0)) / x.std(0))[:, [1, 4, 5, 7, 8, 9, 11, 14, 17, 18]]
