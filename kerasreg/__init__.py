@@ -14,6 +14,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger, StrengthScheduler
+from kerasreg.compaction.compact import compact, strip
+from kerasreg.compaction.rule import CompactionRule, compaction_rule
 from kerasreg.layers import (
     AlphaDropout,
     DropBlock2D,
@@ -59,6 +61,7 @@ __all__ = [
     "BlockMCP",
     "BlockSCAD",
     "Box",
+    "CompactionRule",
     "DropBlock2D",
     "DropConnect",
     "DropPath",
@@ -89,10 +92,13 @@ __all__ = [
     "TopK",
     "Weighted",
     "attach_regularizers",
+    "compact",
+    "compaction_rule",
     "detach_regularizers",
     "max_strength",
     "mc_predict",
     "regularization_path",
     "sparsity_report",
+    "strip",
 ]
 __version__ = "0.1.0"

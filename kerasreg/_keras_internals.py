@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.models.functional import Functional
+from keras.src.ops import core, math, nn, numpy
 from keras.src.regularizers import ALL_OBJECTS_DICT
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.utils.naming import to_snake_case
@@ -392,3 +394,65 @@ def takes_tensor_operations_only() -> bool:
             return True
         graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def operation_classes(names: Iterable[str]) -> list[type]:
+    """The classes of the operations in a graph, as of `x + y`.
+
+    Reason: `keras.ops` has the functions that make them only.
+
+    Returns:
+        Those that this version of Keras has.
+    """
+    modules = (core, math, nn, numpy)
+    found = (getattr(module, name, None) for name in names for module in modules)
+    return [cls for cls in found if isinstance(cls, type) and issubclass(cls, keras.Operation)]
+
+
+class GraphCall(NamedTuple):
+    """One call in the graph of a model.
+
+    Args:
+        operation: The layer, or the operation, as of `x + y`.
+        fill_in: Returns the arguments of the call, positional and by name, for a dict from the
+            `id` of each symbolic tensor to what stands in its place.
+        outputs: The symbolic tensors that it returns.
+    """
+
+    operation: Any
+    fill_in: Callable[[dict[int, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+    outputs: list[Any]
+
+
+def graph_of(model: Any) -> Any | None:
+    """The graph that a model computes; `None` where there is none, or its `call` does more.
+
+    Reason: a `Sequential` model keeps its own, and `Functional` has no public name.
+    """
+    if isinstance(model, keras.Sequential):
+        plain, graph = type(model).call is keras.Sequential.call, model._functional
+    else:
+        plain = isinstance(model, Functional) and type(model).call is Functional.call
+        graph = model
+    return graph if plain else None
+
+
+def graph_calls(graph: Any) -> list[GraphCall]:
+    """The calls of a graph, in an order in which they can be made.
+
+    Reason: `model.layers` has neither operations nor arguments, and each shared layer once.
+    """
+    nodes = [node for _, nodes in sorted(graph._nodes_by_depth.items())[::-1] for node in nodes]
+    return [
+        GraphCall(node.operation, node.arguments.fill_in, node.outputs)
+        for node in nodes
+        if node.operation is not None and not node.is_input
+    ]
+
+
+def graph_structure(graph: Any) -> tuple[Any, Any]:
+    """The symbolic inputs and outputs of a graph, in the dicts and lists that it takes and returns.
+
+    Reason: `model.inputs` and `model.outputs` are flat.
+    """
+    return graph._inputs_struct, graph._outputs_struct

@@ -1,0 +1,100 @@
+"""An equal, smaller model."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+from kerasreg._checks import check_bool, check_integer
+from kerasreg.compaction.liveness import Kept
+from kerasreg.compaction.rebuild import Rebuild
+from kerasreg.compaction.trace import Trace, check_model
+
+
+def compact(
+    model: Any,
+    *,
+    round_to: int = 1,
+    keep: str | re.Pattern[str] | None = None,
+    drop_inputs: bool = False,
+    strip: bool = True,
+) -> Any:
+    """Returns a smaller model that computes the same.
+
+    Channels that do nothing are taken out: those that nobody reads with a weight other than zero,
+    and those that are constant, whose part in what follows goes into the next bias. The outputs
+    are equal up to rounding, in inference and wherever activations are finite; nothing is
+    approximated. In training `BatchNormalization` treats constants otherwise.
+
+    Args:
+        model: A built `Sequential` or functional model; it stays as it is.
+        round_to: Widths are rounded up to multiples of it, where there are as many channels.
+        keep: Regular expression for the paths of layers that stay as they are: `layer.name`, for
+            a layer in a nested model `"model/layer"`. It must match all of the path.
+        drop_inputs: Whether features of the model's inputs that nobody reads go, too; data for
+            the new model then have fewer.
+        strip: Whether the new model is of plain Keras, as `strip` makes it.
+
+    Returns:
+        The new model, not compiled.
+
+    Raises:
+        ValueError: If the model is not built, is subclassed or has a subclassed model inside, is
+            quantized or has LoRA enabled, or if an argument is invalid.
+
+    Example:
+    >>> hidden = keras.layers.Dense(8, "relu")
+    >>> network = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(2)])
+    >>> hidden.kernel.assign(hidden.kernel * [1, 0, 1, 0, 0, 1, 0, 0])
+    >>> kerasreg.compact(network).layers[0].units
+    3
+    """
+    trace, kept = analysed(model, round_to=round_to, keep=keep, drop_inputs=drop_inputs)
+    rebuild = Rebuild(trace, kept, check_bool("strip", strip))
+    small = rebuild.model(model)
+    warn_of_losses(rebuild.losses)
+    return small
+
+
+def analysed(model: Any, *, round_to: int, keep: Any, drop_inputs: bool) -> tuple[Trace, Kept]:
+    """What is known of a model, and what of it stays; see `compact`."""
+    round_to = check_integer("round_to", round_to, "a positive integer", least=1)
+    trace = Trace(model, keep, check_bool("drop_inputs", drop_inputs))
+    return trace, Kept(trace.facts, round_to)
+
+
+def strip(model: Any) -> Any:
+    """Returns the same model in plain Keras, which opens without kerasreg.
+
+    Weights and outputs in inference are identical. `Dropout`, `SpatialDropout1D` to `3D`,
+    `AlphaDropout` and `GaussianDropout` become Keras's; `DropPath` and `DropBlock2D`, which Keras
+    does not have, the identity; `DropConnect` the layer inside; a `Dropout` that scales in
+    inference a `Rescaling`. Penalties are left out.
+
+    Args:
+        model: A built `Sequential` or functional model; it stays as it is.
+
+    Returns:
+        The new model, not compiled. A warning names what it no longer does in training.
+
+    Raises:
+        ValueError: As for `compact`.
+
+    Example:
+    >>> network = keras.Sequential([keras.Input((4,)), kerasreg.Dropout(0.5)])
+    >>> type(kerasreg.strip(network).layers[0]) is keras.layers.Dropout
+    True
+    """
+    check_model(model)
+    rebuild = Rebuild(None, None, strip=True)
+    plain = rebuild.model(model)
+    warn_of_losses(rebuild.losses)
+    return plain
+
+
+def warn_of_losses(losses: list[str]) -> None:
+    """Warns of what plain Keras cannot express."""
+    if losses:
+        lines = "\n  ".join(losses)
+        warnings.warn(f"What plain Keras has no layer for:\n  {lines}", stacklevel=3)

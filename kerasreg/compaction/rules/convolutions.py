@@ -1,0 +1,149 @@
+"""Convolutions: of all channels, in groups, of each channel, transposed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg.compaction.call import Call
+from kerasreg.compaction.channels import Channels
+from kerasreg.compaction.rule import CompactionRule, compaction_rule
+from kerasreg.compaction.rules.affine import affine
+
+layers = keras.layers
+
+
+def channel_axis(layer: Any) -> int:
+    """The axis of the channels of an image layer."""
+    return 1 if getattr(layer, "data_format", None) == "channels_first" else -1
+
+
+def sees_no_border(layer: Any) -> bool:
+    """Whether each output position sees as many positions of the input."""
+    return layer.padding == "valid" or all(size == 1 for size in layer.kernel_size)
+
+
+@compaction_rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
+class ConvolutionRule(CompactionRule):
+    """Each filter reads all channels of its group."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """Cuts filters and channels."""
+        axis = channel_axis(layer)
+        x = call.along(x, axis)
+        if layer.groups > 1:
+            return self._in_groups(layer, call, x, axis)
+        bias = call.bias((layer.filters,))
+        filters = affine(call, x, axis, layer.kernel, -2, -1, bias, sees_no_border(layer))
+        call.size("filters", filters)
+        return call.apply(layer.activation, filters)
+
+    def _in_groups(self, layer: Any, call: Call, x: Channels, axis: int) -> Channels:
+        """All groups keep equally many channels and filters; one that is dead goes."""
+        groups, each = layer.groups, layer.filters // layer.groups
+        inputs = x.values.reshape(groups, -1)
+        reads, sums = [], []
+        for group in range(groups):
+            part = slice(group * each, (group + 1) * each)
+            bias = call.bias((layer.filters,), part)
+            read = call.read(
+                layer.kernel, -2, -1, bias, sees_no_border(layer), part=(..., part)
+            )
+            reads.append(read)
+            sums.append(read.constants(call.facts.constants[inputs[group]]))
+        total = np.concatenate(sums)
+        if layer.bias is not None:
+            total = total + call.numbers(layer.bias)
+        out = call.new(axis, total, length=layer.filters)
+        outputs = out.values.reshape(groups, each)
+        for read, reading, made in zip(reads, inputs, outputs, strict=True):
+            call.connect(read, reading, made)
+        places = len(layer.kernel_size)
+        view = (*layer.kernel.shape[:-1], groups, each)
+        call.grid(
+            layer.kernel, places + 1, {places: inputs, places + 2: outputs}, view, (places + 2,)
+        )
+        name = "bias" if layer.bias is None else layer.bias
+        call.grid(name, 0, {1: outputs}, (groups, each), (1,))
+        call.balance(inputs, outputs)
+        call.size("filters", out)
+        call.size("groups", outputs)
+        return call.apply(layer.activation, out)
+
+
+@compaction_rule(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+class TransposedConvolutionRule(CompactionRule):
+    """As a convolution, but what a constant becomes depends on the position."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """Cuts filters and channels; merges constants."""
+        axis = channel_axis(layer)
+        x = call.along(x, axis)
+        bias = call.bias((layer.filters,))
+        filters = affine(call, x, axis, layer.kernel, -1, -2, bias, folds=False)
+        call.size("filters", filters)
+        return call.apply(layer.activation, filters)
+
+
+def depthwise(call: Call, layer: Any, x: Channels, kernel: Any, axis: int) -> Channels:
+    """The channels that filters of single channels make, before a bias.
+
+    Args:
+        call: The call of the layer.
+        layer: A layer with padding.
+        x: The input, shape `(..., channels, ...)`.
+        kernel: Shape `(*window, channels, multiplier)`.
+        axis: The axis of the channels.
+
+    Returns:
+        `channels * multiplier` channels; those of one input channel stay or go together.
+    """
+    numbers = call.numbers(kernel)
+    multiplier = numbers.shape[-1]
+    window = tuple(range(numbers.ndim - 2))
+    zero = (numbers == 0).all(axis=window).ravel()
+    sources = np.repeat(x.values, multiplier)
+    known = call.facts.constants[sources]
+    constant = known * numbers.sum(axis=window).ravel()
+    if not sees_no_border(layer):
+        constant[known != 0] = np.nan
+    constant[zero] = 0
+    out = call.new(axis, constant, length=len(sources))
+    call.tie(out, sources)
+    call.edge(out.values[~zero], sources[~zero])
+    call.cut(kernel, -2, x, produces=False)
+    return out
+
+
+@compaction_rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+class DepthwiseRule(CompactionRule):
+    """Each filter reads one channel."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """Cuts channels with all their filters."""
+        axis = channel_axis(layer)
+        x = call.along(x, axis)
+        out = depthwise(call, layer, x, layer.kernel, axis)
+        if layer.bias is not None:
+            plain = out
+            out = call.like(plain, call.constants(plain) + call.numbers(layer.bias))
+            call.edge(out, plain)
+            call.cut(layer.bias, 0, out)
+        return call.apply(layer.activation, out)
+
+
+@compaction_rule(layers.SeparableConv1D, layers.SeparableConv2D)
+class SeparableRule(CompactionRule):
+    """Filters of single channels, then `Dense` at each position."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """Cuts filters and channels."""
+        axis = channel_axis(layer)
+        x = call.along(x, axis)
+        middle = depthwise(call, layer, x, layer.depthwise_kernel, axis)
+        bias = call.bias((layer.filters,))
+        filters = affine(call, middle, axis, layer.pointwise_kernel, -2, -1, bias)
+        call.size("filters", filters)
+        return call.apply(layer.activation, filters)

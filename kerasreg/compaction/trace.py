@@ -1,0 +1,179 @@
+"""The way through a model's graph, on which every layer's rule is asked."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from kerasreg._checks import check_built, check_pattern, invalid_value
+from kerasreg._keras_internals import all_layers, graph_calls, graph_of
+from kerasreg.compaction import rules  # noqa: F401  Registers them.
+from kerasreg.compaction.call import Call, channels_in
+from kerasreg.compaction.channels import Channels
+from kerasreg.compaction.facts import Facts
+from kerasreg.compaction.rule import rule_of
+
+
+@dataclass(eq=False)
+class Record:
+    """A call as the report shows it.
+
+    Args:
+        layer: The layer or operation.
+        path: Its name, behind those of the models that it is inside of.
+        inputs: The tensors among its arguments.
+        outputs: Its outputs.
+        blocks: Why nothing is known of it, if so.
+    """
+
+    layer: Any
+    path: str
+    inputs: list[Channels]
+    outputs: list[Channels]
+    blocks: str = ""
+
+
+class Trace:
+    """What the rules say of a model.
+
+    Args:
+        model: A built `Sequential` or functional model.
+        keep: Regular expression for the paths of layers that stay as they are.
+        drop_inputs: Whether features of the model's inputs may go.
+
+    Raises:
+        ValueError: If the model has no graph, or is not built, or `keep` matches no layer.
+    """
+
+    def __init__(
+        self, model: Any, keep: str | re.Pattern[str] | None = None, drop_inputs: bool = False
+    ) -> None:
+        check_model(model)
+        self.model = model
+        self.facts = Facts()
+        self.records: list[Record] = []
+        self.inputs: dict[int, list[Channels]] = {}
+        self.keep = None if keep is None else check_pattern("keep", keep)
+        self._kept_paths: set[str] = set()
+        self._paths: list[str] = []
+        self.runs: Counter[int] = Counter()
+        self._count(model)
+        given = [self._input(tensor, drop_inputs) for tensor in graph_of(model).inputs]
+        self.outputs = self._model(model, given, "")
+        for x in self.outputs:
+            self.facts.pins.append((x.values, "output of the model"))
+            self.facts.holds.append((x.values, "output of the model"))
+        if self.keep is not None and not self._kept_paths:
+            expected = "a pattern that matches one of\n  " + "\n  ".join(self._paths) + "\n"
+            raise invalid_value("keep", expected, keep)
+
+    def _count(self, model: Any) -> None:
+        for call in graph_calls(graph_of(model)):
+            self.runs[id(call.operation)] += 1
+            if isinstance(call.operation, keras.Model):
+                self._count(call.operation)
+
+    def _input(self, tensor: Any, drop: bool) -> Channels:
+        shape = tuple(tensor.shape)
+        length = shape[-1] if len(shape) > 1 else None
+        values = self.facts.new(1 if length is None else length)
+        if not drop or length is None:
+            self.facts.holds.append((values, "input of the model"))
+        return Channels(shape, max(len(shape) - 1, 0), values, str(tensor.dtype))
+
+    def _model(self, model: Any, inputs: list[Channels], prefix: str) -> list[Channels]:
+        self.inputs.setdefault(id(model), inputs)
+        graph = graph_of(model)
+        tensors: dict[int, Any] = dict(zip(map(id, graph.inputs), inputs, strict=True))
+        for call in graph_calls(graph):
+            args, kwargs = call.fill_in(tensors)
+            outputs = self._call(call.operation, call.outputs, args, kwargs, prefix)
+            tensors.update(zip(map(id, call.outputs), outputs, strict=True))
+        return [tensors[id(tensor)] for tensor in graph.outputs]
+
+    def _call(self, layer: Any, specs: list[Any], args: Any, kwargs: Any, prefix: str) -> Any:
+        path = prefix + layer.name
+        shapes, dtypes = [spec.shape for spec in specs], [str(spec.dtype) for spec in specs]
+        call = Call(self.facts, layer, path, shapes, dtypes, runs=self.runs[id(layer)])
+        inputs = channels_in((args, kwargs))
+        self._paths.append(path)
+        record = Record(layer, path, inputs, [])
+        if self.keep is not None and self.keep.fullmatch(path):
+            self._kept_paths.add(path)
+            record.blocks = f"{path} is kept by `keep`"
+            record.outputs = call.blocked(inputs, record.blocks)
+        elif isinstance(layer, keras.Model):
+            return self._nested(layer, call, args, kwargs)
+        else:
+            record.outputs = self._rule(layer, call, args, dict(kwargs), record)
+        if isinstance(layer, keras.layers.Layer):
+            self.records.append(record)
+        return record.outputs
+
+    def _rule(self, layer: Any, call: Call, args: Any, kwargs: Any, record: Record) -> Any:
+        """What the rule says; that nothing is known where there is none for these arguments."""
+        rule, masks = rule_of(layer), channels_in(kwargs.pop("mask", None))
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        kwargs.pop("training", None)
+        name = type(layer).__name__
+        if rule is None:
+            record.blocks = f"{call.name}: no rule for {name}"
+        else:
+            try:
+                inspect.signature(rule.trace).bind(layer, call, *args, **kwargs)
+            except TypeError:
+                record.blocks = f"{call.name}: no rule for these arguments of {name}"
+        if record.blocks or rule is None:
+            return call.blocked(record.inputs, record.blocks)
+        found = channels_in(rule.trace(layer, call, *args, **kwargs))
+        for x in masks:
+            call.hold(x, f"mask of {call.name}")
+            for out in found:
+                call.mix(out, x, f"mask of {call.name}")
+        return found
+
+    def _nested(self, model: Any, call: Call, args: Any, kwargs: Any) -> list[Channels]:
+        """The calls inside of a model; in another call of it the same channels stay."""
+        given = channels_in(args)
+        first = self.inputs.get(id(model))
+        if first is not None:
+            given = [call.along(x, known.axis) for x, known in zip(given, first, strict=True)]
+            for x, known in zip(given, first, strict=True):
+                if len(x.values) != len(known.values):
+                    expected = "one whose shared models get inputs of the same width"
+                    raise invalid_value("model", expected, self.model)
+                call.tie(x, known)
+        outputs = self._model(model, given, f"{call.name}/")
+        for mask in channels_in(kwargs):
+            call.hold(mask, f"mask of {call.name}")
+            for out in outputs:
+                call.mix(out, mask, f"mask of {call.name}")
+        return outputs
+
+
+def check_model(model: Any) -> None:
+    """Raises unless a model has a graph, all of whose layers compute with their variables."""
+    if not isinstance(model, keras.Model):
+        raise invalid_value("model", "a Sequential or functional Keras model", model)
+    check_built(model)
+    for layer in all_layers(model):
+        if isinstance(layer, keras.Model) and graph_of(layer) is None:
+            expected = (
+                "a Sequential or functional model, also of the models inside of it, as only these "
+                f"have a graph of layers; `{layer.name}` is a {type(layer).__name__}"
+            )
+            raise invalid_value("model", expected, model)
+        problem = ""
+        if getattr(layer, "lora_enabled", False):
+            problem = "has LoRA enabled"
+        elif getattr(layer, "quantization_mode", None) is not None:
+            problem = "is quantized; quantize the smaller model instead"
+        if problem:
+            expected = "one whose layers compute with their kernels; "
+            raise invalid_value("model", f"{expected}`{layer.name}` {problem}", model)
+
