@@ -35,7 +35,7 @@ def copy_of(layer: Any, changes: Changes, strip: bool, losses: list[str]) -> Any
         return type(copy).from_config({**copy.get_config(), "name": layer.name})
     plain = plain_layer(layer) if strip else None
     if plain is not None:
-        base = {"name": layer.name, "dtype": layer.dtype_policy}
+        base = {"name": layer.name, "dtype": layer.dtype_policy.name}
         if plain.loses:
             losses.append(f"{layer.name}: {plain.loses}")
         copy = plain.cls(**base, **plain.arguments)

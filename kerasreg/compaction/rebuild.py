@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -61,7 +62,10 @@ class Rebuild:
         tensors = dict(zip(map(id, graph.inputs), inputs, strict=True))
         for call in graph_calls(graph):
             args, kwargs = call.fill_in(tensors)
-            outputs = keras.tree.flatten(self._copy(call.operation)(*args, **kwargs))
+            copy = self._copy(call.operation)
+            if type(copy) is not type(call.operation):
+                kwargs = {name: x for name, x in kwargs.items() if _takes(copy, name)}
+            outputs = keras.tree.flatten(copy(*args, **kwargs))
             tensors.update(zip(map(id, call.outputs), outputs, strict=True))
         ends = [
             keras.tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
@@ -109,6 +113,11 @@ class Rebuild:
             target.assign(arrays[id(variable)].reshape(target.shape))
             if target.trainable != variable.trainable:
                 target.trainable = variable.trainable
+
+
+def _takes(layer: Any, argument: str) -> bool:
+    """Whether a layer can be called with an argument; one of kerasreg may have taken more."""
+    return argument in inspect.signature(layer.call).parameters
 
 
 def _attribute(layer: Any, path: str) -> Any:

@@ -26,8 +26,9 @@ class RandomGraph:
         for _ in range(blocks):
             x = self.block(x)
         self.model = keras.Model(inputs, self.outputs(x))
+        ends = {id(tensor._keras_history.operation) for tensor in self.model.outputs}
         for layer in self.model._flatten_layers():
-            self.kill(layer)
+            self.kill(layer, dead=0.1 if id(layer) in ends else 0.4)
 
     def pick(self, options):
         return options[self.rng.integers(len(options))]
@@ -186,7 +187,7 @@ class RandomGraph:
         return layers.TimeDistributed(layers.Dense(self.width(), self.activation()))(x)
 
     def einsum(self, x):
-        return layers.EinsumDense("abc,cd->abd", (None, self.width()), bias_axes="d")(x)
+        return layers.EinsumDense("abc,cd->abd", (x.shape[1], self.width()), bias_axes="d")(x)
 
     def residual(self, x):
         return layers.Add()([x, self.same_shape(x)])
@@ -229,7 +230,7 @@ class RandomGraph:
 
     # Zeros.
 
-    def kill(self, layer):
+    def kill(self, layer, dead):
         """Sets random weights, with some units of the layer dead and some inputs unread."""
         for variable in layer._trainable_variables + layer._non_trainable_variables:
             if "seed" in variable.path or "state" in variable.name:
@@ -239,9 +240,9 @@ class RandomGraph:
             if "variance" in variable.name:
                 value = np.abs(value) + 0.5
             for axis in range(max(0, len(shape) - 2), len(shape)):
-                if self.chance(0.7):
-                    dead = self.rng.random(shape[axis]) < 0.4
-                    np.moveaxis(value, axis, 0)[dead] = 1.0 if "variance" in variable.name else 0
+                if self.chance(0.5):
+                    zero = self.rng.random(shape[axis]) < dead
+                    np.moveaxis(value, axis, 0)[zero] = 1.0 if "variance" in variable.name else 0
             variable.assign(value)
 
 

@@ -8,4 +8,5 @@ from kerasreg.compaction.rules import (  # noqa: F401
     normalization,
     pointwise,
     shapes,
+    wrappers,
 )

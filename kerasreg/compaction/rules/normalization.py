@@ -44,7 +44,7 @@ class RMSNormalizationRule(CompactionRule):
 
     def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
         """All channels but zeros are needed, and zeros are where they stay."""
-        if not isinstance(layer.axis, int) or layer.axis % len(x.shape) != len(x.shape) - 1:
+        if [axis % len(x.shape) for axis in np.ravel(layer.axis)] != [len(x.shape) - 1]:
             return call.blocked([x], f"{call.name} mixes the channels")[0]
         x = call.along(x, -1)
         zero = call.constants(x) == 0
@@ -60,10 +60,14 @@ class RMSNormalizationRule(CompactionRule):
 
     def config(self, layer: Any, kept: Kept) -> dict[str, Any]:
         """Epsilon for the mean over fewer channels."""
-        left = kept.sizes(layer)["epsilon"] / layer.scale.shape[0]
-        return {"epsilon": layer.epsilon / left}
+        return {"epsilon": layer.epsilon / self._left(layer, kept)}
 
     def weights(self, layer: Any, arrays: dict[int, Any], kept: Kept) -> None:
         """The scale for the mean over fewer channels."""
-        left = kept.sizes(layer)["epsilon"] / layer.scale.shape[0]
-        arrays[id(layer.scale)] = arrays[id(layer.scale)] / np.sqrt(left)
+        factor = np.sqrt(self._left(layer, kept))
+        arrays[id(layer.scale)] = arrays[id(layer.scale)] / factor
+
+    def _left(self, layer: Any, kept: Kept) -> float:
+        """The share of the channels that stays."""
+        total = int(np.prod(layer.scale.shape))
+        return float(kept.sizes(layer).get("epsilon", total)) / total
