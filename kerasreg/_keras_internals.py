@@ -456,3 +456,11 @@ def graph_structure(graph: Any) -> tuple[Any, Any]:
     Reason: `model.inputs` and `model.outputs` are flat.
     """
     return graph._inputs_struct, graph._outputs_struct
+
+
+def projection_attribute(name: str) -> str:
+    """The attribute of an attention layer that holds its projection `"query"`, or another one.
+
+    Reason: `GroupQueryAttention` has no public names for them.
+    """
+    return f"_{name}_dense"

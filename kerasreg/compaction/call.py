@@ -192,11 +192,23 @@ class Call:
             self.facts.reads[key] = Read(kernel, weights, bias, folds, merges, reason, place)
         return self.facts.reads[key]
 
-    def bias(self, shape: tuple[int, ...], part: Any = ..., allowed: bool = True) -> Bias:
-        """The bias of the layer, as a place for what is folded; added if it has none."""
-        attribute = f"{self.attribute}.bias".lstrip(".")
-        variable = getattr(self.layer, "bias", None)
-        return Bias(self.layer, variable, attribute, shape, part, allowed)
+    def bias(
+        self, shape: tuple[int, ...], part: Any = ..., allowed: bool = True, inside: str = ""
+    ) -> Bias:
+        """The bias of the layer, as a place for what is folded; added if it has none.
+
+        Args:
+            shape: Its shape.
+            part: An index of the part that is added to.
+            allowed: Whether one can be added.
+            inside: The attribute of the layer that has it, if it is not its own.
+
+        Returns:
+            That place.
+        """
+        attribute = ".".join(filter(None, [self.attribute, inside, "bias"]))
+        holder = getattr(self.layer, inside) if inside else self.layer
+        return Bias(self.layer, getattr(holder, "bias", None), attribute, shape, part, allowed)
 
     def connect(self, read: Read, x: Channels | Ints, out: Channels | Ints) -> None:
         """Says which channels a kernel reads in this call, and which it makes of them."""
@@ -264,6 +276,11 @@ class Call:
             calls = {axis: [values] for axis, values in places.items()}
             self.facts.grid(Grid(self.owner, variable, view, groups, calls, produces))
 
+    def grid_bias(self, bias: Bias, places: Ints) -> None:
+        """The same for a bias of shape `(groups, places)`, also one that is added."""
+        variable = bias.attribute if bias.variable is None else bias.variable
+        self.grid(variable, 0, {1: places}, places.shape, (1,))
+
     def balance(self, *places: Ints, equal: bool = False) -> None:
         """Says that all groups that stay have equally many places.
 
@@ -273,15 +290,18 @@ class Call:
         """
         self.facts.balances.append((places, equal))
 
-    def size(self, key: str, x: Channels | Ints, index: int | None = None) -> None:
+    def size(
+        self, key: str, x: Channels | Ints, index: int | None = None, inside: bool = False
+    ) -> None:
         """Says that an entry of the layer's configuration counts channels.
 
         Args:
             key: The entry.
-            x: What it counts.
+            x: What it counts; of values of shape `(groups, places)` the groups.
             index: Where the number stands, if the entry is a tuple.
+            inside: Whether to count the places in a group instead.
         """
-        self.facts.sizes.append(Size(self.layer, key, _values(x), index))
+        self.facts.sizes.append(Size(self.layer, key, _values(x), index, inside))
 
     def _mix_all(self, outputs: Sequence[Channels], inputs: Sequence[Channels], why: str) -> None:
         for x in inputs:

@@ -66,12 +66,14 @@ class Size:
         key: The entry.
         values: What it counts; of shape `(groups, places)` it counts the groups.
         index: Where it stands, if the entry is a tuple.
+        inside: Whether to count the places in a group instead of the groups.
     """
 
     layer: Any
     key: str
     values: Ints
     index: int | None = None
+    inside: bool = False
 
 
 @dataclass

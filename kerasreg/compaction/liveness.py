@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasreg.compaction.channels import Bools, Ints
-from kerasreg.compaction.facts import Cut, Facts, Grid, marked
+from kerasreg.compaction.facts import Cut, Facts, Grid, Size, marked
 
 
 @dataclass
@@ -62,13 +62,18 @@ class Kept:
         for size in self.facts.sizes:
             if size.layer is not layer:
                 continue
-            grouped = size.values.ndim == 2
-            number: Any = len(self.groups(size.values)) if grouped else self.count(size.values)
+            number: Any = self._number(size)
             if size.index is not None:
                 entry = changes.get(size.key) or tuple(getattr(layer, size.key))
                 number = (*entry[: size.index], number, *entry[size.index + 1 :])
             changes[size.key] = number
         return changes
+
+    def _number(self, size: Size) -> int:
+        if size.values.ndim == 1:
+            return self.count(size.values)
+        groups = self.groups(size.values)
+        return self.count(size.values[groups[0]]) if size.inside else len(groups)
 
     def adds_bias(self, layer: Any) -> bool:
         """Whether a layer that has no bias gets one, for what is folded into it."""

@@ -17,6 +17,7 @@ import keras
 
 import kerasreg.layers as own
 from kerasreg.layers.base_dropout import BaseDropout
+from kerasreg.layers.masked_kernels import masked_kernels
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,10 @@ def _of_spatial_dropout(layer: Any) -> PlainLayer:
 @plain_layer.register(own.DropBlock2D)
 def _of_others(layer: BaseDropout) -> PlainLayer:
     return PlainLayer(keras.layers.Identity, {}, "drops nothing in training any more")
+
+
+def kernel_factors(layer: Any) -> list[tuple[Any, float]]:
+    """The kernels that a layer of kerasreg scales in inference, each with the factor."""
+    if isinstance(layer, own.DropConnect) and layer.scaling == "inference":
+        return [(kernel.variable, 1 - layer.rate) for kernel in masked_kernels(layer.layer)]
+    return []

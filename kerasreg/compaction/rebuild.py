@@ -12,9 +12,12 @@ from kerasreg._keras_internals import graph_calls, graph_of, graph_structure
 from kerasreg._tensors import to_numpy
 from kerasreg.compaction.channels import Channels
 from kerasreg.compaction.copies import copy_of, without_initial_numbers
+from kerasreg.compaction.facts import Cut, Grid
 from kerasreg.compaction.liveness import Kept, shorten, shorten_grid
+from kerasreg.compaction.plain import kernel_factors
 from kerasreg.compaction.rule import rule_of
 from kerasreg.compaction.trace import Trace
+from kerasreg.compaction.uses import Read
 
 
 class Rebuild:
@@ -103,13 +106,17 @@ class Rebuild:
     # The weights.
 
     def _assign(self, layer: Any, copy: Any) -> None:
-        arrays, added = weights_of(layer, self.kept)
-        new = []
-        for attribute, array in added.items():
-            new.append(_attribute(copy, attribute))
-            new[-1].assign(array.reshape(new[-1].shape))
-        others = [v for v in copy.weights if not any(v is each for each in new)]
-        for variable, target in zip(layer.weights, others, strict=True):
+        arrays = weights_of(layer, self.kept)
+        if self.strip:
+            for kernel, factor in kernel_factors(layer):
+                arrays[id(kernel)] = arrays[id(kernel)] * factor
+        added = {id(_attribute(copy, key)): key for key in arrays if isinstance(key, str)}
+        old = iter(layer.weights)
+        for target in copy.weights:
+            if id(target) in added:
+                target.assign(arrays[added[id(target)]].reshape(target.shape))
+                continue
+            variable = next(old)
             target.assign(arrays[id(variable)].reshape(target.shape))
             if target.trainable != variable.trainable:
                 target.trainable = variable.trainable
@@ -127,7 +134,7 @@ def _attribute(layer: Any, path: str) -> Any:
     return layer
 
 
-def weights_of(layer: Any, kept: Kept | None) -> tuple[dict[int, Any], dict[str, Any]]:
+def weights_of(layer: Any, kept: Kept | None) -> dict[int | str, Any]:
     """What is left of a layer's weights.
 
     Args:
@@ -135,50 +142,46 @@ def weights_of(layer: Any, kept: Kept | None) -> tuple[dict[int, Any], dict[str,
         kept: What stays; `None` for all.
 
     Returns:
-        For the `id` of each variable an array, and for each bias that is added its attribute and an
-        array.
+        An array for the `id` of each variable, and for the attribute of each bias that is added.
     """
-    arrays = {id(variable): to_numpy(variable) for variable in layer.weights}
-    added: dict[str, Any] = {}
-    if kept is None:
-        return arrays, added
+    arrays: dict[int | str, Any] = {id(variable): to_numpy(variable) for variable in layer.weights}
+    rule = rule_of(layer)
+    if kept is None or rule is None:
+        return arrays
     for read in kept.facts.reads.values():
         if id(read.kernel) in arrays:
-            _fold(read, arrays, added, kept)
-    rule = rule_of(layer)
-    if rule is not None:
-        rule.weights(layer, arrays, kept)
+            _fold(read, arrays, kept)
+    rule.weights(layer, arrays, kept)
     for grid in kept.facts.grids.values():
-        _replace(grid, layer, arrays, added, lambda array, grid=grid: shorten_grid(array, grid, kept))
+        if (key := _key(grid, layer)) in arrays:
+            arrays[key] = shorten_grid(arrays[key], grid, kept)
     for cut in kept.facts.cuts.values():
-        _replace(cut, layer, arrays, added, lambda array, cut=cut: shorten(array, cut, kept))
-    return arrays, added
+        if (key := _key(cut, layer)) in arrays:
+            arrays[key] = shorten(arrays[key], cut, kept)
+    return arrays
 
 
-def _fold(read: Any, arrays: dict[int, Any], added: dict[str, Any], kept: Kept) -> None:
+def _fold(read: Read, arrays: dict[int | str, Any], kept: Kept) -> None:
     kernel = arrays[id(read.kernel)].copy()
     sums = read.fold(kernel, kept.live)
     arrays[id(read.kernel)] = kernel
-    if not sums.any():
-        if not (read.bias.variable is None and kept.adds_bias(read.bias.layer)):
+    bias = read.bias
+    if bias.variable is not None:
+        key: int | str = id(bias.variable)
+        if not sums.any():
             return
-    if read.bias.variable is None:
-        bias = added.setdefault(read.bias.attribute, np.zeros(read.bias.shape))
-        bias[read.bias.part] += sums
+        arrays[key] = arrays[key].astype(np.float64)
+    elif kept.adds_bias(bias.layer):
+        key = bias.attribute
+        arrays.setdefault(key, np.zeros(bias.shape))
     else:
-        bias = arrays[id(read.bias.variable)].astype(np.float64)
-        bias[read.bias.part] += sums.reshape(bias[read.bias.part].shape)
-        arrays[id(read.bias.variable)] = bias
-
-
-def _replace(
-    part: Any, layer: Any, arrays: dict[int, Any], added: dict[str, Any], change: Any
-) -> None:
-    """Changes the array that a `Cut` or `Grid` is about, if it is the layer's."""
-    if part.owner is not layer:
         return
-    if isinstance(part.variable, str):
-        if part.variable in added:
-            added[part.variable] = change(added[part.variable])
-    elif id(part.variable) in arrays:
-        arrays[id(part.variable)] = change(arrays[id(part.variable)])
+    part = arrays[key][bias.part]
+    arrays[key][bias.part] = part + sums.reshape(part.shape)
+
+
+def _key(part: Cut | Grid, layer: Any) -> int | str | None:
+    """Under which name the array is kept that a cut of this layer is about."""
+    if part.owner is not layer:
+        return None
+    return part.variable if isinstance(part.variable, str) else id(part.variable)

@@ -38,13 +38,13 @@ class CompactionRule:
         changes = kept.sizes(layer)
         return {**changes, "use_bias": True} if kept.adds_bias(layer) else changes
 
-    def weights(self, layer: Any, arrays: dict[int, Any], kept: Kept) -> None:
+    def weights(self, layer: Any, arrays: dict[int | str, Any], kept: Kept) -> None:
         """Changes numbers other than by folding and cutting; by default none.
 
         Args:
             layer: The layer.
-            arrays: Each variable of the layer by its `id`, as an array that is still as long as
-                before; to be replaced.
+            arrays: Each variable of the layer by its `id`, and each bias that is added by its
+                attribute, as an array that is still as long as before; to be replaced.
             kept: What stays.
         """
 

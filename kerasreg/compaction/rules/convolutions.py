@@ -65,8 +65,7 @@ class ConvolutionRule(CompactionRule):
         call.grid(
             layer.kernel, places + 1, {places: inputs, places + 2: outputs}, view, (places + 2,)
         )
-        name = "bias" if layer.bias is None else layer.bias
-        call.grid(name, 0, {1: outputs}, (groups, each), (1,))
+        call.grid_bias(call.bias((layer.filters,)), outputs)
         call.balance(inputs, outputs)
         call.size("filters", out)
         call.size("groups", outputs)

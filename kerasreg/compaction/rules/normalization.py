@@ -62,7 +62,7 @@ class RMSNormalizationRule(CompactionRule):
         """Epsilon for the mean over fewer channels."""
         return {"epsilon": layer.epsilon / self._left(layer, kept)}
 
-    def weights(self, layer: Any, arrays: dict[int, Any], kept: Kept) -> None:
+    def weights(self, layer: Any, arrays: dict[int | str, Any], kept: Kept) -> None:
         """The scale for the mean over fewer channels."""
         factor = np.sqrt(self._left(layer, kept))
         arrays[id(layer.scale)] = arrays[id(layer.scale)] / factor
