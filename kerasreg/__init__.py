@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
 
 from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger, StrengthScheduler
 from kerasreg.compaction.compact import compact, strip
+from kerasreg.compaction.report import compaction_report
 from kerasreg.compaction.rule import CompactionRule, compaction_rule
 from kerasreg.layers import (
     AlphaDropout,
@@ -93,6 +94,7 @@ __all__ = [
     "Weighted",
     "attach_regularizers",
     "compact",
+    "compaction_report",
     "compaction_rule",
     "detach_regularizers",
     "max_strength",

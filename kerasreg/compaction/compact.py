@@ -37,7 +37,8 @@ def compact(
         strip: Whether the new model is of plain Keras, as `strip` makes it.
 
     Returns:
-        The new model, not compiled.
+        The new model, not compiled. Its attribute `kept_features` has for the name of each input
+        the indices of the features that are left.
 
     Raises:
         ValueError: If the model is not built, is subclassed or has a subclassed model inside, is
@@ -53,6 +54,10 @@ def compact(
     trace, kept = analysed(model, round_to=round_to, keep=keep, drop_inputs=drop_inputs)
     rebuild = Rebuild(trace, kept, check_bool("strip", strip))
     small = rebuild.model(model)
+    small.kept_features = {
+        tensor.name: tuple(map(int, kept.widths(x.values)))
+        for tensor, x in zip(small.inputs, trace.inputs[id(model)], strict=True)
+    }
     warn_of_losses(rebuild.losses)
     return small
 

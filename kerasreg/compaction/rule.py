@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import keras
 
 from kerasreg._checks import definer, invalid_value
+from kerasreg.compaction.channels import Channels
 from kerasreg.compaction.liveness import Kept
 
 RuleClass = TypeVar("RuleClass", bound=type)
@@ -51,6 +53,18 @@ class CompactionRule:
     def parts(self, layer: Any) -> dict[str, Any]:
         """The layers inside, by the entries of the configuration that describe them."""
         return {}
+
+    def positions(self, x: Channels, out: Channels) -> int:
+        """At how many positions of a sample the layer's kernels are applied.
+
+        By default those of the output; an axis of unknown length counts once.
+        """
+        return positions_of(out)
+
+
+def positions_of(x: Channels) -> int:
+    """The positions of a tensor: its axes but those of the samples and the channels."""
+    return math.prod(size or 1 for i, size in enumerate(x.shape) if i not in (0, x.axis))
 
 
 _RULES: dict[type, CompactionRule] = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasreg.compaction.call import Call
 from kerasreg.compaction.channels import Channels
-from kerasreg.compaction.rule import CompactionRule, compaction_rule
+from kerasreg.compaction.rule import CompactionRule, compaction_rule, positions_of
 from kerasreg.compaction.rules.affine import affine
 
 layers = keras.layers
@@ -84,6 +84,10 @@ class TransposedConvolutionRule(CompactionRule):
         filters = affine(call, x, axis, layer.kernel, -1, -2, bias, folds=False)
         call.size("filters", filters)
         return call.apply(layer.activation, filters)
+
+    def positions(self, x: Channels, out: Channels) -> int:
+        """Those of the input."""
+        return positions_of(x)
 
 
 def depthwise(call: Call, layer: Any, x: Channels, kernel: Any, axis: int) -> Channels:

@@ -28,6 +28,10 @@ class EmbeddingRule(CompactionRule):
         call.size("output_dim", out)
         return out
 
+    def positions(self, x: Channels, out: Channels) -> int:
+        """None: rows are looked up."""
+        return 0
+
 
 @compaction_rule(keras.layers.ReversibleEmbedding)
 class ReversibleEmbeddingRule(EmbeddingRule):

@@ -71,3 +71,17 @@ class RMSNormalizationRule(CompactionRule):
         """The share of the channels that stays."""
         total = int(np.prod(layer.scale.shape))
         return float(kept.sizes(layer).get("epsilon", total)) / total
+
+
+@compaction_rule(
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.Softmax,
+)
+class MixingRule(CompactionRule):
+    """All outputs depend on all channels, constant or not."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """Everything stays."""
+        return call.blocked([x], f"{call.name} mixes the channels")[0]

@@ -9,7 +9,12 @@ import numpy as np
 
 from kerasreg.compaction.call import Call, channels_in
 from kerasreg.compaction.channels import Bools, Channels, Floats, on_numbers
-from kerasreg.compaction.rule import CompactionRule, compaction_rule, rule_of
+from kerasreg.compaction.rule import (
+    CompactionRule,
+    compaction_rule,
+    positions_of,
+    rule_of,
+)
 from kerasreg.compaction.rules.merging import combined, product
 
 layers = keras.layers
@@ -45,6 +50,10 @@ class RecurrentRule(CompactionRule):
         call.cut_bias(bias, tiled)
         call.size("units", units)
         return units
+
+    def positions(self, x: Channels, out: Channels) -> int:
+        """All time steps, also where only the last output is returned."""
+        return positions_of(x)
 
 
 def _gates(layer: Any) -> tuple[int, int]:
@@ -100,6 +109,10 @@ class BidirectionalRule(CompactionRule):
         if layer.merge_mode == "mul":
             return product(call, found)
         return combined(call, found, np.add, 0.5 if layer.merge_mode == "ave" else 1.0)
+
+    def positions(self, x: Channels, out: Channels) -> int:
+        """All time steps."""
+        return positions_of(x)
 
     def parts(self, layer: Any) -> dict[str, Any]:
         """Both directions."""

@@ -1,0 +1,248 @@
+"""Reports what `compact` would take out of a model, and what keeps it from taking out more."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kerasreg.compaction.channels import Channels, Ints
+from kerasreg.compaction.compact import analysed
+from kerasreg.compaction.liveness import Kept
+from kerasreg.compaction.rebuild import weights_of
+from kerasreg.compaction.rule import CompactionRule, rule_of
+from kerasreg.compaction.trace import Record
+
+COLUMNS = ("layer", "channels", "constant", "parameters", "multiply-adds", "blocked by")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a layer or a model is.
+
+    Args:
+        channels: Number of its output's channels; 0 for a model.
+        parameters: Number of its weights.
+        multiply_adds: Multiplications with a weight for one sample, in all calls; an axis of
+            unknown length counts once.
+        bytes: Of its weights in a file.
+    """
+
+    channels: int
+    parameters: int
+    multiply_adds: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CompactionRow:
+    """One layer of a report, or all of them.
+
+    Args:
+        path: The layer's name, behind those of the models that it is inside of; or `"total"`.
+        before: Its size.
+        after: Its size after `compact`.
+        constant: How many of its channels always have the same value.
+        blocked: How many channels stay that are constant or that nobody needs.
+        reason: Why they stay, or most of them.
+    """
+
+    path: str
+    before: Size
+    after: Size
+    constant: int = 0
+    blocked: int = 0
+    reason: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as strings, in the order of the columns."""
+        pairs = [
+            (getattr(self.before, name), getattr(self.after, name))
+            for name in ("channels", "parameters", "multiply_adds")
+        ]
+        channels, parameters, multiply_adds = (
+            f"{a:,} → {b:,}" if a != b else f"{a:,}" if a else "" for a, b in pairs
+        )
+        blocked = f"{self.blocked:,}: {self.reason}" if self.blocked else ""
+        constant = f"{self.constant:,}" if self.constant else ""
+        return self.path, channels, constant, parameters, multiply_adds, blocked
+
+
+@dataclass(frozen=True)
+class CompactionReport:
+    """The table that `compaction_report` returns, for `print` and for notebooks.
+
+    Args:
+        rows: A `CompactionRow` for each layer.
+        total: The `CompactionRow` of all of them.
+        unused_inputs: For the name of each input of the model the indices of the features that
+            nobody reads.
+        constant_outputs: For the name of each output the indices of the units that are constant.
+    """
+
+    rows: tuple[CompactionRow, ...]
+    total: CompactionRow
+    unused_inputs: dict[str, tuple[int, ...]]
+    constant_outputs: dict[str, tuple[int, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data: `{"rows": [{...}, ...], "total": {...}, ...}`."""
+        plain = dataclasses.asdict(self)
+        for name in ("unused_inputs", "constant_outputs"):
+            plain[name] = {key: list(indices) for key, indices in plain[name].items()}
+        return {**plain, "rows": list(plain["rows"])}
+
+    def __str__(self) -> str:
+        table = [COLUMNS, *(row.cells() for row in (*self.rows, self.total))]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        aligned = [f"{side}{width}" for side, width in zip("<>>>><", widths, strict=True)]
+        lines = ["  ".join(map(format, row, aligned)).rstrip() for row in table]
+        rule = "─" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *self._notes()])
+
+    def _repr_html_(self) -> str:
+        def line(cells: tuple[str, ...], tag: str) -> str:
+            inner = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+            return f"<tr>{inner}</tr>"
+
+        body = "".join(line(row.cells(), "td") for row in self.rows)
+        return (
+            f"<table><thead>{line(COLUMNS, 'th')}</thead><tbody>{body}</tbody>"
+            f"<tfoot>{line(self.total.cells(), 'th')}</tfoot></table>"
+            + "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        )
+
+    def _notes(self) -> list[str]:
+        notes = [
+            f"{len(indices):,} features of input `{name}` are read by nobody: {_listed(indices)}"
+            for name, indices in self.unused_inputs.items()
+            if indices
+        ]
+        return notes + [
+            f"{len(indices):,} units of output `{name}` are constant: {_listed(indices)}"
+            for name, indices in self.constant_outputs.items()
+            if indices
+        ]
+
+
+def compaction_report(
+    model: Any,
+    *,
+    round_to: int = 1,
+    keep: str | re.Pattern[str] | None = None,
+    drop_inputs: bool = False,
+) -> CompactionReport:
+    """Reports what `compact` would take out of a model, and what keeps it from taking out more.
+
+    Args:
+        model: A built `Sequential` or functional model.
+        round_to: As in `compact`.
+        keep: As in `compact`.
+        drop_inputs: As in `compact`.
+
+    Returns:
+        A `CompactionReport` with `.rows`, `.total`, `.unused_inputs`, `.constant_outputs` and
+        `.to_dict()`.
+
+    Raises:
+        ValueError: As `compact` does.
+
+    Example:
+    >>> hidden = keras.layers.Dense(8, "relu", name="hidden")
+    >>> network = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(2, name="last")])
+    >>> hidden.kernel.assign(hidden.kernel * [1, 0, 1, 0, 0, 1, 0, 0])
+    >>> report = kerasreg.compaction_report(network)
+    >>> print(report)
+    layer ... channels ... blocked by
+    ...
+    hidden ... 8 → 3 ... 5 ... 40 → 15 ...
+    last ... 2 ... 18 → 8 ...
+    ...
+    total ... 58 → 23 ...
+    >>> report.total.after.parameters
+    23
+    """
+    trace, kept = analysed(model, round_to=round_to, keep=keep, drop_inputs=drop_inputs)
+    records: dict[int, list[Record]] = {}
+    for record in trace.records:
+        records.setdefault(id(record.layer), []).append(record)
+    rows = tuple(_row(calls, kept) for calls in records.values())
+    unused = {
+        tensor.name: _indices(~kept.live[x.values])
+        for tensor, x in zip(model.inputs, trace.inputs[id(model)], strict=True)
+    }
+    constant = {
+        name: _indices(~np.isnan(trace.facts.constants[x.values]))
+        for name, x in zip(model.output_names, trace.outputs, strict=True)
+    }
+    total = CompactionRow(
+        "total", _sum(row.before for row in rows), _sum(row.after for row in rows)
+    )
+    return CompactionReport(rows, total, unused, constant)
+
+
+def _row(calls: list[Record], kept: Kept) -> CompactionRow:
+    """The row of a layer from all of its calls."""
+    layer, out = calls[0].layer, calls[0].outputs[0]
+    arrays = weights_of(layer, None if calls[0].blocks else kept)
+    ranks: dict[int | str, int] = {id(v): len(v.shape) for v in layer.weights}
+    before = {id(v): int(np.prod(v.shape)) for v in layer.weights}
+    after = {key: int(array.size) for key, array in arrays.items()}
+    width = layer.weights[0].dtype if layer.weights else "float32"
+
+    def size(channels: int, sizes: dict[Any, int]) -> Size:
+        kernels = sum(size for key, size in sizes.items() if ranks.get(key, 0) > 1)
+        rule = rule_of(layer) or CompactionRule()
+        where = [rule.positions(c.inputs[0] if c.inputs else out, c.outputs[0]) for c in calls]
+        parameters = sum(sizes.values())
+        itemsize = 2 if "16" in str(width) else 8 if "64" in str(width) else 4
+        return Size(channels, parameters, sum(where) * kernels, parameters * itemsize)
+
+    values = np.unique(np.concatenate([c.outputs[0].values for c in calls]))
+    constant = ~np.isnan(kept.facts.constants[out.values])
+    stuck = np.flatnonzero(kept.alive[out.values] & (constant | ~kept.live[out.values]))
+    reasons = collections.Counter(_reason(int(out.values[i]), kept) for i in stuck)
+    reason = reasons.most_common(1)[0][0] if reasons else ""
+    channels = 0 if not len(values) else len(out.values)
+    return CompactionRow(
+        calls[0].path,
+        size(channels, before),
+        size(kept.count(out.values), after),
+        int(constant.sum()),
+        len(stuck),
+        reason,
+    )
+
+
+def _reason(value: int, kept: Kept) -> str:
+    """Why a channel stays that is constant or that nobody needs."""
+    if kept.live[value]:
+        return kept.why.get(value, "")
+    same = kept.slots == kept.slots[value]
+    for values, reason in kept.facts.holds:
+        if same[values].any():
+            return reason
+    for other in np.flatnonzero(same & kept.live):
+        if int(other) in kept.why:
+            return f"goes with a channel that is {kept.why[int(other)]}"
+    return "a width of at least one, or a multiple of `round_to`"
+
+
+def _sum(sizes: Iterable[Size]) -> Size:
+    columns = [dataclasses.astuple(size)[1:] for size in sizes]
+    return Size(0, *(sum(column) for column in zip(*columns, strict=True)))
+
+
+def _indices(where: Any) -> tuple[int, ...]:
+    return tuple(map(int, np.flatnonzero(where)))
+
+
+def _listed(indices: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, indices[:12]))
+    return f"{shown}, …" if len(indices) > 12 else shown
