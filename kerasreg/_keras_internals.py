@@ -414,27 +414,27 @@ class GraphCall(NamedTuple):
 
     Args:
         operation: The layer, or the operation, as of `x + y`.
+        inputs: The symbolic tensors among its arguments.
         fill_in: Returns the arguments of the call, positional and by name, for a dict from the
-            `id` of each symbolic tensor to what stands in its place.
+            `id` of each symbolic tensor to what stands in its place; `None` for others.
         outputs: The symbolic tensors that it returns.
     """
 
     operation: Any
+    inputs: list[Any]
     fill_in: Callable[[dict[int, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     outputs: list[Any]
 
 
-def graph_of(model: Any) -> Any | None:
+def graph_of(model: Any) -> Any:
     """The graph that a model computes; `None` where there is none, or its `call` does more.
 
     Reason: a `Sequential` model keeps its own, and `Functional` has no public name.
     """
     if isinstance(model, keras.Sequential):
-        plain, graph = type(model).call is keras.Sequential.call, model._functional
-    else:
-        plain = isinstance(model, Functional) and type(model).call is Functional.call
-        graph = model
-    return graph if plain else None
+        return model._functional if type(model).call is keras.Sequential.call else None
+    plain = isinstance(model, Functional) and type(model).call is Functional.call
+    return model if plain else None
 
 
 def graph_calls(graph: Any) -> list[GraphCall]:
@@ -444,7 +444,7 @@ def graph_calls(graph: Any) -> list[GraphCall]:
     """
     nodes = [node for _, nodes in sorted(graph._nodes_by_depth.items())[::-1] for node in nodes]
     return [
-        GraphCall(node.operation, node.arguments.fill_in, node.outputs)
+        GraphCall(node.operation, node.input_tensors, node.arguments.fill_in, node.outputs)
         for node in nodes
         if node.operation is not None and not node.is_input
     ]
@@ -456,6 +456,14 @@ def graph_structure(graph: Any) -> tuple[Any, Any]:
     Reason: `model.inputs` and `model.outputs` are flat.
     """
     return graph._inputs_struct, graph._outputs_struct
+
+
+def input_layer(tensor: Any) -> Any:
+    """The `InputLayer` that an input of a model comes from.
+
+    Reason: `model.inputs` has the tensors only, and their names are not the layers'.
+    """
+    return tensor._keras_history.operation
 
 
 def projection_attribute(name: str) -> str:

@@ -160,6 +160,7 @@ class Call:
         folds: bool = True,
         merges: bool = True,
         part: tuple[Any, ...] = (...,),
+        obstacle: str = "",
     ) -> Read:
         """A kernel by which outputs are linear in inputs; then `.connect` says in which.
 
@@ -171,11 +172,12 @@ class Call:
             folds: Whether a constant input is the same for all outputs at all positions.
             merges: Whether a constant that cannot be folded can be a multiple of another.
             part: An index of that part of the kernel that this is about.
+            obstacle: Why constants cannot be folded, for the report.
 
         Returns:
             The same `Read` for each call of the layer.
         """
-        key = (id(kernel), str(part))
+        key = (id(self.owner), id(kernel), str(part))
         if key not in self.facts.reads:
             rows = rows if isinstance(rows, tuple) else (rows,)
             columns = columns if isinstance(columns, tuple) else (columns,)
@@ -189,7 +191,9 @@ class Call:
             sizes = moved.shape[: lengths[0]], moved.shape[lengths[0] : sum(lengths)]
             weights = moved.reshape(int(np.prod(sizes[0])), int(np.prod(sizes[1])), -1)
             reason = f"read by {self.name}"
-            self.facts.reads[key] = Read(kernel, weights, bias, folds, merges, reason, place)
+            self.facts.reads[key] = Read(
+                kernel, weights, bias, folds, merges, reason, place, obstacle
+            )
         return self.facts.reads[key]
 
     def bias(
@@ -215,6 +219,16 @@ class Call:
         if not read.calls:
             self.facts.uses.append(read)
         read.calls.append((_values(x), _values(out)))
+
+    def leave_out(self, inputs: Sequence[Channels], x: Channels) -> None:
+        """Says that the output is the same without an input, and has the same shape.
+
+        The layer is then called without it, or not at all where one input is left; and what only
+        leads to it goes.
+        """
+        place = next(i for i, other in enumerate(inputs) if other is x)
+        known = self.facts.zeros.get(id(self.layer), frozenset())
+        self.facts.zeros[id(self.layer)] = known | {place}
 
     # What stays.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -46,6 +46,12 @@ class Channels:
     def after(self, shape: tuple[int | None, ...], axis: int, values: Ints) -> Channels:
         """The same tensor in another shape."""
         return Channels(shape, axis, values, self.dtype)
+
+
+def any_of(masks: Sequence[Bools]) -> Bools:
+    """Which entries are true in any of the masks."""
+    result: Bools = np.logical_or.reduce(masks)
+    return result
 
 
 def count_axis(axis: int, rank: int) -> int:

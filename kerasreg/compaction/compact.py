@@ -7,9 +7,10 @@ import warnings
 from typing import Any
 
 from kerasreg._checks import check_bool, check_integer
+from kerasreg._keras_internals import input_layer
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rebuild import Rebuild
-from kerasreg.compaction.trace import Trace, check_model
+from kerasreg.compaction.trace import Trace, check_model, traced
 
 
 def compact(
@@ -55,7 +56,7 @@ def compact(
     rebuild = Rebuild(trace, kept, check_bool("strip", strip))
     small = rebuild.model(model)
     small.kept_features = {
-        tensor.name: tuple(map(int, kept.widths(x.values)))
+        input_layer(tensor).name: tuple(map(int, kept.widths(x.values)))
         for tensor, x in zip(small.inputs, trace.inputs[id(model)], strict=True)
     }
     warn_of_losses(rebuild.losses)
@@ -65,7 +66,7 @@ def compact(
 def analysed(model: Any, *, round_to: int, keep: Any, drop_inputs: bool) -> tuple[Trace, Kept]:
     """What is known of a model, and what of it stays; see `compact`."""
     round_to = check_integer("round_to", round_to, "a positive integer", least=1)
-    trace = Trace(model, keep, check_bool("drop_inputs", drop_inputs))
+    trace = traced(model, keep, check_bool("drop_inputs", drop_inputs))
     return trace, Kept(trace.facts, round_to)
 
 

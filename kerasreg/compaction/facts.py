@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -76,6 +76,10 @@ class Size:
     inside: bool = False
 
 
+Zeros: TypeAlias = dict[int, frozenset[int]]
+"""For the `id` of a layer that adds which of its inputs are always zero."""
+
+
 @dataclass
 class Facts:
     """The values of a model and all that is known of them.
@@ -94,6 +98,7 @@ class Facts:
     grids: dict[Any, Grid] = field(default_factory=dict)
     balances: list[tuple[tuple[Ints, ...], bool]] = field(default_factory=list)
     sizes: list[Size] = field(default_factory=list)
+    zeros: Zeros = field(default_factory=dict)
     _constants: Floats = field(default_factory=lambda: np.full(1024, np.nan))
     _numbers: dict[int, Any] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasreg.compaction.channels import Bools, Ints
+from kerasreg.compaction.channels import Bools, Ints, any_of
 from kerasreg.compaction.facts import Cut, Facts, Grid, Size, marked
 
 
@@ -93,7 +93,7 @@ class Kept:
 
     def dead(self, calls: list[Ints]) -> Bools:
         """The places along an axis whose values are live in no call."""
-        return ~np.logical_or.reduce([self.live[values] for values in calls])
+        return ~any_of([self.live[values] for values in calls])
 
     # How live and alive grow.
 
@@ -135,7 +135,8 @@ class Kept:
         alive = self._alive[self.slots]
         for read in self.facts.reads.values():
             if read.choose_representative(self.live, alive):
-                self._need(read.needed(self.live), f"{read.reason} cannot fold the constant")
+                obstacle = f", which cannot fold the constant ({read.obstacle or 'no bias'})"
+                self._need(read.needed(self.live), read.reason + obstacle)
                 return True
         return False
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._keras_internals import graph_calls, graph_of, graph_structure
+from kerasreg._keras_internals import graph_of, graph_structure, input_layer
 from kerasreg._tensors import to_numpy
 from kerasreg.compaction.channels import Channels
 from kerasreg.compaction.copies import copy_of, without_initial_numbers
@@ -16,7 +16,7 @@ from kerasreg.compaction.facts import Cut, Grid
 from kerasreg.compaction.liveness import Kept, shorten, shorten_grid
 from kerasreg.compaction.plain import kernel_factors
 from kerasreg.compaction.rule import rule_of
-from kerasreg.compaction.trace import Trace
+from kerasreg.compaction.trace import Trace, needed_calls, terms_left
 from kerasreg.compaction.uses import Read
 
 
@@ -60,11 +60,19 @@ class Rebuild:
             known = self.trace.inputs[id(model)]  # type: ignore[assignment]
         inputs = [self._input(t, x) for t, x in zip(graph.inputs, known, strict=True)]
         if isinstance(model, keras.Sequential):
-            layers = [each for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
+            layers = [
+                each for each in model.layers if not isinstance(each, keras.layers.InputLayer)
+            ]
             return keras.Sequential([*inputs, *map(self._copy, layers)], name=model.name)
         tensors = dict(zip(map(id, graph.inputs), inputs, strict=True))
-        for call in graph_calls(graph):
+        zeros = {} if self.trace is None else self.trace.facts.zeros
+        for call in needed_calls(graph, zeros):
             args, kwargs = call.fill_in(tensors)
+            if (terms := terms_left(call.operation, args, zeros)) is not None:
+                if len(terms) == 1:
+                    tensors[id(call.outputs[0])] = terms[0]
+                    continue
+                args = (terms,)
             copy = self._copy(call.operation)
             if type(copy) is not type(call.operation):
                 kwargs = {name: x for name, x in kwargs.items() if _takes(copy, name)}
@@ -77,7 +85,7 @@ class Rebuild:
         return keras.Model(*ends, name=model.name)
 
     def _input(self, tensor: Any, x: Channels | None) -> Any:
-        layer = tensor._keras_history.operation
+        layer = input_layer(tensor)
         shape = list(tensor.shape)
         if x is not None and self.kept is not None and x.length is not None:
             if shape[x.axis] is not None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from kerasreg.compaction.channels import Channels, Ints
+from kerasreg._keras_internals import input_layer
 from kerasreg.compaction.compact import analysed
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rebuild import weights_of
 from kerasreg.compaction.rule import CompactionRule, rule_of
 from kerasreg.compaction.trace import Record
+from kerasreg.compaction.uses import Edge
 
 COLUMNS = ("layer", "channels", "constant", "parameters", "multiply-adds", "blocked by")
 
@@ -172,9 +173,10 @@ def compaction_report(
     records: dict[int, list[Record]] = {}
     for record in trace.records:
         records.setdefault(id(record.layer), []).append(record)
-    rows = tuple(_row(calls, kept) for calls in records.values())
+    rows = [_row(calls, kept) for calls in records.values()]
+    rows += [_removed(record) for record in trace.removed]
     unused = {
-        tensor.name: _indices(~kept.live[x.values])
+        input_layer(tensor).name: _indices(~kept.live[x.values])
         for tensor, x in zip(model.inputs, trace.inputs[id(model)], strict=True)
     }
     constant = {
@@ -184,46 +186,52 @@ def compaction_report(
     total = CompactionRow(
         "total", _sum(row.before for row in rows), _sum(row.after for row in rows)
     )
-    return CompactionReport(rows, total, unused, constant)
+    return CompactionReport(tuple(rows), total, unused, constant)
 
 
 def _row(calls: list[Record], kept: Kept) -> CompactionRow:
     """The row of a layer from all of its calls."""
     layer, out = calls[0].layer, calls[0].outputs[0]
     arrays = weights_of(layer, None if calls[0].blocks else kept)
-    ranks: dict[int | str, int] = {id(v): len(v.shape) for v in layer.weights}
-    before = {id(v): int(np.prod(v.shape)) for v in layer.weights}
     after = {key: int(array.size) for key, array in arrays.items()}
-    width = layer.weights[0].dtype if layer.weights else "float32"
-
-    def size(channels: int, sizes: dict[Any, int]) -> Size:
-        kernels = sum(size for key, size in sizes.items() if ranks.get(key, 0) > 1)
-        rule = rule_of(layer) or CompactionRule()
-        where = [rule.positions(c.inputs[0] if c.inputs else out, c.outputs[0]) for c in calls]
-        parameters = sum(sizes.values())
-        itemsize = 2 if "16" in str(width) else 8 if "64" in str(width) else 4
-        return Size(channels, parameters, sum(where) * kernels, parameters * itemsize)
-
-    values = np.unique(np.concatenate([c.outputs[0].values for c in calls]))
     constant = ~np.isnan(kept.facts.constants[out.values])
     stuck = np.flatnonzero(kept.alive[out.values] & (constant | ~kept.live[out.values]))
     reasons = collections.Counter(_reason(int(out.values[i]), kept) for i in stuck)
     reason = reasons.most_common(1)[0][0] if reasons else ""
-    channels = 0 if not len(values) else len(out.values)
     return CompactionRow(
         calls[0].path,
-        size(channels, before),
-        size(kept.count(out.values), after),
+        _size(calls, len(out.values)),
+        _size(calls, kept.count(out.values), after),
         int(constant.sum()),
         len(stuck),
         reason,
     )
 
 
+def _removed(record: Record) -> CompactionRow:
+    """The row of a layer in a branch that only adds zeros."""
+    channels = len(record.outputs[0].values)
+    return CompactionRow(record.path, _size([record], channels), Size(0, 0, 0, 0), channels)
+
+
+def _size(calls: list[Record], channels: int, sizes: dict[Any, int] | None = None) -> Size:
+    """The size of a layer whose weights have so many numbers each, by default as they are."""
+    layer, out = calls[0].layer, calls[0].outputs[0]
+    if sizes is None:
+        sizes = {id(variable): int(np.prod(variable.shape)) for variable in layer.weights}
+    rank = {id(variable): len(variable.shape) for variable in layer.weights}
+    kernels = sum(size for key, size in sizes.items() if rank.get(key, 0) > 1)
+    rule = rule_of(layer) or CompactionRule()
+    where = [rule.positions(c.inputs[0] if c.inputs else out, c.outputs[0]) for c in calls]
+    dtype = str(layer.weights[0].dtype) if layer.weights else ""
+    parameters, width = sum(sizes.values()), 2 if "16" in dtype else 8 if "64" in dtype else 4
+    return Size(channels, parameters, sum(where) * kernels, parameters * width)
+
+
 def _reason(value: int, kept: Kept) -> str:
     """Why a channel stays that is constant or that nobody needs."""
     if kept.live[value]:
-        return kept.why.get(value, "")
+        return _reader(value, kept)
     same = kept.slots == kept.slots[value]
     for values, reason in kept.facts.holds:
         if same[values].any():
@@ -232,6 +240,17 @@ def _reason(value: int, kept: Kept) -> str:
         if int(other) in kept.why:
             return f"goes with a channel that is {kept.why[int(other)]}"
     return "a width of at least one, or a multiple of `round_to`"
+
+
+def _reader(value: int, kept: Kept) -> str:
+    """Who needs a live value; of a constant, who needs the last one that it is passed on to."""
+    constants = kept.facts.constants
+    for use in kept.facts.uses:
+        if isinstance(use, Edge) and not np.isnan(constants[value]):
+            ends = use.outputs[(use.inputs == value) & kept.live[use.outputs]]
+            if len(ends) and not np.isnan(constants[ends[0]]):
+                value = int(ends[0])
+    return kept.why.get(value, "")
 
 
 def _sum(sizes: Iterable[Size]) -> Size:

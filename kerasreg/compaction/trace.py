@@ -11,11 +11,11 @@ from typing import Any
 import keras
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
-from kerasreg._keras_internals import all_layers, graph_calls, graph_of
+from kerasreg._keras_internals import GraphCall, all_layers, graph_calls, graph_of
 from kerasreg.compaction import rules  # noqa: F401  Registers them.
 from kerasreg.compaction.call import Call, channels_in
 from kerasreg.compaction.channels import Channels
-from kerasreg.compaction.facts import Facts
+from kerasreg.compaction.facts import Facts, Zeros
 from kerasreg.compaction.rule import rule_of
 
 
@@ -45,17 +45,23 @@ class Trace:
         model: A built `Sequential` or functional model.
         keep: Regular expression for the paths of layers that stay as they are.
         drop_inputs: Whether features of the model's inputs may go.
+        zeros: The terms of sums that are left out.
 
     Raises:
         ValueError: If the model has no graph, or is not built, or `keep` matches no layer.
     """
 
     def __init__(
-        self, model: Any, keep: str | re.Pattern[str] | None = None, drop_inputs: bool = False
+        self,
+        model: Any,
+        keep: str | re.Pattern[str] | None = None,
+        drop_inputs: bool = False,
+        zeros: Zeros | None = None,
     ) -> None:
         check_model(model)
         self.model = model
-        self.facts = Facts()
+        self.facts = Facts(zeros=dict(zeros or {}))
+        self.removed: list[Record] = []
         self.records: list[Record] = []
         self.inputs: dict[int, list[Channels]] = {}
         self.keep = None if keep is None else check_pattern("keep", keep)
@@ -90,7 +96,7 @@ class Trace:
         self.inputs.setdefault(id(model), inputs)
         graph = graph_of(model)
         tensors: dict[int, Any] = dict(zip(map(id, graph.inputs), inputs, strict=True))
-        for call in graph_calls(graph):
+        for call in needed_calls(graph, self.facts.zeros):
             args, kwargs = call.fill_in(tensors)
             outputs = self._call(call.operation, call.outputs, args, kwargs, prefix)
             tensors.update(zip(map(id, call.outputs), outputs, strict=True))
@@ -103,6 +109,10 @@ class Trace:
         inputs = channels_in((args, kwargs))
         self._paths.append(path)
         record = Record(layer, path, inputs, [])
+        if (terms := terms_left(layer, args, self.facts.zeros)) is not None:
+            if len(terms) == 1:
+                return terms
+            args = (terms,)
         if self.keep is not None and self.keep.fullmatch(path):
             self._kept_paths.add(path)
             record.blocks = f"{path} is kept by `keep`"
@@ -156,6 +166,40 @@ class Trace:
         return outputs
 
 
+def traced(model: Any, keep: Any = None, drop_inputs: bool = False) -> Trace:
+    """The trace of a model without branches that only add zeros; see `Trace`."""
+    trace = Trace(model, keep, drop_inputs)
+    removed: list[Record] = []
+    zeros: Zeros = {}
+    while trace.facts.zeros != zeros:
+        zeros, before = trace.facts.zeros, trace.records
+        trace = Trace(model, keep, drop_inputs, zeros)
+        left = {id(record.layer) for record in trace.records}
+        removed += [record for record in before if id(record.layer) not in left]
+    trace.removed = removed
+    return trace
+
+
+def needed_calls(graph: Any, zeros: Zeros) -> list[GraphCall]:
+    """The calls of a graph that its outputs depend on, if terms of sums are left out."""
+    needed = {id(tensor) for tensor in graph.outputs}
+    calls = []
+    for call in reversed(graph_calls(graph)):
+        if any(id(tensor) in needed for tensor in call.outputs):
+            left_out = zeros.get(id(call.operation), frozenset())
+            needed.update(id(t) for i, t in enumerate(call.inputs) if i not in left_out)
+            calls.append(call)
+    return calls[::-1]
+
+
+def terms_left(layer: Any, args: Any, zeros: Zeros) -> list[Any] | None:
+    """The terms of a sum that are not left out; `None` for all other calls."""
+    left_out = zeros.get(id(layer))
+    if left_out is None:
+        return None
+    return [x for i, x in enumerate(keras.tree.flatten(args)) if i not in left_out]
+
+
 def check_model(model: Any) -> None:
     """Raises unless a model has a graph, all of whose layers compute with their variables."""
     if not isinstance(model, keras.Model):
@@ -176,4 +220,3 @@ def check_model(model: Any) -> None:
         if problem:
             expected = "one whose layers compute with their kernels; "
             raise invalid_value("model", f"{expected}`{layer.name}` {problem}", model)
-

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kerasreg.compaction.channels import Bools, Floats, Ints
+from kerasreg.compaction.channels import Bools, Floats, Ints, any_of
 
 NOTHING: Ints = np.zeros(0, np.int64)
 
@@ -101,6 +101,7 @@ class Read:
         merges: Whether those that cannot be folded can be merged.
         reason: For the report.
         place: Finds that part in an array of the kernel's shape.
+        obstacle: Why constants cannot be folded, for the report.
     """
 
     kernel: Any
@@ -110,7 +111,10 @@ class Read:
     merges: bool
     reason: str
     place: Any
+    obstacle: str = ""
     nonzero: Bools = field(init=False)
+    foldable: Bools = field(init=False)
+    mergeable: Bools = field(init=False)
     calls: list[tuple[Ints, Ints]] = field(default_factory=list)
     known: Floats = field(init=False)
     representative: int | None = None
@@ -146,15 +150,15 @@ class Read:
 
     def used_rows(self, live: Bools) -> Bools:
         """The inputs with a weight to an output that is live in any call, shape `(inputs,)`."""
-        return np.asarray(self.nonzero[:, self.live_columns(live)].any(axis=1))
+        return np.asarray(self.nonzero[:, self.live_columns(live)].any(axis=1), bool)
 
     def live_columns(self, live: Bools) -> Bools:
         """The outputs that are live in any call, shape `(outputs,)`."""
-        return np.logical_or.reduce([live[outputs] for _, outputs in self.calls])
+        return any_of([live[outputs] for _, outputs in self.calls])
 
     def kept_rows(self, live: Bools) -> Bools:
         """The inputs that are read as they are, shape `(inputs,)`."""
-        kept = self.used_rows(live) & ~self.foldable & ~self.mergeable
+        kept: Bools = self.used_rows(live) & ~self.foldable & ~self.mergeable
         if self.representative is not None:
             kept[self.representative] = True
         return kept
@@ -174,15 +178,15 @@ class Read:
         Returns:
             Whether it has changed.
         """
-        candidates = np.flatnonzero(self.used_rows(live) & self.mergeable)
-        if self.representative is not None or not len(candidates):
+        candidates = np.flatnonzero(self.used_rows(live) & self.mergeable).tolist()
+        if self.representative is not None or not candidates:
             return False
 
         def rank(row: int) -> tuple[bool, bool]:
             places = [inputs[row] for inputs, _ in self.calls]
             return (not live[places].all(), not alive[places].all())
 
-        self.representative = int(min(candidates, key=rank))
+        self.representative = min(candidates, key=rank)
         return True
 
     def fold(self, array: Any, live: Bools) -> Floats:

@@ -117,9 +117,7 @@ class RandomGraph:
     def grouped(self, x):
         if x.shape[-1] % 2:
             return self.conv(x)
-        return layers.Conv2D(
-            int(self.pick([4, 6])), 1, groups=2, activation=self.activation()
-        )(x)
+        return layers.Conv2D(int(self.pick([4, 6])), 1, groups=2, activation=self.activation())(x)
 
     def depthwise(self, x):
         multiplier = int(self.pick([1, 1, 2]))

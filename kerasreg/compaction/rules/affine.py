@@ -17,7 +17,7 @@ def affine(
     rows: int,
     columns: int,
     bias: Bias,
-    folds: bool = True,
+    obstacle: str = "",
 ) -> Channels:
     """The channels of `x @ kernel + bias`.
 
@@ -29,12 +29,12 @@ def affine(
         rows: Its axis of the inputs.
         columns: Its axis of the outputs.
         bias: The bias, or where it would be.
-        folds: Whether a constant input is the same at all positions of the output.
+        obstacle: Why a constant input is not the same at all positions of the output, if it is not.
 
     Returns:
         The channels before the activation.
     """
-    read = call.read(kernel, rows, columns, bias, folds=folds)
+    read = call.read(kernel, rows, columns, bias, folds=not obstacle, obstacle=obstacle)
     sums = read.constants(call.constants(x))
     if bias.variable is not None:
         sums = sums + call.numbers(bias.variable)

@@ -39,7 +39,9 @@ class AttentionRule(CompactionRule):
         if reason:
             return call.blocked([*given, *channels_in(masks)], f"{call.name} {reason}")
         inputs = [call.along(x, -1) for x in given]
-        heads = [self._project(layer, call, name, x) for name, x in zip(PROJECTIONS, inputs, strict=True)]
+        heads = [
+            self._project(layer, call, name, x) for name, x in zip(PROJECTIONS, inputs, strict=True)
+        ]
         attended = self._attend(call, heads, channels_in(masks))
         out = self._put_together(layer, call, attended)
         self.sizes(call, heads, inputs[0], out)
@@ -164,7 +166,7 @@ class MultiHeadAttentionRule(AttentionRule):
 
 @compaction_rule(layers.GroupQueryAttention)
 class GroupQueryAttentionRule(AttentionRule):
-    """Keys and values go with all the queries that share them; the output is as wide as the query."""
+    """Keys and values go with all queries that share them; the output is as wide as the query."""
 
     def blocks(self, layer: Any, inputs: list[Channels]) -> str:
         """Also a subclass, which may attend in its own way."""

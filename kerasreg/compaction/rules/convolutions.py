@@ -20,9 +20,10 @@ def channel_axis(layer: Any) -> int:
     return 1 if getattr(layer, "data_format", None) == "channels_first" else -1
 
 
-def sees_no_border(layer: Any) -> bool:
-    """Whether each output position sees as many positions of the input."""
-    return layer.padding == "valid" or all(size == 1 for size in layer.kernel_size)
+def border(layer: Any) -> str:
+    """Why output positions see different numbers of positions of the input, if they do."""
+    same = layer.padding == "valid" or all(size == 1 for size in layer.kernel_size)
+    return "" if same else f"padding '{layer.padding}'"
 
 
 @compaction_rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
@@ -36,7 +37,7 @@ class ConvolutionRule(CompactionRule):
         if layer.groups > 1:
             return self._in_groups(layer, call, x, axis)
         bias = call.bias((layer.filters,))
-        filters = affine(call, x, axis, layer.kernel, -2, -1, bias, sees_no_border(layer))
+        filters = affine(call, x, axis, layer.kernel, -2, -1, bias, border(layer))
         call.size("filters", filters)
         return call.apply(layer.activation, filters)
 
@@ -48,8 +49,9 @@ class ConvolutionRule(CompactionRule):
         for group in range(groups):
             part = slice(group * each, (group + 1) * each)
             bias = call.bias((layer.filters,), part)
+            obstacle = border(layer)
             read = call.read(
-                layer.kernel, -2, -1, bias, sees_no_border(layer), part=(..., part)
+                layer.kernel, -2, -1, bias, not obstacle, part=(..., part), obstacle=obstacle
             )
             reads.append(read)
             sums.append(read.constants(call.facts.constants[inputs[group]]))
@@ -81,7 +83,7 @@ class TransposedConvolutionRule(CompactionRule):
         axis = channel_axis(layer)
         x = call.along(x, axis)
         bias = call.bias((layer.filters,))
-        filters = affine(call, x, axis, layer.kernel, -1, -2, bias, folds=False)
+        filters = affine(call, x, axis, layer.kernel, -1, -2, bias, "transposed")
         call.size("filters", filters)
         return call.apply(layer.activation, filters)
 
@@ -110,7 +112,7 @@ def depthwise(call: Call, layer: Any, x: Channels, kernel: Any, axis: int) -> Ch
     sources = np.repeat(x.values, multiplier)
     known = call.facts.constants[sources]
     constant = known * numbers.sum(axis=window).ravel()
-    if not sees_no_border(layer):
+    if border(layer):
         constant[known != 0] = np.nan
     constant[zero] = 0
     out = call.new(axis, constant, length=len(sources))

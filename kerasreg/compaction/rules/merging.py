@@ -50,7 +50,7 @@ def combined(
     if found is None:
         return call.blocked(inputs, f"{call.name} combines tensors of different ranks")[0]
     numbers = functools.reduce(combine, (call.constants(x) for x in found))
-    length = call.shape[found[0].axis]
+    length = call.shape[found[0].axis] or 1
     out = call.new(found[0].axis, np.broadcast_to(numbers * share, (length,)))
     for x in found:
         call.edge(out, np.broadcast_to(x.values, out.values.shape))
@@ -74,8 +74,35 @@ class MergeRule(CompactionRule):
     def trace(self, layer: Any, call: Call, inputs: Sequence[Channels]) -> Channels:
         """The function of the constants."""
         combine = next(f for cls, f in self.functions.items() if isinstance(layer, cls))
+        if isinstance(layer, layers.Add | layers.Subtract):
+            inputs = without_zeros(call, inputs, first=isinstance(layer, layers.Subtract))
         share = 1 / len(inputs) if isinstance(layer, layers.Average) else 1.0
         return combined(call, inputs, combine, share)
+
+
+def without_zeros(call: Call, inputs: Sequence[Channels], first: bool) -> list[Channels]:
+    """The terms of a sum but those that are always zero, which are left out of the new model.
+
+    Args:
+        call: The call.
+        inputs: The terms.
+        first: Whether the first one has to stay, as in `x - y`.
+
+    Returns:
+        Those that stay, at least one.
+    """
+    if call.runs != 1:
+        return list(inputs)
+    zero = [bool((call.constants(x) == 0).all()) for x in inputs]
+    zero[0] = zero[0] and not first
+    terms = [x for x, is_zero in zip(inputs, zero, strict=True) if not is_zero] or [inputs[0]]
+    shapes = [x.shape for x in terms]
+    if call.shape not in shapes:
+        return list(inputs)
+    for x, is_zero in zip(inputs, zero, strict=True):
+        if is_zero and x is not terms[0]:
+            call.leave_out(inputs, x)
+    return terms
 
 
 @compaction_rule(layers.Multiply)
@@ -158,6 +185,8 @@ class BinaryRule(CompactionRule):
         if len(inputs) == 1:
             return with_number(call, layer, list(args))
         name = type(layer).__name__
+        if name in ("Add", "Subtract"):
+            inputs = without_zeros(call, inputs, first=name == "Subtract")
         if name == "Multiply":
             return product(call, inputs)
         with np.errstate(divide="ignore", invalid="ignore"):
