@@ -16,7 +16,7 @@ from kerasreg.compaction.channels import (
     count_axis,
     on_numbers,
 )
-from kerasreg.compaction.facts import Facts, Grid, Size
+from kerasreg.compaction.facts import Facts, Grid, Size, Terms
 from kerasreg.compaction.uses import Bias, Edge, Mix, Read
 
 
@@ -220,15 +220,20 @@ class Call:
             self.facts.uses.append(read)
         read.calls.append((_values(x), _values(out)))
 
-    def leave_out(self, inputs: Sequence[Channels], x: Channels) -> None:
-        """Says that the output is the same without an input, and has the same shape.
+    def terms(self, inputs: Sequence[Channels], out: Channels, zeros: int | None = None) -> None:
+        """Says that inputs can be left out where nobody needs the output.
 
-        The layer is then called without it, or not at all where one input is left; and what only
-        leads to it goes.
+        The layer is then called without them, or not at all where one is left; and what only leads
+        to them goes.
+
+        Args:
+            inputs: The inputs.
+            out: The output.
+            zeros: From which input on also those can be left out that are always zero; `None` for
+                none.
         """
-        place = next(i for i, other in enumerate(inputs) if other is x)
-        known = self.facts.zeros.get(id(self.layer), frozenset())
-        self.facts.zeros[id(self.layer)] = known | {place}
+        if self.runs == 1:
+            self.facts.terms.append(Terms(self.layer, list(inputs), out, zeros))
 
     # What stays.
 

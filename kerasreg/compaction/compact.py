@@ -10,7 +10,7 @@ from kerasreg._checks import check_bool, check_integer
 from kerasreg._keras_internals import input_layer
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rebuild import Rebuild
-from kerasreg.compaction.trace import Trace, check_model, traced
+from kerasreg.compaction.trace import LeftOut, Record, Trace, check_model, needless_terms
 
 
 def compact(
@@ -66,8 +66,25 @@ def compact(
 def analysed(model: Any, *, round_to: int, keep: Any, drop_inputs: bool) -> tuple[Trace, Kept]:
     """What is known of a model, and what of it stays; see `compact`."""
     round_to = check_integer("round_to", round_to, "a positive integer", least=1)
-    trace = traced(model, keep, check_bool("drop_inputs", drop_inputs))
-    return trace, Kept(trace.facts, round_to)
+    drop_inputs = check_bool("drop_inputs", drop_inputs)
+    removed: list[Record] = []
+    left_out: LeftOut = {}
+    needed: set[int] = set()
+    while True:
+        trace = Trace(model, keep, drop_inputs, left_out)
+        kept = Kept(trace.facts, round_to)
+        found = needless_terms(trace.facts, kept)
+        found = {key: short for key, short in found.items() if key not in needed}
+        # A constant that has gone into a bias must not be chosen to stand for others.
+        wrong = {key for key, x in trace.facts.phantoms.items() if kept.live[x].any()}
+        if not found and not wrong:
+            left = {id(record.layer) for record in trace.records}
+            trace.removed = [record for record in removed if id(record.layer) not in left]
+            return trace, kept
+        # Once more, without what only leads to them.
+        removed = removed or trace.records
+        needed |= wrong
+        left_out = {k: short for k, short in {**left_out, **found}.items() if k not in wrong}
 
 
 def strip(model: Any) -> Any:

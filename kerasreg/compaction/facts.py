@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from kerasreg._tensors import to_numpy
-from kerasreg.compaction.channels import Bools, Floats, Ints
+from kerasreg.compaction.channels import Bools, Channels, Floats, Ints
 from kerasreg.compaction.uses import Read, Use
 
 
@@ -76,8 +76,36 @@ class Size:
     inside: bool = False
 
 
-Zeros: TypeAlias = dict[int, frozenset[int]]
-"""For the `id` of a layer that adds which of its inputs are always zero."""
+@dataclass(eq=False)
+class Terms:
+    """The inputs of a layer such as `Add`, of which some may be left out.
+
+    Args:
+        layer: The layer.
+        inputs: Its inputs.
+        out: Its output.
+        zeros: From which of them on those can be left out that are always zero; `None` for none.
+    """
+
+    layer: Any
+    inputs: list[Channels]
+    out: Channels
+    zeros: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Shortened:
+    """A layer such as `Add` that is called without some of its inputs, or not at all.
+
+    Args:
+        places: Those inputs.
+        dead: Which channels of its output nobody needs; they may come out otherwise.
+        constants: The numbers that these were, and that have gone into a bias, else NaN.
+    """
+
+    places: frozenset[int]
+    dead: Bools
+    constants: Floats
 
 
 @dataclass
@@ -98,7 +126,8 @@ class Facts:
     grids: dict[Any, Grid] = field(default_factory=dict)
     balances: list[tuple[tuple[Ints, ...], bool]] = field(default_factory=list)
     sizes: list[Size] = field(default_factory=list)
-    zeros: Zeros = field(default_factory=dict)
+    terms: list[Terms] = field(default_factory=list)
+    phantoms: dict[int, Ints] = field(default_factory=dict)
     _constants: Floats = field(default_factory=lambda: np.full(1024, np.nan))
     _numbers: dict[int, Any] = field(default_factory=dict)
 

@@ -65,10 +65,10 @@ class Rebuild:
             ]
             return keras.Sequential([*inputs, *map(self._copy, layers)], name=model.name)
         tensors = dict(zip(map(id, graph.inputs), inputs, strict=True))
-        zeros = {} if self.trace is None else self.trace.facts.zeros
-        for call in needed_calls(graph, zeros):
+        left_out = {} if self.trace is None else self.trace.left_out
+        for call in needed_calls(graph, left_out):
             args, kwargs = call.fill_in(tensors)
-            if (terms := terms_left(call.operation, args, zeros)) is not None:
+            if (terms := terms_left(call.operation, args, left_out)) is not None:
                 if len(terms) == 1:
                     tensors[id(call.outputs[0])] = terms[0]
                     continue

@@ -6,17 +6,22 @@ import inspect
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import GraphCall, all_layers, graph_calls, graph_of
 from kerasreg.compaction import rules  # noqa: F401  Registers them.
 from kerasreg.compaction.call import Call, channels_in
 from kerasreg.compaction.channels import Channels
-from kerasreg.compaction.facts import Facts, Zeros
+from kerasreg.compaction.facts import Facts, Shortened
+from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rule import rule_of
+
+LeftOut: TypeAlias = dict[int, Shortened]
+"""For the `id` of a layer such as `Add` what it is called without."""
 
 
 @dataclass(eq=False)
@@ -45,7 +50,7 @@ class Trace:
         model: A built `Sequential` or functional model.
         keep: Regular expression for the paths of layers that stay as they are.
         drop_inputs: Whether features of the model's inputs may go.
-        zeros: The terms of sums that are left out.
+        left_out: The inputs of sums that are left out.
 
     Raises:
         ValueError: If the model has no graph, or is not built, or `keep` matches no layer.
@@ -56,11 +61,11 @@ class Trace:
         model: Any,
         keep: str | re.Pattern[str] | None = None,
         drop_inputs: bool = False,
-        zeros: Zeros | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
         check_model(model)
         self.model = model
-        self.facts = Facts(zeros=dict(zeros or {}))
+        self.facts, self.left_out = Facts(), left_out or {}
         self.removed: list[Record] = []
         self.records: list[Record] = []
         self.inputs: dict[int, list[Channels]] = {}
@@ -96,7 +101,7 @@ class Trace:
         self.inputs.setdefault(id(model), inputs)
         graph = graph_of(model)
         tensors: dict[int, Any] = dict(zip(map(id, graph.inputs), inputs, strict=True))
-        for call in needed_calls(graph, self.facts.zeros):
+        for call in needed_calls(graph, self.left_out):
             args, kwargs = call.fill_in(tensors)
             outputs = self._call(call.operation, call.outputs, args, kwargs, prefix)
             tensors.update(zip(map(id, call.outputs), outputs, strict=True))
@@ -109,10 +114,9 @@ class Trace:
         inputs = channels_in((args, kwargs))
         self._paths.append(path)
         record = Record(layer, path, inputs, [])
-        if (terms := terms_left(layer, args, self.facts.zeros)) is not None:
-            if len(terms) == 1:
-                return terms
-            args = (terms,)
+        if (terms := terms_left(layer, args, self.left_out)) is not None:
+            found = terms if len(terms) == 1 else self._rule(layer, call, (terms,), kwargs, record)
+            return [self._shortened(layer, found[0])]
         if self.keep is not None and self.keep.fullmatch(path):
             self._kept_paths.add(path)
             record.blocks = f"{path} is kept by `keep`"
@@ -124,6 +128,16 @@ class Trace:
         if isinstance(layer, keras.layers.Layer):
             self.records.append(record)
         return record.outputs
+
+    def _shortened(self, layer: Any, x: Channels) -> Channels:
+        """What is left of a sum without some of its inputs."""
+        short = self.left_out[id(layer)]
+        values = x.values.copy()
+        values[short.dead] = self.facts.new(int(short.dead.sum()), short.constants[short.dead])
+        self.facts.tie(values, x.values)
+        self.facts.phantoms[id(layer)] = values[short.dead]
+        self.facts.terms = [terms for terms in self.facts.terms if terms.layer is not layer]
+        return x.after(x.shape, x.axis, values)
 
     def _rule(self, layer: Any, call: Call, args: Any, kwargs: Any, record: Record) -> Any:
         """What the rule says; that nothing is known where there is none for these arguments."""
@@ -166,38 +180,47 @@ class Trace:
         return outputs
 
 
-def traced(model: Any, keep: Any = None, drop_inputs: bool = False) -> Trace:
-    """The trace of a model without branches that only add zeros; see `Trace`."""
-    trace = Trace(model, keep, drop_inputs)
-    removed: list[Record] = []
-    zeros: Zeros = {}
-    while trace.facts.zeros != zeros:
-        zeros, before = trace.facts.zeros, trace.records
-        trace = Trace(model, keep, drop_inputs, zeros)
-        left = {id(record.layer) for record in trace.records}
-        removed += [record for record in before if id(record.layer) not in left]
-    trace.removed = removed
-    return trace
+def needless_terms(facts: Facts, kept: Kept) -> dict[int, Shortened]:
+    """The inputs of sums, and of what is like them, that nobody needs, by the `id` of the layer."""
+    found = {}
+    for terms in facts.terms:
+        out, numbers = terms.out, facts.constants
+        dead = ~kept.live[out.values]
+        zero = [numbers[np.broadcast_to(x.values, dead.shape)] == 0 for x in terms.inputs]
+        needless = [
+            bool((dead | (terms.zeros is not None and i >= terms.zeros) & each).all())
+            for i, each in enumerate(zero)
+        ]
+        fits = [(x.shape, x.dtype) == (out.shape, out.dtype) for x in terms.inputs]
+        if not any(fit and not each for fit, each in zip(fits, needless, strict=True)):
+            if not any(fits) or not needless[fits.index(True)]:
+                continue
+            needless[fits.index(True)] = False  # One has to stay, for the shape.
+        if any(needless):
+            places = frozenset(np.flatnonzero(needless).tolist())
+            found[id(terms.layer)] = Shortened(places, dead, numbers[out.values])
+    return found
 
 
-def needed_calls(graph: Any, zeros: Zeros) -> list[GraphCall]:
-    """The calls of a graph that its outputs depend on, if terms of sums are left out."""
+def needed_calls(graph: Any, left_out: LeftOut) -> list[GraphCall]:
+    """The calls of a graph that its outputs depend on, if inputs of sums are left out."""
     needed = {id(tensor) for tensor in graph.outputs}
     calls = []
     for call in reversed(graph_calls(graph)):
         if any(id(tensor) in needed for tensor in call.outputs):
-            left_out = zeros.get(id(call.operation), frozenset())
-            needed.update(id(t) for i, t in enumerate(call.inputs) if i not in left_out)
+            short = left_out.get(id(call.operation))
+            without = short.places if short else ()
+            needed.update(id(t) for i, t in enumerate(call.inputs) if i not in without)
             calls.append(call)
     return calls[::-1]
 
 
-def terms_left(layer: Any, args: Any, zeros: Zeros) -> list[Any] | None:
-    """The terms of a sum that are not left out; `None` for all other calls."""
-    left_out = zeros.get(id(layer))
-    if left_out is None:
+def terms_left(layer: Any, args: Any, left_out: LeftOut) -> list[Any] | None:
+    """The inputs of a sum that are not left out; `None` for all other calls."""
+    if id(layer) not in left_out:
         return None
-    return [x for i, x in enumerate(keras.tree.flatten(args)) if i not in left_out]
+    places = left_out[id(layer)].places
+    return [x for i, x in enumerate(keras.tree.flatten(args)) if i not in places]
 
 
 def check_model(model: Any) -> None:

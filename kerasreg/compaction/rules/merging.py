@@ -74,35 +74,11 @@ class MergeRule(CompactionRule):
     def trace(self, layer: Any, call: Call, inputs: Sequence[Channels]) -> Channels:
         """The function of the constants."""
         combine = next(f for cls, f in self.functions.items() if isinstance(layer, cls))
-        if isinstance(layer, layers.Add | layers.Subtract):
-            inputs = without_zeros(call, inputs, first=isinstance(layer, layers.Subtract))
         share = 1 / len(inputs) if isinstance(layer, layers.Average) else 1.0
-        return combined(call, inputs, combine, share)
-
-
-def without_zeros(call: Call, inputs: Sequence[Channels], first: bool) -> list[Channels]:
-    """The terms of a sum but those that are always zero, which are left out of the new model.
-
-    Args:
-        call: The call.
-        inputs: The terms.
-        first: Whether the first one has to stay, as in `x - y`.
-
-    Returns:
-        Those that stay, at least one.
-    """
-    if call.runs != 1:
-        return list(inputs)
-    zero = [bool((call.constants(x) == 0).all()) for x in inputs]
-    zero[0] = zero[0] and not first
-    terms = [x for x, is_zero in zip(inputs, zero, strict=True) if not is_zero] or [inputs[0]]
-    shapes = [x.shape for x in terms]
-    if call.shape not in shapes:
-        return list(inputs)
-    for x, is_zero in zip(inputs, zero, strict=True):
-        if is_zero and x is not terms[0]:
-            call.leave_out(inputs, x)
-    return terms
+        out = combined(call, inputs, combine, share)
+        first = 0 if isinstance(layer, layers.Add) else 1
+        call.terms(inputs, out, first if combine in (np.add, np.subtract) and share == 1 else None)
+        return out
 
 
 @compaction_rule(layers.Multiply)
@@ -111,7 +87,9 @@ class MultiplyRule(CompactionRule):
 
     def trace(self, layer: Any, call: Call, inputs: Sequence[Channels]) -> Channels:
         """The product; one factor that is zero is enough."""
-        return product(call, inputs)
+        out = product(call, inputs)
+        call.terms(inputs, out)
+        return out
 
 
 def product(call: Call, inputs: Sequence[Channels]) -> Channels:
@@ -185,12 +163,13 @@ class BinaryRule(CompactionRule):
         if len(inputs) == 1:
             return with_number(call, layer, list(args))
         name = type(layer).__name__
-        if name in ("Add", "Subtract"):
-            inputs = without_zeros(call, inputs, first=name == "Subtract")
-        if name == "Multiply":
-            return product(call, inputs)
         with np.errstate(divide="ignore", invalid="ignore"):
-            out = combined(call, inputs, BINARY[name])
+            out = (
+                product(call, inputs)
+                if name == "Multiply"
+                else combined(call, inputs, BINARY[name])
+            )
+        call.terms(inputs, out, {"Add": 0, "Subtract": 1}.get(name))
         if "Divide" in name:
             call.present(out, f"{call.name} may be infinite")
         return out
