@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import types
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,7 +44,7 @@ def copy_of(layer: Any, changes: Changes, strip: bool, losses: list[str]) -> Any
     elif isinstance(layer, keras.layers.Lambda):
         copy = _copy_of_lambda(layer)
     else:
-        config = _without_flags(layer.get_config()) | changes(layer)
+        config = _configuration(layer) | changes(layer)
         for key, part in _parts(layer).items():
             inner = copy_of(part, changes, strip, losses)
             config[key] = keras.saving.serialize_keras_object(inner)
@@ -62,9 +64,17 @@ def _parts(layer: Any) -> dict[str, Any]:
     return {} if rule is None else rule.parts(layer)
 
 
-def _without_flags(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without `trainable`, which some layers do not take."""
-    return {key: value for key, value in config.items() if key != "trainable"}
+def _configuration(layer: Any) -> dict[str, Any]:
+    """A configuration without `trainable`, which some layers do not take.
+
+    A function stands there itself, as it cannot be found by the name that Keras writes.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+        config = layer.get_config()
+    functions = {key: getattr(layer, key, None) for key in config}
+    own = {key: f for key, f in functions.items() if isinstance(f, types.FunctionType)}
+    return {key: value for key, value in {**config, **own}.items() if key != "trainable"}
 
 
 def _copy_of_lambda(layer: Any) -> Any:
