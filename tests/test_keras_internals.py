@@ -183,3 +183,40 @@ def test_which_weights_muon_trains_as_adam(path, shape):
     muon.build([variable])
     assert internals.learns_by_adam(muon, variable) == (muon.adam_velocities[0] is not None)
     assert internals.learns_by_adam(muon, variable) == (len(shape) == 1 or path == "embedding")
+
+
+def test_graphs_give_all_calls_in_order():
+    inputs = keras.Input((3,), name="given")
+    shared = keras.layers.Dense(3)
+    outputs = {"y": shared(shared(inputs)) + 1.0}
+    model = keras.Model(inputs, outputs)
+    assert internals.graph_of(model) is model
+    calls = internals.graph_calls(model)
+    assert [call.operation is shared for call in calls] == [True, True, False]
+    assert type(calls[2].operation) in internals.operation_classes(["Add"])
+    assert calls[0].inputs[0] is inputs and calls[1].inputs[0] is calls[0].outputs[0]
+    assert calls[0].fill_in({id(inputs): "x"}) == (("x",), {})
+    given, made = internals.graph_structure(model)
+    assert given is inputs and set(made) == {"y"} and made["y"] is calls[2].outputs[0]
+    assert internals.input_layer(inputs).name == "given"
+
+
+def test_models_without_a_graph():
+    class Doubled(keras.Sequential):
+        def call(self, x, **kwargs):
+            return 2 * super().call(x, **kwargs)
+
+    parts = [keras.Input((3,)), keras.layers.Dense(2)]
+    assert internals.graph_of(keras.Sequential(parts)).outputs[0].shape == (None, 2)
+    assert internals.graph_of(Doubled(parts)) is None
+    assert internals.graph_of(keras.Sequential([keras.layers.Dense(2)])) is None
+
+
+@pytest.mark.parametrize("name", ["query", "key", "value", "output"])
+def test_attention_layers_have_projections(name):
+    x = np.ones((1, 2, 4), "float32")
+    for layer in (keras.layers.MultiHeadAttention(2, 3), keras.layers.GroupQueryAttention(3, 2, 1)):
+        layer(x, x)
+        projection = getattr(layer, internals.projection_attribute(name))
+        assert isinstance(projection, keras.layers.EinsumDense)
+    assert not hasattr(layer, "query_dense")  # else there is a public name for them

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasreg._keras_internals import input_layer
+from kerasreg._keras_internals import graph_of, input_layer
 from kerasreg.compaction.compact import analysed
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rebuild import weights_of
@@ -181,7 +181,7 @@ def compaction_report(
     }
     constant = {
         name: _indices(~np.isnan(trace.facts.constants[x.values]))
-        for name, x in zip(model.output_names, trace.outputs, strict=True)
+        for name, x in zip(graph_of(model).output_names, trace.outputs, strict=True)
     }
     total = CompactionRow(
         "total", _sum(row.before for row in rows), _sum(row.after for row in rows)

@@ -6,11 +6,14 @@ from helpers.random_graphs import RandomGraph, relative_error
 
 import kerasreg as kr
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:What plain Keras has no layer for"),
+    pytest.mark.filterwarnings("ignore:Layer '.*' .* was passed an input with a mask"),
+]
 FAST = 24
 SEEDS = [*range(FAST), *(slow(seed) for seed in range(FAST, 120))]
 
 
-@pytest.mark.filterwarnings("ignore:What plain Keras has no layer for")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_equal_and_nothing_left(seed):
     graph = RandomGraph(seed)
@@ -19,7 +22,6 @@ def test_equal_and_nothing_left(seed):
     assert kr.compaction_report(small).total.after.parameters == small.count_params()
 
 
-@pytest.mark.filterwarnings("ignore:What plain Keras has no layer for")
 @pytest.mark.parametrize("seed", [*range(300, 306), *(slow(seed) for seed in range(306, 340))])
 def test_the_report_counts_what_compact_leaves(seed):
     graph = RandomGraph(seed, blocks=3)

@@ -72,9 +72,7 @@ COMMON = f"{COMMON}, depthwise, no rule, sliced, classical dropout".split(", ")
 
 
 @pytest.mark.filterwarnings("ignore:What plain Keras has no layer for")
-@pytest.mark.parametrize(
-    "name", [name if name in COMMON else slow(name) for name in SAME_CHANNELS]
-)
+@pytest.mark.parametrize("name", [name if name in COMMON else slow(name) for name in SAME_CHANNELS])
 def test_channels_are_passed_on(name):
     layer, left = SAME_CHANNELS[name]
     model = sandwich((4, 4, 2), layer)

@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
-from helpers.random_graphs import relative_error
 
 import kerasreg as kr
+from helpers.random_graphs import relative_error
 
 # In float32; the outputs themselves are rounded as much.
 TOLERANCE = 1e-5
