@@ -192,7 +192,7 @@ class Call:
             weights = moved.reshape(int(np.prod(sizes[0])), int(np.prod(sizes[1])), -1)
             reason = f"read by {self.name}"
             self.facts.reads[key] = Read(
-                kernel, weights, bias, folds, merges, reason, place, obstacle
+                self.owner, kernel, weights, bias, folds, merges, reason, place, obstacle
             )
         return self.facts.reads[key]
 

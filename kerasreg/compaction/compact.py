@@ -48,7 +48,7 @@ def compact(
     Example:
     >>> hidden = keras.layers.Dense(8, "relu")
     >>> network = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(2)])
-    >>> hidden.kernel.assign(hidden.kernel * [1, 0, 1, 0, 0, 1, 0, 0])
+    >>> _ = hidden.kernel.assign(hidden.kernel * [1, 0, 1, 0, 0, 1, 0, 0])
     >>> kerasreg.compact(network).layers[0].units
     3
     """

@@ -14,6 +14,7 @@ import numpy as np
 
 from kerasreg.compaction.channels import Bools, Ints, any_of
 from kerasreg.compaction.facts import Cut, Facts, Grid, Size, marked
+from kerasreg.compaction.uses import Read
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Kept:
         while self._grow():
             pass
         self.alive = self._alive[self.slots]
+        self._index()
 
     def widths(self, values: Ints) -> Ints:
         """The places along an axis that stay, shape `(kept,)`."""
@@ -77,15 +79,30 @@ class Kept:
 
     def adds_bias(self, layer: Any) -> bool:
         """Whether a layer that has no bias gets one, for what is folded into it."""
-        return any(
-            read.bias.layer is layer and read.bias.variable is None and self.folds(read)
-            for read in self.facts.reads.values()
-        )
+        return id(layer) in self._with_new_bias
 
-    def folds(self, read: Any) -> bool:
-        """Whether a kernel leaves constants other than zero to a bias."""
-        used = read.used_rows(self.live)
-        return bool((used & read.foldable & (read.known != 0)).any())
+    def of_layer(self, layer: Any) -> tuple[list[Read], list[Grid], list[Cut]]:
+        """What is folded and cut of a layer of the graph."""
+        return self._parts.get(id(layer), ([], [], []))
+
+    def _index(self) -> None:
+        """Says of each layer what is folded and cut, and whether it gets a bias."""
+        self._parts: dict[int, tuple[list[Read], list[Grid], list[Cut]]] = {}
+        self._with_new_bias: set[int] = set()
+
+        def of(layer: Any) -> tuple[list[Read], list[Grid], list[Cut]]:
+            return self._parts.setdefault(id(layer), ([], [], []))
+
+        for read in self.facts.reads.values():
+            of(read.owner)[0].append(read)
+        for grid in self.facts.grids.values():
+            of(grid.owner)[1].append(grid)
+        for cut in self.facts.cuts.values():
+            of(cut.owner)[2].append(cut)
+        for read in self.facts.reads.values():
+            folded = read.used_rows(self.live) & read.foldable & (read.known != 0)
+            if read.bias.variable is None and folded.any():
+                self._with_new_bias.add(id(read.bias.layer))
 
     def groups(self, values: Ints) -> Ints:
         """The groups of which places stay, shape `(kept,)`; `values` are `(groups, places)`."""
@@ -131,14 +148,14 @@ class Kept:
         return changed
 
     def _merge(self) -> bool:
-        """Of the constants that cannot be folded one stays; one kernel after the other."""
-        alive = self._alive[self.slots]
+        """Of the constants that a kernel cannot fold one stays, if possible another's choice."""
+        changed, alive = False, self._alive[self.slots]
         for read in self.facts.reads.values():
             if read.choose_representative(self.live, alive):
+                changed = True
                 obstacle = f", which cannot fold the constant ({read.obstacle or 'no bias'})"
                 self._need(read.needed(self.live), read.reason + obstacle)
-                return True
-        return False
+        return changed
 
     def _widen(self) -> bool:
         """No axis has length zero."""

@@ -156,23 +156,23 @@ def weights_of(layer: Any, kept: Kept | None) -> dict[int | str, Any]:
     rule = rule_of(layer)
     if kept is None or rule is None:
         return arrays
-    for read in kept.facts.reads.values():
-        if id(read.kernel) in arrays:
-            _fold(read, arrays, kept)
+    reads, grids, cuts = kept.of_layer(layer)
+    for key in {id(read.kernel) for read in reads}:
+        arrays[key] = arrays[key].copy()
+    for read in reads:
+        _fold(read, arrays, kept)
     rule.weights(layer, arrays, kept)
-    for grid in kept.facts.grids.values():
-        if (key := _key(grid, layer)) in arrays:
-            arrays[key] = shorten_grid(arrays[key], grid, kept)
-    for cut in kept.facts.cuts.values():
-        if (key := _key(cut, layer)) in arrays:
-            arrays[key] = shorten(arrays[key], cut, kept)
+    for grid in grids:
+        if (name := _key(grid)) in arrays:
+            arrays[name] = shorten_grid(arrays[name], grid, kept)
+    for cut in cuts:
+        if (name := _key(cut)) in arrays:
+            arrays[name] = shorten(arrays[name], cut, kept)
     return arrays
 
 
 def _fold(read: Read, arrays: dict[int | str, Any], kept: Kept) -> None:
-    kernel = arrays[id(read.kernel)].copy()
-    sums = read.fold(kernel, kept.live)
-    arrays[id(read.kernel)] = kernel
+    sums = read.fold(arrays[id(read.kernel)], kept.live)
     bias = read.bias
     if bias.variable is not None:
         key: int | str = id(bias.variable)
@@ -188,8 +188,6 @@ def _fold(read: Read, arrays: dict[int | str, Any], kept: Kept) -> None:
     arrays[key][bias.part] = part + sums.reshape(part.shape)
 
 
-def _key(part: Cut | Grid, layer: Any) -> int | str | None:
-    """Under which name the array is kept that a cut of this layer is about."""
-    if part.owner is not layer:
-        return None
+def _key(part: Cut | Grid) -> int | str:
+    """Under which name the array is kept that is cut."""
     return part.variable if isinstance(part.variable, str) else id(part.variable)

@@ -157,7 +157,7 @@ def compaction_report(
     Example:
     >>> hidden = keras.layers.Dense(8, "relu", name="hidden")
     >>> network = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(2, name="last")])
-    >>> hidden.kernel.assign(hidden.kernel * [1, 0, 1, 0, 0, 1, 0, 0])
+    >>> _ = hidden.kernel.assign(hidden.kernel * [1, 0, 1, 0, 0, 1, 0, 0])
     >>> report = kerasreg.compaction_report(network)
     >>> print(report)
     layer ... channels ... blocked by
@@ -173,7 +173,8 @@ def compaction_report(
     records: dict[int, list[Record]] = {}
     for record in trace.records:
         records.setdefault(id(record.layer), []).append(record)
-    rows = [_row(calls, kept) for calls in records.values()]
+    reasons = Reasons(kept)
+    rows = [_row(calls, kept, reasons) for calls in records.values()]
     rows += [_removed(record) for record in trace.removed]
     unused = {
         input_layer(tensor).name: _indices(~kept.live[x.values])
@@ -189,15 +190,15 @@ def compaction_report(
     return CompactionReport(tuple(rows), total, unused, constant)
 
 
-def _row(calls: list[Record], kept: Kept) -> CompactionRow:
+def _row(calls: list[Record], kept: Kept, reasons: Reasons) -> CompactionRow:
     """The row of a layer from all of its calls."""
     layer, out = calls[0].layer, calls[0].outputs[0]
     arrays = weights_of(layer, None if calls[0].blocks else kept)
     after = {key: int(array.size) for key, array in arrays.items()}
     constant = ~np.isnan(kept.facts.constants[out.values])
     stuck = np.flatnonzero(kept.alive[out.values] & (constant | ~kept.live[out.values]))
-    reasons = collections.Counter(_reason(int(out.values[i]), kept) for i in stuck)
-    reason = reasons.most_common(1)[0][0] if reasons else ""
+    found = collections.Counter(reasons.of(int(out.values[i])) for i in stuck)
+    reason = found.most_common(1)[0][0] if found else ""
     return CompactionRow(
         calls[0].path,
         _size(calls, len(out.values)),
@@ -228,29 +229,38 @@ def _size(calls: list[Record], channels: int, sizes: dict[Any, int] | None = Non
     return Size(channels, parameters, sum(where) * kernels, parameters * width)
 
 
-def _reason(value: int, kept: Kept) -> str:
-    """Why a channel stays that is constant or that nobody needs."""
-    if kept.live[value]:
-        return _reader(value, kept)
-    same = kept.slots == kept.slots[value]
-    for values, reason in kept.facts.holds:
-        if same[values].any():
-            return reason
-    for other in np.flatnonzero(same & kept.live):
-        if int(other) in kept.why:
-            return f"goes with a channel that is {kept.why[int(other)]}"
-    return "a width of at least one, or a multiple of `round_to`"
+class Reasons:
+    """Why channels stay that are constant or that nobody needs.
 
+    Args:
+        kept: What stays.
+    """
 
-def _reader(value: int, kept: Kept) -> str:
-    """Who needs a live value; of a constant, who needs the last one that it is passed on to."""
-    constants = kept.facts.constants
-    for use in kept.facts.uses:
-        if isinstance(use, Edge) and not np.isnan(constants[value]):
-            ends = use.outputs[(use.inputs == value) & kept.live[use.outputs]]
-            if len(ends) and not np.isnan(constants[ends[0]]):
-                value = int(ends[0])
-    return kept.why.get(value, "")
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        constant = ~np.isnan(kept.facts.constants)
+        self._passed_on: dict[int, int] = {}
+        for use in kept.facts.uses:
+            if isinstance(use, Edge):
+                same = constant[use.inputs] & constant[use.outputs] & kept.live[use.outputs]
+                pairs = zip(use.inputs[same].tolist(), use.outputs[same].tolist(), strict=True)
+                self._passed_on.update(pairs)
+        self._of_slots: dict[int, str] = {}
+        for values, reason in kept.facts.holds:
+            for slot in np.unique(kept.slots[values]).tolist():
+                self._of_slots.setdefault(slot, reason)
+        for value, reason in kept.why.items():
+            slot = int(kept.slots[value])
+            self._of_slots.setdefault(slot, f"goes with a channel that is {reason}")
+
+    def of(self, value: int) -> str:
+        """Who needs a live value, or else its width; of a constant, who needs what it becomes."""
+        if not self._kept.live[value]:
+            slot = int(self._kept.slots[value])
+            return self._of_slots.get(slot, "a width of at least one, or a multiple of `round_to`")
+        while value in self._passed_on:
+            value = self._passed_on[value]
+        return self._kept.why.get(value, "")
 
 
 def _sum(sizes: Iterable[Size]) -> Size:

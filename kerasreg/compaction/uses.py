@@ -93,6 +93,7 @@ class Read:
     input: for all of them one is needed.
 
     Args:
+        owner: The layer of the graph that it belongs to.
         kernel: The variable.
         weights: Its numbers, or the part that this is about, with the inputs along the first axis,
             the outputs along the second and what is summed over along the third.
@@ -104,6 +105,7 @@ class Read:
         obstacle: Why constants cannot be folded, for the report.
     """
 
+    owner: Any
     kernel: Any
     weights: Any
     bias: Bias

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasreg.compaction.call import Call
-from kerasreg.compaction.channels import Channels
+from kerasreg.compaction.channels import Channels, Floats
 from kerasreg.compaction.rule import CompactionRule, compaction_rule, positions_of
 from kerasreg.compaction.rules.affine import affine
 
@@ -34,12 +34,24 @@ class ConvolutionRule(CompactionRule):
         """Cuts filters and channels."""
         axis = channel_axis(layer)
         x = call.along(x, axis)
+        if layer.groups == len(x.values) > 1:
+            return self._of_single_channels(layer, call, x, axis)
         if layer.groups > 1:
             return self._in_groups(layer, call, x, axis)
         bias = call.bias((layer.filters,))
         filters = affine(call, x, axis, layer.kernel, -2, -1, bias, border(layer))
         call.size("filters", filters)
         return call.apply(layer.activation, filters)
+
+    def _of_single_channels(self, layer: Any, call: Call, x: Channels, axis: int) -> Channels:
+        """A depthwise convolution by another name."""
+        kernel = call.numbers(layer.kernel)
+        kernel = kernel.reshape(*kernel.shape[:-2], len(x.values), -1)
+        out = depthwise(call, layer, x, kernel, axis)
+        call.cut(layer.kernel, -1, out)
+        call.size("filters", out)
+        call.size("groups", x)
+        return call.apply(layer.activation, with_bias(call, layer, out))
 
     def _in_groups(self, layer: Any, call: Call, x: Channels, axis: int) -> Channels:
         """All groups keep equally many channels and filters; one that is dead goes."""
@@ -92,20 +104,19 @@ class TransposedConvolutionRule(CompactionRule):
         return positions_of(x)
 
 
-def depthwise(call: Call, layer: Any, x: Channels, kernel: Any, axis: int) -> Channels:
+def depthwise(call: Call, layer: Any, x: Channels, numbers: Floats, axis: int) -> Channels:
     """The channels that filters of single channels make, before a bias.
 
     Args:
         call: The call of the layer.
         layer: A layer with padding.
         x: The input, shape `(..., channels, ...)`.
-        kernel: Shape `(*window, channels, multiplier)`.
+        numbers: The kernel, shape `(*window, channels, multiplier)`.
         axis: The axis of the channels.
 
     Returns:
         `channels * multiplier` channels; those of one input channel stay or go together.
     """
-    numbers = call.numbers(kernel)
     multiplier = numbers.shape[-1]
     window = tuple(range(numbers.ndim - 2))
     zero = (numbers == 0).all(axis=window).ravel()
@@ -118,7 +129,16 @@ def depthwise(call: Call, layer: Any, x: Channels, kernel: Any, axis: int) -> Ch
     out = call.new(axis, constant, length=len(sources))
     call.tie(out, sources)
     call.edge(out.values[~zero], sources[~zero])
-    call.cut(kernel, -2, x, produces=False)
+    return out
+
+
+def with_bias(call: Call, layer: Any, x: Channels) -> Channels:
+    """The channels after the bias of a layer, if it has one."""
+    if layer.bias is None:
+        return x
+    out = call.like(x, call.constants(x) + call.numbers(layer.bias))
+    call.edge(out, x)
+    call.cut(layer.bias, 0, out)
     return out
 
 
@@ -130,13 +150,9 @@ class DepthwiseRule(CompactionRule):
         """Cuts channels with all their filters."""
         axis = channel_axis(layer)
         x = call.along(x, axis)
-        out = depthwise(call, layer, x, layer.kernel, axis)
-        if layer.bias is not None:
-            plain = out
-            out = call.like(plain, call.constants(plain) + call.numbers(layer.bias))
-            call.edge(out, plain)
-            call.cut(layer.bias, 0, out)
-        return call.apply(layer.activation, out)
+        out = depthwise(call, layer, x, call.numbers(layer.kernel), axis)
+        call.cut(layer.kernel, -2, x, produces=False)
+        return call.apply(layer.activation, with_bias(call, layer, out))
 
 
 @compaction_rule(layers.SeparableConv1D, layers.SeparableConv2D)
@@ -147,7 +163,8 @@ class SeparableRule(CompactionRule):
         """Cuts filters and channels."""
         axis = channel_axis(layer)
         x = call.along(x, axis)
-        middle = depthwise(call, layer, x, layer.depthwise_kernel, axis)
+        middle = depthwise(call, layer, x, call.numbers(layer.depthwise_kernel), axis)
+        call.cut(layer.depthwise_kernel, -2, x, produces=False)
         bias = call.bias((layer.filters,))
         filters = affine(call, middle, axis, layer.pointwise_kernel, -2, -1, bias)
         call.size("filters", filters)
