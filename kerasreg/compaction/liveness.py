@@ -149,13 +149,16 @@ class Kept:
 
     def _merge(self) -> bool:
         """Of the constants that a kernel cannot fold one stays, if possible another's choice."""
-        changed, alive = False, self._alive[self.slots]
+        chosen, alive = None, self._alive[self.slots]
         for read in self.facts.reads.values():
+            # All groups of a kernel at once, as their inputs are different ones.
+            if chosen is not None and chosen is not read.kernel:
+                continue
             if read.choose_representative(self.live, alive):
-                changed = True
+                chosen = read.kernel
                 obstacle = f", which cannot fold the constant ({read.obstacle or 'no bias'})"
                 self._need(read.needed(self.live), read.reason + obstacle)
-        return changed
+        return chosen is not None
 
     def _widen(self) -> bool:
         """No axis has length zero."""

@@ -135,7 +135,8 @@ def test_infinite_activations_of_dead_channels_do_not_reach_the_output():
     model = randomize(keras.Model(inputs, layers.Dense(2, name="last")(layers.Add()([a, b]))))
     change(model.get_layer("last").kernel, 0, 0)
     small = compacted(model)
-    assert width(small, "a") == 3 and np.isfinite(small(inputs_for(model))).all()
+    assert width(small, "a") == 3
+    assert np.isfinite(keras.ops.convert_to_numpy(small(inputs_for(model)))).all()
 
 
 def test_shared_and_nested_models():
@@ -155,7 +156,7 @@ def test_shared_and_nested_models():
 def test_functions_and_layers_that_no_file_could_name():
     class Own(layers.Layer):
         def call(self, x):
-            return x[..., ::-1]
+            return keras.ops.flip(x, -1)
 
     x = inputs = keras.Input((4,))
     x = layers.Dense(4, lambda x: x * x, name="first")(x)

@@ -15,6 +15,10 @@ from kerasreg.compaction.rules.affine import affine
 layers = keras.layers
 
 
+# So many kernels to read take seconds; what filters of one channel have is then kept together.
+MANY_GROUPS = 16
+
+
 def channel_axis(layer: Any) -> int:
     """The axis of the channels of an image layer."""
     return 1 if getattr(layer, "data_format", None) == "channels_first" else -1
@@ -34,7 +38,7 @@ class ConvolutionRule(CompactionRule):
         """Cuts filters and channels."""
         axis = channel_axis(layer)
         x = call.along(x, axis)
-        if layer.groups == len(x.values) > 1:
+        if layer.groups == len(x.values) > MANY_GROUPS:
             return self._of_single_channels(layer, call, x, axis)
         if layer.groups > 1:
             return self._in_groups(layer, call, x, axis)
