@@ -32,9 +32,10 @@ def network(regularizer=None):
 
 
 def proximal(penalty):
-    return network(), kr.Proximal(optimizers.Adam(1e-4), penalty)
+    return network(), kr.Proximal(optimizers.Adam(1e-4), penalty, hold_zeros=HOLD_ZEROS)
 
 
+HOLD_ZEROS = True
 PLAIN = "plain Adam"
 CONFIGURATIONS = {
     PLAIN: lambda: (network(), optimizers.Adam(1e-4)),
@@ -85,8 +86,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--jit-compile", action="store_true", help="XLA, for TensorFlow")
+    parser.add_argument("--free-zeros", action="store_true", help="with hold_zeros=False")
     parser.add_argument("--only", nargs="+", help="parts of names of configurations")
     args = parser.parse_args()
+    global HOLD_ZEROS
+    HOLD_ZEROS = not args.free_zeros
     backend = keras.backend.backend()
     jit_compile = args.jit_compile or backend == "jax"
     print(f"{backend}{', XLA' if jit_compile else ''}: added to the step of plain Adam", flush=True)
