@@ -31,32 +31,30 @@ def network(regularizer=None):
     return keras.Sequential([keras.Input((WIDTH,)), *dense])
 
 
-def proximal(penalty):
-    return network(), kr.Proximal(optimizers.Adam(1e-4), penalty, hold_zeros=HOLD_ZEROS)
-
-
-HOLD_ZEROS = True
-PLAIN = "plain Adam"
-CONFIGURATIONS = {
-    PLAIN: lambda: (network(), optimizers.Adam(1e-4)),
-    "keras L1 in the loss": lambda: (
-        network(keras.regularizers.L1(1e-6)),
-        optimizers.Adam(1e-4),
-    ),
-    "Proximal L1": lambda: proximal(kr.L1(1e-6)),
-    "Proximal ElasticNet": lambda: proximal(kr.ElasticNet(1.0, 1e-6, 1e-6)),
-    "Proximal MCP": lambda: proximal(kr.MCP(1e-6, gamma=1e5)),
-    "Proximal GroupLasso": lambda: proximal(kr.GroupLasso(1e-6)),
-    "Proximal GroupLasso, axis 0": lambda: proximal(kr.GroupLasso(1e-6, axis=0)),
+PLAIN, IN_THE_LOSS = "plain Adam", "keras L1 in the loss"
+PENALTIES = {
+    "Proximal L1": kr.L1(1e-6),
+    "Proximal ElasticNet": kr.ElasticNet(1.0, 1e-6, 1e-6),
+    "Proximal MCP": kr.MCP(1e-6, gamma=1e5),
+    "Proximal GroupLasso": kr.GroupLasso(1e-6),
+    "Proximal GroupLasso, axis 0": kr.GroupLasso(1e-6, axis=0),
     # Chooses five times as often as by default, so that each round has one choice in it.
-    "Proximal TopK, every 20": lambda: proximal(kr.TopK(0.9, frequency=20)),
-    "Proximal KeepZeros": lambda: proximal(kr.KeepZeros()),
+    "Proximal TopK, every 20": kr.TopK(0.9, frequency=20),
+    "Proximal KeepZeros": kr.KeepZeros(),
 }
 
 
-def trainer(name, jit_compile):
+def configuration(name, hold_zeros):
+    """A network and its optimizer."""
+    adam = optimizers.Adam(1e-4)
+    if name in PENALTIES:
+        return network(), kr.Proximal(adam, PENALTIES[name], hold_zeros=hold_zeros)
+    return network(keras.regularizers.L1(1e-6) if name == IN_THE_LOSS else None), adam
+
+
+def trainer(name, jit_compile, hold_zeros):
     """A function that trains a configuration for some steps and returns the seconds per step."""
-    model, optimizer = CONFIGURATIONS[name]()
+    model, optimizer = configuration(name, hold_zeros)
     model.compile(optimizer, "mse", jit_compile=jit_compile)
 
     def run(x, y):
@@ -67,11 +65,11 @@ def trainer(name, jit_compile):
     return run
 
 
-def compare(name, rounds, steps, jit_compile):
+def compare(name, rounds, steps, jit_compile, hold_zeros):
     """What each round's steps add, as a share of the plain step, and the plain step's seconds."""
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=(steps * BATCH, WIDTH)).astype("float32") for _ in range(2))
-    runs = {key: trainer(key, jit_compile) for key in (PLAIN, name)}
+    runs = {key: trainer(key, jit_compile, hold_zeros) for key in (PLAIN, name)}
     shares, plain = [], []
     for number in range(rounds + 1):
         order = random.sample(list(runs), 2)
@@ -89,17 +87,14 @@ def main():
     parser.add_argument("--free-zeros", action="store_true", help="with hold_zeros=False")
     parser.add_argument("--only", nargs="+", help="parts of names of configurations")
     args = parser.parse_args()
-    global HOLD_ZEROS
-    HOLD_ZEROS = not args.free_zeros
     backend = keras.backend.backend()
     jit_compile = args.jit_compile or backend == "jax"
     print(f"{backend}{', XLA' if jit_compile else ''}: added to the step of plain Adam", flush=True)
-    names = [name for name in CONFIGURATIONS if name != PLAIN]
-    for name in names:
+    for name in (IN_THE_LOSS, *PENALTIES):
         if args.only and not any(part in name for part in args.only):
             continue
         steps, rounds = (20, 5) if "TopK" in name else (8, args.rounds)
-        shares, plain = compare(name, rounds, steps, jit_compile)
+        shares, plain = compare(name, rounds, steps, jit_compile, not args.free_zeros)
         low, middle, high = (100 * share for share in statistics.quantiles(shares, n=4))
         print(
             f"{name:>27} {middle:+6.1f} %   (quartiles {low:+.1f} to {high:+.1f},"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import html
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from kerasreg.compaction.rebuild import weights_of
 from kerasreg.compaction.rule import CompactionRule, rule_of
 from kerasreg.compaction.trace import Record
 from kerasreg.compaction.uses import Edge
+from kerasreg.statistics.tables import html_table, text_table
 
 COLUMNS = ("layer", "channels", "constant", "parameters", "multiply-adds", "blocked by")
 
@@ -100,24 +100,13 @@ class CompactionReport:
         return {**plain, "rows": list(plain["rows"])}
 
     def __str__(self) -> str:
-        table = [COLUMNS, *(row.cells() for row in (*self.rows, self.total))]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        aligned = [f"{side}{width}" for side, width in zip("<>>>><", widths, strict=True)]
-        lines = ["  ".join(map(format, row, aligned)).rstrip() for row in table]
-        rule = "─" * max(map(len, lines))
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *self._notes()])
+        cells = [row.cells() for row in self.rows]
+        table = text_table(COLUMNS, cells, self.total.cells(), "<>>>><")
+        return "\n".join([table, *self._notes()])
 
     def _repr_html_(self) -> str:
-        def line(cells: tuple[str, ...], tag: str) -> str:
-            inner = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-            return f"<tr>{inner}</tr>"
-
-        body = "".join(line(row.cells(), "td") for row in self.rows)
-        return (
-            f"<table><thead>{line(COLUMNS, 'th')}</thead><tbody>{body}</tbody>"
-            f"<tfoot>{line(self.total.cells(), 'th')}</tfoot></table>"
-            + "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
-        )
+        cells = [row.cells() for row in self.rows]
+        return html_table(COLUMNS, cells, self.total.cells(), self._notes())
 
     def _notes(self) -> list[str]:
         notes = [

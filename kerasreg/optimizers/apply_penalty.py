@@ -20,10 +20,10 @@ from kerasreg.optimizers.pieces import (
     PIECE_SIZE,
     Cut,
     Result,
+    contiguous_parts,
     find_cut,
     has_shape,
     of_tensors,
-    one_after_the_other,
     one_by_one,
     tensors_of,
     with_tensors,
@@ -108,7 +108,7 @@ def _may_have_zeros(zero: Tensor) -> bool:
 
 
 def _with_zeros(w: Tensor, mask: Tensor, before: Tensor) -> Tensor:
-    """`w` with zeros where a mask is true; in its own memory, unless that is the one before's."""
+    """`w` with zeros where a mask is true; on PyTorch in place, unless its memory is `before`'s."""
     if runs_in_place(w, mask) and w.data_ptr() != before.data_ptr():
         from kerasreg.regularizers.torch_prox import set_zero
 
@@ -149,9 +149,9 @@ def _pieces(penalty: Penalty, update: Update) -> Iterator[tuple[Tensor, Update]]
         yield update.w, update
     elif _is_shapeless(penalty) and all(x.is_contiguous() for x in tensors):
         flat = with_tensors(update, lambda x: x.detach().view(-1) if has_shape(x, shape) else x)
-        yield from one_after_the_other(flat, Cut(0, PIECE_SIZE))
+        yield from contiguous_parts(flat, Cut(0, PIECE_SIZE))
     elif cut := find_cut(penalty, update.w):
-        yield from one_after_the_other(update, cut)
+        yield from contiguous_parts(update, cut)
     else:
         yield update.w, update
 

@@ -47,7 +47,7 @@ def find_cut(penalty: Penalty, w: Tensor) -> Cut | None:
     return Cut(axis, length) if length < shape[axis] else None
 
 
-def one_after_the_other(update: Update, cut: Cut) -> Iterator[tuple[Tensor, Update]]:
+def contiguous_parts(update: Update, cut: Cut) -> Iterator[tuple[Tensor, Update]]:
     """The update in parts on PyTorch, each with the view of the weight that it is a part of.
 
     They are contiguous, as along others an operation takes many times as long.

@@ -123,7 +123,13 @@ class StepRule:
 
 
 def quotient(numerator: Tensor, denominator: Tensor, epsilon: float = 0.0) -> Tensor:
-    """`numerator / (denominator + epsilon)`, of a scalar and a tensor that nobody else has."""
+    """`numerator / (denominator + epsilon)`.
+
+    Args:
+        numerator: Scalar.
+        denominator: A tensor that nobody else refers to, as PyTorch overwrites it.
+        epsilon: Added to the denominator.
+    """
     if not runs_in_place(denominator):
         return numerator / (denominator + epsilon)
     import torch

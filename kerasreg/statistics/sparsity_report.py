@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import itertools
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.noisy_penalties import noisy_penalties
 from kerasreg.statistics.numbers import Statistics, total_statistics
+from kerasreg.statistics.tables import html_table, text_table
 from kerasreg.statistics.weights import Weight, describe_penalties, find_weights
 
 COLUMNS = ("path", "shape", "parameters", "zeros", "sparsity", "dead units", "penalty")
@@ -77,25 +77,13 @@ class SparsityReport:
         return dataclasses.asdict(self) | {"rows": rows, "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        table = [COLUMNS, *(row.cells() for row in (*self.rows, self.total))]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        aligned = [f"{side}{width}" for side, width in zip("<<>>>><", widths, strict=True)]
-        lines = ["  ".join(map(format, row, aligned)).rstrip() for row in table]
-        rule = "─" * max(map(len, lines))
-        notes = [f"\n{note}" for note in self.notes]
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *notes])
+        cells = [row.cells() for row in self.rows]
+        table = text_table(COLUMNS, cells, self.total.cells(), "<<>>>><")
+        return "\n".join([table, *(f"\n{note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        def line(cells: tuple[str, ...], tag: str) -> str:
-            inner = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-            return f"<tr>{inner}</tr>"
-
-        body = "".join(line(row.cells(), "td") for row in self.rows)
-        return (
-            f"<table><thead>{line(COLUMNS, 'th')}</thead><tbody>{body}</tbody>"
-            f"<tfoot>{line(self.total.cells(), 'th')}</tfoot></table>"
-            + "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        )
+        cells = [row.cells() for row in self.rows]
+        return html_table(COLUMNS, cells, self.total.cells(), self.notes)
 
 
 def sparsity_report(

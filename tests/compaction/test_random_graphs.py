@@ -14,7 +14,7 @@ pytestmark = [
 # JAX compiles each operation of a new graph by itself.
 FAST, ALL = (4, 12) if BACKEND == "jax" else (24, 120)
 SEEDS = [*range(FAST), *(slow(seed) for seed in range(FAST, ALL))]
-REPORTED = [*range(300, 300 + FAST // 4), *(slow(s) for s in range(306, 300 + ALL // 3))]
+REPORTED = [*range(FAST // 4), *(slow(seed) for seed in range(FAST // 4, ALL // 3))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -27,7 +27,7 @@ def test_equal_and_nothing_left(seed):
 
 @pytest.mark.parametrize("seed", REPORTED)
 def test_the_report_counts_what_compact_leaves(seed):
-    graph = RandomGraph(seed, blocks=3)
+    graph = RandomGraph(300 + seed, blocks=3)
     report, small = kr.compaction_report(graph.model), kr.compact(graph.model)
     assert report.total.before.parameters == graph.model.count_params()
     assert report.total.after.parameters == small.count_params()

@@ -245,6 +245,7 @@ def test_a_strength_that_was_cut_off_is_logged_anew(tmp_path, same_model):
         run()
     (log,) = tmp_path.glob("*/*.kerasreg")
     before = steps(log.parent)
+    assert "sparsity_report" in read(log.parent), "it was closed where it was cut off"
     (run if same_model else follow(tmp_path, **changes)[1])()
     assert len(before) == 2 and steps(log.parent) == before
 

@@ -39,7 +39,7 @@ class ConvolutionRule(CompactionRule):
         axis = channel_axis(layer)
         x = call.along(x, axis)
         if layer.groups == len(x.values) > MANY_GROUPS:
-            return self._of_single_channels(layer, call, x, axis)
+            return self._of_single_channels(layer, call, x)
         if layer.groups > 1:
             return self._in_groups(layer, call, x, axis)
         bias = call.bias((layer.filters,))
@@ -47,11 +47,11 @@ class ConvolutionRule(CompactionRule):
         call.size("filters", filters)
         return call.apply(layer.activation, filters)
 
-    def _of_single_channels(self, layer: Any, call: Call, x: Channels, axis: int) -> Channels:
+    def _of_single_channels(self, layer: Any, call: Call, x: Channels) -> Channels:
         """A depthwise convolution by another name."""
         kernel = call.numbers(layer.kernel)
         kernel = kernel.reshape(*kernel.shape[:-2], len(x.values), -1)
-        out = depthwise(call, layer, x, kernel, axis)
+        out = depthwise(call, layer, x, kernel)
         call.cut(layer.kernel, -1, out)
         call.size("filters", out)
         call.size("groups", x)
@@ -108,7 +108,7 @@ class TransposedConvolutionRule(CompactionRule):
         return positions_of(x)
 
 
-def depthwise(call: Call, layer: Any, x: Channels, numbers: Floats, axis: int) -> Channels:
+def depthwise(call: Call, layer: Any, x: Channels, numbers: Floats) -> Channels:
     """The channels that filters of single channels make, before a bias.
 
     Args:
@@ -116,7 +116,6 @@ def depthwise(call: Call, layer: Any, x: Channels, numbers: Floats, axis: int) -
         layer: A layer with padding.
         x: The input, shape `(..., channels, ...)`.
         numbers: The kernel, shape `(*window, channels, multiplier)`.
-        axis: The axis of the channels.
 
     Returns:
         `channels * multiplier` channels; those of one input channel stay or go together.
@@ -130,7 +129,7 @@ def depthwise(call: Call, layer: Any, x: Channels, numbers: Floats, axis: int) -
     if border(layer):
         constant[known != 0] = np.nan
     constant[zero] = 0
-    out = call.new(axis, constant, length=len(sources))
+    out = call.new(x.axis, constant, length=len(sources))
     call.tie(out, sources)
     call.edge(out.values[~zero], sources[~zero])
     return out
@@ -152,9 +151,8 @@ class DepthwiseRule(CompactionRule):
 
     def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
         """Cuts channels with all their filters."""
-        axis = channel_axis(layer)
-        x = call.along(x, axis)
-        out = depthwise(call, layer, x, call.numbers(layer.kernel), axis)
+        x = call.along(x, channel_axis(layer))
+        out = depthwise(call, layer, x, call.numbers(layer.kernel))
         call.cut(layer.kernel, -2, x, produces=False)
         return call.apply(layer.activation, with_bias(call, layer, out))
 
@@ -165,11 +163,10 @@ class SeparableRule(CompactionRule):
 
     def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
         """Cuts filters and channels."""
-        axis = channel_axis(layer)
-        x = call.along(x, axis)
-        middle = depthwise(call, layer, x, call.numbers(layer.depthwise_kernel), axis)
+        x = call.along(x, channel_axis(layer))
+        middle = depthwise(call, layer, x, call.numbers(layer.depthwise_kernel))
         call.cut(layer.depthwise_kernel, -2, x, produces=False)
         bias = call.bias((layer.filters,))
-        filters = affine(call, middle, axis, layer.pointwise_kernel, -2, -1, bias)
+        filters = affine(call, middle, x.axis, layer.pointwise_kernel, -2, -1, bias)
         call.size("filters", filters)
         return call.apply(layer.activation, filters)
