@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 from keras import ops
+from keras.src.applications import convnext, inception_resnet_v2
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 from keras.src.ops import core, math, nn, numpy
@@ -409,6 +410,32 @@ def operation_classes(names: Iterable[str]) -> list[type]:
     return [cls for cls in found if isinstance(cls, type) and issubclass(cls, keras.Operation)]
 
 
+def layer_scale() -> type:
+    """The layer of ConvNeXt that has a factor for each channel.
+
+    Reason: `keras.applications` has the functions that build the models only.
+    """
+    cls: type = convnext.LayerScale
+    return cls
+
+
+def identity_layers() -> list[type]:
+    """Layers of `keras.applications` that compute nothing in inference.
+
+    Reason: as above.
+    """
+    return [convnext.StochasticDepth]
+
+
+def residual_scale() -> type:
+    """The layer of InceptionResNetV2 that computes `x[0] + scale * x[1]`.
+
+    Reason: as above.
+    """
+    cls: type = inception_resnet_v2.CustomScaleLayer
+    return cls
+
+
 class GraphCall(NamedTuple):
     """One call in the graph of a model.
 
@@ -456,6 +483,14 @@ def graph_structure(graph: Any) -> tuple[Any, Any]:
     Reason: `model.inputs` and `model.outputs` are flat.
     """
     return graph._inputs_struct, graph._outputs_struct
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that a symbolic tensor carries to the next layer, `None` for none.
+
+    Reason: Keras passes it on as an attribute that has no public name.
+    """
+    return getattr(tensor, "_keras_mask", None)
 
 
 def input_layer(tensor: Any) -> Any:

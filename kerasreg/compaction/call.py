@@ -16,7 +16,7 @@ from kerasreg.compaction.channels import (
     count_axis,
     on_numbers,
 )
-from kerasreg.compaction.facts import Facts, Grid, Size, Terms
+from kerasreg.compaction.facts import Amends, Arguments, Entry, Facts, Grid, Size, Terms
 from kerasreg.compaction.uses import Bias, Edge, Mix, Read
 
 
@@ -197,7 +197,12 @@ class Call:
         return self.facts.reads[key]
 
     def bias(
-        self, shape: tuple[int, ...], part: Any = ..., allowed: bool = True, inside: str = ""
+        self,
+        shape: tuple[int, ...],
+        part: Any = ...,
+        allowed: bool = True,
+        inside: str = "",
+        spread: tuple[int, ...] | None = None,
     ) -> Bias:
         """The bias of the layer, as a place for what is folded; added if it has none.
 
@@ -206,13 +211,15 @@ class Call:
             part: An index of the part that is added to.
             allowed: Whether one can be added.
             inside: The attribute of the layer that has it, if it is not its own.
+            spread: The shape of what is added, if it is added to several numbers each.
 
         Returns:
             That place.
         """
         attribute = ".".join(filter(None, [self.attribute, inside, "bias"]))
         holder = getattr(self.layer, inside) if inside else self.layer
-        return Bias(self.layer, getattr(holder, "bias", None), attribute, shape, part, allowed)
+        bias = getattr(holder, "bias", None)
+        return Bias(self.layer, bias, attribute, shape, part, allowed, spread)
 
     def connect(self, read: Read, x: Channels | Ints, out: Channels | Ints) -> None:
         """Says which channels a kernel reads in this call, and which it makes of them."""
@@ -220,7 +227,9 @@ class Call:
             self.facts.uses.append(read)
         read.calls.append((_values(x), _values(out)))
 
-    def terms(self, inputs: Sequence[Channels], out: Channels, zeros: int | None = None) -> None:
+    def terms(
+        self, inputs: Sequence[Channels], out: Channels, amends: Amends | None = None
+    ) -> None:
         """Says that inputs can be left out where nobody needs the output.
 
         The layer is then called without them, or not at all where one is left; and what only leads
@@ -228,12 +237,19 @@ class Call:
 
         Args:
             inputs: The inputs.
-            out: The output.
-            zeros: From which input on also those can be left out that are always zero; `None` for
-                none.
+            out: The output, all of whose channels are computed from each of them.
+            amends: Which inputs can also be left out where they are constant, and what makes up
+                for them.
         """
         if self.runs == 1:
-            self.facts.terms.append(Terms(self.layer, list(inputs), out, zeros))
+            parts = [out.values] * len(inputs)
+            self.facts.terms.append(Terms(self.layer, list(inputs), out, parts, amends, False))
+
+    def joined(self, inputs: Sequence[Channels], out: Channels) -> None:
+        """The same where the channels of the output are those of the inputs, one by one."""
+        if self.runs == 1:
+            parts = np.split(out.values, np.cumsum([len(x.values) for x in inputs])[:-1])
+            self.facts.terms.append(Terms(self.layer, list(inputs), out, parts, None, True))
 
     # What stays.
 
@@ -321,6 +337,37 @@ class Call:
             inside: Whether to count the places in a group instead.
         """
         self.facts.sizes.append(Size(self.layer, key, _values(x), index, inside))
+
+    def entry(self, key: str, numbers: Any, axis: int, x: Channels | Ints) -> None:
+        """Says that an entry of the layer's configuration has a number for each channel.
+
+        Args:
+            key: The entry.
+            numbers: What it holds.
+            axis: The axis of it along which the channels lie.
+            x: The channels.
+        """
+        self.facts.entry(Entry(self.layer, key, np.asarray(numbers), axis, _values(x)))
+
+    def widen(self, x: Channels | Ints) -> None:
+        """Says that one of the channels must stay, whether anybody needs it or not."""
+        self.facts.widths.append(_values(x))
+
+    def rewrite(self, arguments: Arguments) -> None:
+        """Says what the arguments of an operation become, as the bounds of a slice.
+
+        Args:
+            arguments: Given a `Kept` and the positional arguments returns new ones.
+        """
+        self.facts.arguments[id(self.layer)] = arguments
+
+    def configure(self, changes: Callable[[Any], dict[str, Any]]) -> None:
+        """Says which entries of an operation's configuration change.
+
+        Args:
+            changes: Given a `Kept` returns them.
+        """
+        self.facts.configurations[id(self.layer)] = changes
 
     def _mix_all(self, outputs: Sequence[Channels], inputs: Sequence[Channels], why: str) -> None:
         for x in inputs:

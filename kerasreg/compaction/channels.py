@@ -59,6 +59,13 @@ def count_axis(axis: int, rank: int) -> int:
     return axis % rank if rank else 0
 
 
+def along_axis(numbers: Floats, axis: int) -> Floats:
+    """The number at each place of an axis, NaN where it is another one at other places beside."""
+    lines = np.moveaxis(numbers, axis, 0).reshape(numbers.shape[axis], -1)
+    equal = (lines == lines[:, :1]).all(axis=1)
+    return np.where(equal, lines[:, 0], np.nan)
+
+
 # All act on each number by itself; what is not listed is tried out.
 ELEMENTWISE = (
     "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear "

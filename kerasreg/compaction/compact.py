@@ -10,7 +10,8 @@ from kerasreg._checks import check_bool, check_integer
 from kerasreg._keras_internals import input_layer
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rebuild import Rebuild
-from kerasreg.compaction.trace import LeftOut, Record, Trace, check_model, needless_terms
+from kerasreg.compaction.terms import LeftOut, without_terms
+from kerasreg.compaction.trace import Record, Trace, check_model
 
 
 def compact(
@@ -73,18 +74,22 @@ def analysed(model: Any, *, round_to: int, keep: Any, drop_inputs: bool) -> tupl
     while True:
         trace = Trace(model, keep, drop_inputs, left_out)
         kept = Kept(trace.facts, round_to)
-        found = needless_terms(trace.facts, kept)
+        found = without_terms(kept, left_out)
+        # What is left out may turn out to be needed, as for a width that something else counts.
+        needed |= {
+            key
+            for key, short in left_out.items()
+            if not short.inputs.keys() <= (found[key].inputs.keys() if key in found else set())
+        }
         found = {key: short for key, short in found.items() if key not in needed}
-        # A constant that has gone into a bias must not be chosen to stand for others.
-        wrong = {key for key, x in trace.facts.phantoms.items() if kept.live[x].any()}
-        if not found and not wrong:
+        if {k: set(short.inputs) for k, short in found.items()} == {
+            k: set(short.inputs) for k, short in left_out.items()
+        }:
             left = {id(record.layer) for record in trace.records}
             trace.removed = [record for record in removed if id(record.layer) not in left]
             return trace, kept
         # Once more, without what only leads to them.
-        removed = removed or trace.records
-        needed |= wrong
-        left_out = {k: short for k, short in {**left_out, **found}.items() if k not in wrong}
+        removed, left_out = removed or trace.records, found
 
 
 def strip(model: Any) -> Any:

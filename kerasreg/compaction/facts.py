@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from kerasreg._tensors import to_numpy
 from kerasreg.compaction.channels import Bools, Channels, Floats, Ints
 from kerasreg.compaction.uses import Read, Use
+
+Arguments: TypeAlias = Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]
+"""What a call's arguments become, given a `Kept` and what they were."""
 
 
 @dataclass(eq=False)
@@ -76,6 +79,20 @@ class Size:
     inside: bool = False
 
 
+@dataclass(frozen=True)
+class Amends:
+    """What makes up for constant inputs of a layer such as `Add` that are left out.
+
+    Args:
+        places: Which inputs can be left out where they are constant.
+        of: Given the numbers of those left out, shape `(left out, channels)`, and how many inputs
+            there are, returns the factor on what is left and what is added to it.
+    """
+
+    places: Collection[int]
+    of: Callable[[Floats, int], tuple[Any, Any]]
+
+
 @dataclass(eq=False)
 class Terms:
     """The inputs of a layer such as `Add`, of which some may be left out.
@@ -84,28 +101,36 @@ class Terms:
         layer: The layer.
         inputs: Its inputs.
         out: Its output.
-        zeros: From which of them on those can be left out that are always zero; `None` for none.
+        parts: For each input the channels of the output that are computed from it.
+        amends: What makes up for constant ones; `None` where nothing does.
+        joins: Whether the output is the inputs one behind the other, and shorter without some.
     """
 
     layer: Any
     inputs: list[Channels]
     out: Channels
-    zeros: int | None
+    parts: list[Ints]
+    amends: Amends | None
+    joins: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Shortened:
-    """A layer such as `Add` that is called without some of its inputs, or not at all.
+@dataclass(eq=False)
+class Entry:
+    """An entry of a layer's configuration that has a number for each of some values.
 
     Args:
-        places: Those inputs.
-        dead: Which channels of its output nobody needs; they may come out otherwise.
-        constants: The numbers that these were, and that have gone into a bias, else NaN.
+        layer: The layer.
+        key: The entry.
+        numbers: What it holds.
+        axis: The axis along which the values lie.
+        values: The values.
     """
 
-    places: frozenset[int]
-    dead: Bools
-    constants: Floats
+    layer: Any
+    key: str
+    numbers: Any
+    axis: int
+    values: Ints
 
 
 @dataclass
@@ -126,8 +151,11 @@ class Facts:
     grids: dict[Any, Grid] = field(default_factory=dict)
     balances: list[tuple[tuple[Ints, ...], bool]] = field(default_factory=list)
     sizes: list[Size] = field(default_factory=list)
+    entries: dict[tuple[int, str], Entry] = field(default_factory=dict)
+    widths: list[Ints] = field(default_factory=list)
+    arguments: dict[int, Arguments] = field(default_factory=dict)
+    configurations: dict[int, Callable[[Any], dict[str, Any]]] = field(default_factory=dict)
     terms: list[Terms] = field(default_factory=list)
-    phantoms: dict[int, Ints] = field(default_factory=dict)
     _constants: Floats = field(default_factory=lambda: np.full(1024, np.nan))
     _numbers: dict[int, Any] = field(default_factory=dict)
 
@@ -181,6 +209,12 @@ class Facts:
         for axis, (values,) in grid.places.items():
             self.tie(known.places[axis][0].ravel(), values.ravel())
             known.places[axis].append(values)
+
+    def entry(self, entry: Entry) -> None:
+        """Says that an entry of a configuration has numbers of values; as `cut`."""
+        known = self.entries.setdefault((id(entry.layer), entry.key), entry)
+        if known is not entry:
+            self.tie(known.values, entry.values)
 
     def slots(self) -> Ints:
         """For each value one that stands for all that are tied to it, shape `(values,)`."""

@@ -59,16 +59,22 @@ class Kept:
         return int(self.alive[values].sum())
 
     def sizes(self, layer: Any) -> dict[str, Any]:
-        """The entries of a layer's configuration that count values, with what they are now."""
+        """The entries of a layer's configuration that count values, or have a number for each."""
         changes: dict[str, Any] = {}
         for size in self.facts.sizes:
             if size.layer is not layer:
                 continue
             number: Any = self._number(size)
             if size.index is not None:
-                entry = changes.get(size.key) or tuple(getattr(layer, size.key))
-                number = (*entry[: size.index], number, *entry[size.index + 1 :])
+                numbers = changes.get(size.key) or tuple(getattr(layer, size.key))
+                number = (*numbers[: size.index], number, *numbers[size.index + 1 :])
             changes[size.key] = number
+        for entry in self.facts.entries.values():
+            if entry.layer is layer:
+                left = np.take(entry.numbers, self.widths(entry.values), axis=entry.axis)
+                changes[entry.key] = left.tolist()
+        if id(layer) in self.facts.configurations:
+            changes.update(self.facts.configurations[id(layer)](self))
         return changes
 
     def _number(self, size: Size) -> int:
@@ -163,11 +169,11 @@ class Kept:
     def _widen(self) -> bool:
         """No axis has length zero."""
         changed = False
-        for cut in self.facts.cuts.values():
-            for values in cut.calls:
-                if not self._alive[self.slots[values]].any():
-                    self._stay(values[:1])
-                    changed = True
+        axes = [values for cut in self.facts.cuts.values() for values in cut.calls]
+        for values in [*axes, *self.facts.widths]:
+            if not self._alive[self.slots[values]].any():
+                self._stay(values[:1])
+                changed = True
         return changed
 
     def _balance(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._keras_internals import graph_of, graph_structure, input_layer
+from kerasreg._keras_internals import all_layers, graph_of, graph_structure, input_layer
 from kerasreg._tensors import to_numpy
 from kerasreg.compaction.channels import Channels
 from kerasreg.compaction.copies import copy_of, without_initial_numbers
@@ -16,7 +16,8 @@ from kerasreg.compaction.facts import Cut, Grid
 from kerasreg.compaction.liveness import Kept, shorten, shorten_grid
 from kerasreg.compaction.plain import kernel_factors
 from kerasreg.compaction.rule import rule_of
-from kerasreg.compaction.trace import Trace, needed_calls, terms_left
+from kerasreg.compaction.terms import amended, amending_layer, needed_calls
+from kerasreg.compaction.trace import Trace
 from kerasreg.compaction.uses import Read
 
 
@@ -68,21 +69,35 @@ class Rebuild:
         left_out = {} if self.trace is None else self.trace.left_out
         for call in needed_calls(graph, left_out):
             args, kwargs = call.fill_in(tensors)
-            if (terms := terms_left(call.operation, args, left_out)) is not None:
-                if len(terms) == 1:
-                    tensors[id(call.outputs[0])] = terms[0]
-                    continue
-                args = (terms,)
-            copy = self._copy(call.operation)
-            if type(copy) is not type(call.operation):
-                kwargs = {name: x for name, x in kwargs.items() if _takes(copy, name)}
-            outputs = keras.tree.flatten(copy(*args, **kwargs))
+            outputs = keras.tree.flatten(self._call(call.operation, args, kwargs))
             tensors.update(zip(map(id, call.outputs), outputs, strict=True))
         ends = [
             keras.tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
             for structure in graph_structure(graph)
         ]
         return keras.Model(*ends, name=model.name)
+
+    def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """What the copy of a layer makes of the arguments."""
+        if self.trace is not None and id(layer) in self.trace.left_out:
+            return self._shortened(layer, args)
+        if self.trace is not None and self.kept is not None:
+            change = self.trace.facts.arguments.get(id(layer))
+            args = change(self.kept, args) if change else args
+        copy = self._copy(layer)
+        if type(copy) is not type(layer):
+            kwargs = {name: x for name, x in kwargs.items() if _takes(copy, name)}
+        return copy(*args, **kwargs)
+
+    def _shortened(self, layer: Any, args: Any) -> Any:
+        """What a layer makes of some of its inputs, or the one that is left."""
+        assert self.trace is not None and self.kept is not None
+        short = self.trace.left_out[id(layer)]
+        left = [x for i, x in enumerate(keras.tree.flatten(args)) if i not in short.inputs]
+        x = left[0] if len(left) == 1 else self._copy(layer)(left)
+        (terms,) = (each for each in self.trace.facts.terms if each.layer is layer)
+        amends = amending_layer(layer, x, terms.out.axis, *amended(terms, self.kept, short))
+        return x if amends is None else amends(x)
 
     def _input(self, tensor: Any, x: Channels | None) -> Any:
         layer = input_layer(tensor)
@@ -101,7 +116,7 @@ class Rebuild:
                 copy = copy_of(layer, self._changes, self.strip, self.losses)
                 self._prepare(copy)
             else:
-                copy = type(layer).from_config(layer.get_config())
+                copy = type(layer).from_config({**layer.get_config(), **self._changes(layer)})
             self._copies[id(layer)] = layer, copy
         return self._copies[id(layer)][1]
 
@@ -128,6 +143,9 @@ class Rebuild:
             target.assign(arrays[id(variable)].reshape(target.shape))
             if target.trainable != variable.trainable:
                 target.trainable = variable.trainable
+        for each in all_layers(copy):
+            if (rule := rule_of(each)) is not None:
+                rule.assigned(each)
 
 
 def _takes(layer: Any, argument: str) -> bool:
@@ -185,7 +203,7 @@ def _fold(read: Read, arrays: dict[int | str, Any], kept: Kept) -> None:
     else:
         return
     part = arrays[key][bias.part]
-    arrays[key][bias.part] = part + sums.reshape(part.shape)
+    arrays[key][bias.part] = part + sums.reshape(bias.spread or part.shape)
 
 
 def _key(part: Cut | Grid) -> int | str:

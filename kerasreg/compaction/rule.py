@@ -25,7 +25,7 @@ class CompactionRule:
             layer: The layer.
             call: A `Call`, which is told what the layer computes, cuts and needs.
             *args: The arguments of the call, with a `Channels` for each tensor.
-            **kwargs: Those given by name; without a mask.
+            **kwargs: Those given by name; `mask` only where it is a parameter of the method.
 
         Returns:
             The `Channels` of the output.
@@ -49,6 +49,9 @@ class CompactionRule:
                 attribute, as an array that is still as long as before; to be replaced.
             kept: What stays.
         """
+
+    def assigned(self, layer: Any) -> None:
+        """Is called on the new layer when it has its weights; by default does nothing."""
 
     def parts(self, layer: Any) -> dict[str, Any]:
         """The layers inside, by the entries of the configuration that describe them."""

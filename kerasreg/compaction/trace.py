@@ -6,22 +6,18 @@ import inspect
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
-import numpy as np
 
 from kerasreg._checks import check_built, check_pattern, invalid_value
-from kerasreg._keras_internals import GraphCall, all_layers, graph_calls, graph_of
+from kerasreg._keras_internals import GraphCall, all_layers, graph_calls, graph_of, mask_of
 from kerasreg.compaction import rules  # noqa: F401  Registers them.
 from kerasreg.compaction.call import Call, channels_in
 from kerasreg.compaction.channels import Channels
-from kerasreg.compaction.facts import Facts, Shortened
-from kerasreg.compaction.liveness import Kept
+from kerasreg.compaction.facts import Facts
 from kerasreg.compaction.rule import rule_of
-
-LeftOut: TypeAlias = dict[int, Shortened]
-"""For the `id` of a layer such as `Add` what it is called without."""
+from kerasreg.compaction.terms import LeftOut, needed_calls
 
 
 @dataclass(eq=False)
@@ -91,11 +87,15 @@ class Trace:
 
     def _input(self, tensor: Any, drop: bool) -> Channels:
         shape = tuple(tensor.shape)
-        length = shape[-1] if len(shape) > 1 else None
+        axis = max(len(shape) - 1, 0)
+        if len(shape) > 2 and _channels_first(graph_of(self.model), {id(tensor)}):
+            axis = 1
+        length = shape[axis] if axis else None
         values = self.facts.new(1 if length is None else length)
+        self.facts.widths.append(values)
         if not drop or length is None:
             self.facts.holds.append((values, "input of the model"))
-        return Channels(shape, max(len(shape) - 1, 0), values, str(tensor.dtype))
+        return Channels(shape, axis, values, str(tensor.dtype))
 
     def _model(self, model: Any, inputs: list[Channels], prefix: str) -> list[Channels]:
         self.inputs.setdefault(id(model), inputs)
@@ -103,20 +103,21 @@ class Trace:
         tensors: dict[int, Any] = dict(zip(map(id, graph.inputs), inputs, strict=True))
         for call in needed_calls(graph, self.left_out):
             args, kwargs = call.fill_in(tensors)
-            outputs = self._call(call.operation, call.outputs, args, kwargs, prefix)
+            outputs = self._call(call, args, kwargs, prefix)
             tensors.update(zip(map(id, call.outputs), outputs, strict=True))
         return [tensors[id(tensor)] for tensor in graph.outputs]
 
-    def _call(self, layer: Any, specs: list[Any], args: Any, kwargs: Any, prefix: str) -> Any:
-        path = prefix + layer.name
-        shapes, dtypes = [spec.shape for spec in specs], [str(spec.dtype) for spec in specs]
+    def _call(self, node: GraphCall, args: Any, kwargs: Any, prefix: str) -> list[Channels]:
+        layer, path = node.operation, prefix + node.operation.name
+        shapes = [tensor.shape for tensor in node.outputs]
+        dtypes = [str(tensor.dtype) for tensor in node.outputs]
         call = Call(self.facts, layer, path, shapes, dtypes, runs=self.runs[id(layer)])
+        left = [x for x in keras.tree.flatten(args) if x is not None]
+        if id(layer) in self.left_out:
+            args = self._with_phantoms(layer, args)
         inputs = channels_in((args, kwargs))
         self._paths.append(path)
         record = Record(layer, path, inputs, [])
-        if (terms := terms_left(layer, args, self.left_out)) is not None:
-            found = terms if len(terms) == 1 else self._rule(layer, call, (terms,), kwargs, record)
-            return [self._shortened(layer, found[0])]
         if self.keep is not None and self.keep.fullmatch(path):
             self._kept_paths.add(path)
             record.blocks = f"{path} is kept by `keep`"
@@ -125,24 +126,32 @@ class Trace:
             return self._nested(layer, call, args, kwargs)
         else:
             record.outputs = self._rule(layer, call, args, dict(kwargs), record)
-        if isinstance(layer, keras.layers.Layer):
+        if not _masks_alike(node):
+            self.facts.terms = [terms for terms in self.facts.terms if terms.layer is not layer]
+        if isinstance(layer, keras.layers.Layer) and (
+            id(layer) not in self.left_out or len(left) > 1
+        ):
             self.records.append(record)
         return record.outputs
 
-    def _shortened(self, layer: Any, x: Channels) -> Channels:
-        """What is left of a sum without some of its inputs."""
+    def _with_phantoms(self, layer: Any, args: Any) -> Any:
+        """The arguments of a call, with what it is called without in their places."""
+        given = keras.tree.flatten(args)
         short = self.left_out[id(layer)]
-        values = x.values.copy()
-        values[short.dead] = self.facts.new(int(short.dead.sum()), short.constants[short.dead])
-        self.facts.tie(values, x.values)
-        self.facts.phantoms[id(layer)] = values[short.dead]
-        self.facts.terms = [terms for terms in self.facts.terms if terms.layer is not layer]
-        return x.after(x.shape, x.axis, values)
+        for i, x in short.inputs.items():
+            values = self.facts.new(len(x.values), short.constants[i])
+            given[i] = x.after(x.shape, x.axis, values)
+        return keras.tree.pack_sequence_as(args, given)
 
     def _rule(self, layer: Any, call: Call, args: Any, kwargs: Any, record: Record) -> Any:
         """What the rule says; that nothing is known where there is none for these arguments."""
-        rule, masks = rule_of(layer), channels_in(kwargs.pop("mask", None))
-        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        rule, masks = rule_of(layer), channels_in(kwargs.get("mask"))
+        takes_mask = rule is not None and "mask" in inspect.signature(rule.trace).parameters
+        kwargs = {
+            name: value
+            for name, value in kwargs.items()
+            if value is not None and (name != "mask" or takes_mask)
+        }
         kwargs.pop("training", None)
         name = type(layer).__name__
         if rule is None:
@@ -180,47 +189,30 @@ class Trace:
         return outputs
 
 
-def needless_terms(facts: Facts, kept: Kept) -> dict[int, Shortened]:
-    """The inputs of sums, and of what is like them, that nobody needs, by the `id` of the layer."""
-    found = {}
-    for terms in facts.terms:
-        out, numbers = terms.out, facts.constants
-        dead = ~kept.live[out.values]
-        zero = [numbers[np.broadcast_to(x.values, dead.shape)] == 0 for x in terms.inputs]
-        needless = [
-            bool((dead | (terms.zeros is not None and i >= terms.zeros) & each).all())
-            for i, each in enumerate(zero)
-        ]
-        fits = [(x.shape, x.dtype) == (out.shape, out.dtype) for x in terms.inputs]
-        if not any(fit and not each for fit, each in zip(fits, needless, strict=True)):
-            if not any(fits) or not needless[fits.index(True)]:
-                continue
-            needless[fits.index(True)] = False  # One has to stay, for the shape.
-        if any(needless):
-            places = frozenset(np.flatnonzero(needless).tolist())
-            found[id(terms.layer)] = Shortened(places, dead, numbers[out.values])
-    return found
+def _channels_first(graph: Any, tensors: set[int]) -> bool:
+    """Whether the first layer that cares takes the second axis of tensors for the channels'."""
+    for call in graph_calls(graph):
+        places = [i for i, tensor in enumerate(call.inputs) if id(tensor) in tensors]
+        layer = call.operation
+        if not places:
+            continue
+        if isinstance(layer, keras.Model):
+            inner = graph_of(layer)
+            return _channels_first(inner, {id(inner.inputs[i]) for i in places})
+        if hasattr(layer, "data_format"):
+            return bool(layer.data_format == "channels_first")
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return bool(layer.axis == 1)
+        tensors = tensors | {id(tensor) for tensor in call.outputs}
+    return False
 
 
-def needed_calls(graph: Any, left_out: LeftOut) -> list[GraphCall]:
-    """The calls of a graph that its outputs depend on, if inputs of sums are left out."""
-    needed = {id(tensor) for tensor in graph.outputs}
-    calls = []
-    for call in reversed(graph_calls(graph)):
-        if any(id(tensor) in needed for tensor in call.outputs):
-            short = left_out.get(id(call.operation))
-            without = short.places if short else ()
-            needed.update(id(t) for i, t in enumerate(call.inputs) if i not in without)
-            calls.append(call)
-    return calls[::-1]
-
-
-def terms_left(layer: Any, args: Any, left_out: LeftOut) -> list[Any] | None:
-    """The inputs of a sum that are not left out; `None` for all other calls."""
-    if id(layer) not in left_out:
-        return None
-    places = left_out[id(layer)].places
-    return [x for i, x in enumerate(keras.tree.flatten(args)) if i not in places]
+def _masks_alike(node: GraphCall) -> bool:
+    """Whether a call's inputs have the mask of its output, so that one may stand for it."""
+    given, _ = node.fill_in({id(tensor): tensor for tensor in node.inputs})
+    first, *others = [mask_of(tensor) for tensor in keras.tree.flatten(given)] or [None]
+    alike = all(mask is first for mask in others)
+    return alike and all((mask_of(tensor) is None) == (first is None) for tensor in node.outputs)
 
 
 def check_model(model: Any) -> None:

@@ -74,6 +74,7 @@ class Bias:
         shape: Its shape, or that of the part that the sum goes to.
         part: Which part that is.
         allowed: Whether one can be added.
+        spread: The shape of the sum, if it is added to several numbers each.
     """
 
     layer: Any
@@ -82,6 +83,7 @@ class Bias:
     shape: tuple[int, ...]
     part: Any = ...
     allowed: bool = True
+    spread: tuple[int, ...] | None = None
 
 
 @dataclass(eq=False)

@@ -37,7 +37,7 @@ SAME_CHANNELS = {
     # A slope for each position: the constant 0.7 is on the other side.
     "prelu of positions": (layers.PReLU(), 3),
     "rescaling": (layers.Rescaling(2.0, offset=1.0), 3),
-    "rescaling of channels": (layers.Rescaling([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 6),
+    "rescaling of channels": (layers.Rescaling([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), 3),
     "dropout": (layers.SpatialDropout2D(0.3), 3),
     "own dropout": (kr.Dropout(0.3), 3),
     "classical dropout": (kr.Dropout(0.3, scaling="inference"), 3),
@@ -60,10 +60,10 @@ SAME_CHANNELS = {
     "no rule": (layers.Masking(), 6),
     "unary operation": (lambda x: ops.exp(-x), 3),
     "with a number": (lambda x: 3.0 - x * 2.0, 3),
-    "with an array": (lambda x: x + np.arange(6.0), 6),
+    "with an array": (lambda x: x + np.arange(6.0), 3),
     "transposed": (lambda x: ops.transpose(x, (0, 2, 1, 3)), 3),
     "sliced": (lambda x: x[:, 0], 3),
-    "named widths": (lambda x: ops.reshape(x, (-1, 16, 6)), 6),
+    "named widths": (lambda x: ops.reshape(x, (-1, 16, 6)), 3),
     "infinite": (lambda x: ops.log(ops.abs(x) + 1.0), 3),
     "drop path": (kr.DropPath(0.1), 3),
 }

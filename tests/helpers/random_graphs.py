@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import kerasreg as kr
+from kerasreg._keras_internals import layer_scale
 
 layers = keras.layers
 ACTIVATIONS = ["relu", "tanh", "sigmoid", "linear", "gelu", "softplus"]
@@ -22,6 +23,7 @@ class RandomGraph:
         self.rng = np.random.default_rng(seed)
         keras.utils.set_random_seed(seed)
         self.kind = kind or self.pick(["image", "image", "sequence", "tokens", "vector"])
+        self.constant = []
         x = inputs = self.inputs()
         for _ in range(blocks):
             x = self.block(x)
@@ -29,6 +31,8 @@ class RandomGraph:
         ends = {id(tensor._keras_history.operation) for tensor in self.model.outputs}
         for layer in self.model._flatten_layers():
             self.kill(layer, dead=0.1 if id(layer) in ends else 0.4)
+        for layer in self.constant:
+            layer.kernel.assign(np.zeros(layer.kernel.shape))
 
     def pick(self, options):
         return options[self.rng.integers(len(options))]
@@ -72,6 +76,7 @@ class RandomGraph:
         if len(x.shape) == 2 and self.kind == "tokens":
             return layers.Embedding(7, self.width(), mask_zero=self.chance(0.3))(x)
         common = ["residual", "concatenate", "shared", "nested", "wrapped", "operations", "merge"]
+        common += ["constant_branch", "reduced", "sliced", "scaled", "chosen"]
         own = {2: ["dense"] * 3, 3: SEQUENCES, 4: IMAGES}[len(x.shape)]
         return getattr(self, self.pick(common + own + own))(x)
 
@@ -173,6 +178,33 @@ class RandomGraph:
             return layers.Bidirectional(layer, merge_mode=self.pick(["concat", "sum", "ave"]))(x)
         return layer(x)
 
+    def conv_lstm(self, x):
+        """Of the rows of an image as time steps."""
+        return layers.ConvLSTM1D(
+            self.width(),
+            self.pick([1, min(3, x.shape[2])]),
+            padding=self.pick(["same", "valid"]),
+            use_bias=self.chance(0.7),
+            return_sequences=True,
+        )(x)
+
+    def scores(self, x):
+        """Attention without heads, of a layer or by hand."""
+        query, key = self.dense(x, 4), self.dense(x, 4)
+        if self.chance(0.5):
+            layer = self.pick([layers.Attention(), layers.AdditiveAttention()])
+            return layer([query, x, key])
+        scores = keras.ops.einsum("bqc,bkc->bqk", query, key) / 2.0
+        return keras.ops.matmul(keras.ops.softmax(scores, axis=-1), x)
+
+    def heads(self, x):
+        width = self.width()
+        bias = self.pick([None, "de", "e"])
+        y = layers.EinsumDense("abc,cde->abde", (x.shape[1], 2, width), bias_axes=bias)(x)
+        y = layers.Activation(self.activation())(y)
+        bias = self.pick([None, "c", "bc"])
+        return layers.EinsumDense("abde,dec->abc", (x.shape[1], self.width()), bias_axes=bias)(y)
+
     def attention(self, x):
         width = x.shape[-1]
         layer = layers.MultiHeadAttention(2, 3, use_bias=self.chance(0.7))
@@ -185,7 +217,9 @@ class RandomGraph:
         return layers.TimeDistributed(layers.Dense(self.width(), self.activation()))(x)
 
     def einsum(self, x):
-        return layers.EinsumDense("abc,cd->abd", (x.shape[1], self.width()), bias_axes="d")(x)
+        equation = self.pick(["abc,cd->abd", "abc,cd->abd", "abc,bcd->abd"])
+        bias = self.pick(["d", "bd", None])
+        return layers.EinsumDense(equation, (x.shape[1], self.width()), bias_axes=bias)(x)
 
     def residual(self, x):
         return layers.Add()([x, self.same_shape(x)])
@@ -204,6 +238,54 @@ class RandomGraph:
         layer = layers.Dense(self.width(), self.activation(), use_bias=self.chance(0.7))
         other = self.same_shape(x)
         return layers.Add()([layer(x), layer(other)])
+
+    def constant_branch(self, x):
+        """A term, a factor or an input of a concatenation that is the same for all samples."""
+        branch = layers.Dense(x.shape[-1], self.activation(), use_bias=self.chance(0.8))
+        self.constant.append(branch)
+        parts = [x, branch(self.dense(x))]
+        if self.chance(0.3):
+            parts = parts[::-1]
+        merges = [layers.Add(), layers.Subtract(), layers.Average(), layers.Multiply()]
+        merges += [layers.Maximum(), layers.Concatenate(), lambda x: x[0] + x[1]]
+        return self.pick(merges)(parts)
+
+    def reduced(self, x):
+        if len(x.shape) == 2:
+            return x * keras.ops.sum(x, axis=-1, keepdims=True)
+        axes = tuple(range(1, len(x.shape) - 1))
+        ops = [keras.ops.mean, keras.ops.max, keras.ops.sum, keras.ops.std]
+        y = self.pick(ops)(x, axis=self.pick([axes, axes[:1]]), keepdims=True)
+        return keras.ops.tanh(y) * x if self.chance(0.5) else x + y
+
+    def sliced(self, x):
+        width = x.shape[-1]
+        if width < 3:
+            return x
+        if width % 2 == 0 and self.chance(0.5):
+            one, two = keras.ops.split(x, 2, axis=-1)
+            return layers.Concatenate()([two, self.dense(one)])
+        return self.pick([lambda x: x[..., 1:-1], lambda x: x[..., :2], lambda x: x[..., 0:1]])(x)
+
+    def scaled(self, x):
+        width = x.shape[-1]
+        factors = self.rng.normal(size=width) * (self.rng.random(width) > 0.3)
+        return self.pick(
+            [
+                layers.Rescaling(factors[None].tolist(), 0.5),
+                layers.GroupNormalization(-1) if len(x.shape) > 2 else layers.Identity(),
+                layers.UnitNormalization(),
+                layer_scale()(0.5, width),
+                lambda x: x * factors.astype("float32"),
+                layers.Normalization(mean=factors.tolist(), variance=(factors**2 + 1).tolist()),
+            ]
+        )(x)
+
+    def chosen(self, x):
+        other = self.same_shape(x)
+        if self.chance(0.5):
+            return keras.ops.where(x > 0.1, other, x)
+        return keras.ops.where(other > 0.1, x, 0.3)
 
     def nested(self, x):
         inner = keras.Input(x.shape[1:])
@@ -245,8 +327,9 @@ class RandomGraph:
 
 
 SEQUENCES = ["recurrent", "attention", "distributed", "einsum", "conv1", "reshaped", "dense"]
+SEQUENCES += ["scores", "heads"]
 IMAGES = ["conv", "conv", "grouped", "depthwise", "separable", "transposed", "pooled", "padded"]
-IMAGES += ["gate", "reshaped"]
+IMAGES += ["gate", "reshaped", "conv_lstm"]
 RandomGraph.conv1 = RandomGraph.conv
 
 

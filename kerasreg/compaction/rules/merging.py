@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._keras_internals import operation_classes
+from kerasreg._keras_internals import operation_classes, residual_scale
 from kerasreg.compaction.call import Call, channels_in
-from kerasreg.compaction.channels import Channels, Floats
+from kerasreg.compaction.channels import Channels, Floats, count_axis
+from kerasreg.compaction.facts import Amends
 from kerasreg.compaction.rule import CompactionRule, compaction_rule
 from kerasreg.compaction.rules.pointwise import with_number
 
@@ -59,6 +60,22 @@ def combined(
     return out
 
 
+def amends_of(name: str, out: Channels, count: int) -> Amends | None:
+    """What makes up for constant inputs of an operation of that name, if anything does."""
+    every = range(count)
+    if name == "Add":
+        return Amends(every, lambda numbers, _: (1.0, numbers.sum(axis=0)))
+    if name == "Subtract":
+        return Amends([1], lambda numbers, _: (1.0, -numbers.sum(axis=0)))
+    if name == "Average":
+        return Amends(every, lambda numbers, n: ((n - len(numbers)) / n, numbers.sum(axis=0) / n))
+    # Of vectors, `Rescaling` would take the factors for those of an image.
+    vectors = len(out.shape) < 3 and keras.config.image_data_format() == "channels_first"
+    if name == "Multiply" and not vectors:
+        return Amends(every, lambda numbers, _: (numbers.prod(axis=0), 0.0))
+    return None
+
+
 @compaction_rule(layers.Add, layers.Subtract, layers.Maximum, layers.Minimum, layers.Average)
 class MergeRule(CompactionRule):
     """Channels of the inputs stay or go together."""
@@ -73,11 +90,11 @@ class MergeRule(CompactionRule):
 
     def trace(self, layer: Any, call: Call, inputs: Sequence[Channels]) -> Channels:
         """The function of the constants."""
-        combine = next(f for cls, f in self.functions.items() if isinstance(layer, cls))
+        cls = next(cls for cls in self.functions if isinstance(layer, cls))
+        combine = self.functions[cls]
         share = 1 / len(inputs) if isinstance(layer, layers.Average) else 1.0
         out = combined(call, inputs, combine, share)
-        first = 0 if isinstance(layer, layers.Add) else 1
-        call.terms(inputs, out, first if combine in (np.add, np.subtract) and share == 1 else None)
+        call.terms(inputs, out, amends_of(cls.__name__, out, len(inputs)))
         return out
 
 
@@ -88,7 +105,7 @@ class MultiplyRule(CompactionRule):
     def trace(self, layer: Any, call: Call, inputs: Sequence[Channels]) -> Channels:
         """The product; one factor that is zero is enough."""
         out = product(call, inputs)
-        call.terms(inputs, out)
+        call.terms(inputs, out, amends_of("Multiply", out, len(inputs)))
         return out
 
 
@@ -125,18 +142,58 @@ class ConcatenateRule(CompactionRule):
         if len(inputs) == 1:
             return inputs[0]
         if all(x.axis == axis and x.length is not None for x in inputs):
-            return inputs[0].after(call.shape, axis, np.concatenate([x.values for x in inputs]))
+            return self._join(call, inputs, axis)
         along = {x.axis for x in inputs} - {axis}
         if len(along) != 1 or any(x.length is None for x in inputs):
             return call.blocked(inputs, f"{call.name} joins along several axes")[0]
         turned = [call.along(x, max(along)) for x in inputs]
-        same = functools.reduce(
-            lambda a, b: np.where(a == b, a, np.nan), (call.constants(x) for x in turned)
+        return together(call, turned, max(along))
+
+    def _join(self, call: Call, inputs: Sequence[Channels], axis: int) -> Channels:
+        """New channels in the places of the inputs', which others may still need."""
+        values = np.concatenate([x.values for x in inputs])
+        out = call.new(axis, call.facts.constants[values])
+        call.edge(out, values)
+        call.tie(out, values)
+        call.joined(inputs, out)
+        return out
+
+
+@compaction_rule(*operation_classes(["Stack"]))
+class StackRule(CompactionRule):
+    """Along a new axis; channels are tied as where they are joined along another axis."""
+
+    def trace(self, layer: Any, call: Call, inputs: Sequence[Channels]) -> Channels:
+        """Ties, if all have their channels along the same axis."""
+        first = inputs[0]
+        if any(x.axis != first.axis or x.length != first.length for x in inputs):
+            return call.blocked(inputs, f"{call.name} joins along several axes")[0]
+        new = count_axis(layer.axis, len(call.shape))
+        return together(call, inputs, first.axis + (new <= first.axis))
+
+
+def together(call: Call, inputs: Sequence[Channels], axis: int) -> Channels:
+    """The channels of tensors side by side along another axis: constant where all are equal."""
+    same = functools.reduce(
+        lambda a, b: np.where(a == b, a, np.nan), (call.constants(x) for x in inputs)
+    )
+    out = call.new(axis, same)
+    for x in inputs:
+        call.edge(out, x)
+        call.tie(out, x)
+    return out
+
+
+@compaction_rule(residual_scale())
+class ResidualScaleRule(CompactionRule):
+    """`x[0] + scale * x[1]`."""
+
+    def trace(self, layer: Any, call: Call, inputs: Sequence[Channels]) -> Channels:
+        """As `Add`; a branch that is constant can go."""
+        out = combined(call, inputs, lambda a, b: a + layer.scale * b)
+        call.terms(
+            inputs, out, Amends([1], lambda numbers, _: (1.0, layer.scale * numbers.sum(axis=0)))
         )
-        out = call.new(max(along), same)
-        for x in turned:
-            call.edge(out, x)
-            call.tie(out, x)
         return out
 
 
@@ -160,16 +217,48 @@ class BinaryRule(CompactionRule):
         inputs = channels_in(args)
         if len(args) != 2 or not inputs:
             return call.blocked(inputs, f"{call.name} has other arguments")[0]
-        if len(inputs) == 1:
-            return with_number(call, layer, list(args))
         name = type(layer).__name__
+        if len(inputs) == 1:
+            out = with_number(call, layer, list(args))
+            if "Divide" in name:
+                call.present(out, f"{call.name} may be infinite")
+            return out
         with np.errstate(divide="ignore", invalid="ignore"):
             out = (
                 product(call, inputs)
                 if name == "Multiply"
                 else combined(call, inputs, BINARY[name])
             )
-        call.terms(inputs, out, {"Add": 0, "Subtract": 1}.get(name))
+        call.terms(inputs, out, amends_of(name, out, 2))
         if "Divide" in name:
+            call.present(out, f"{call.name} may be infinite")
+        return out
+
+
+NUMERIC = (
+    "Power Mod Fmod FloorDivide DivideNoNan Arctan2 Hypot Logaddexp Logaddexp2 Ldexp Nextafter "
+    "Fmax Fmin"
+).split()
+LOGICAL = (
+    "Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr LogicalXor Where "
+    "Isclose"
+).split()
+
+
+@compaction_rule(*operation_classes([*NUMERIC, *LOGICAL]))
+class ElementwiseRule(CompactionRule):
+    """Operations of several tensors and numbers on each number by itself."""
+
+    def trace(self, layer: Any, call: Call, *args: Any, **kwargs: Any) -> Channels:
+        """Ties the channels; they are constant only where they are computed from one tensor."""
+        inputs = channels_in((args, kwargs))
+        others = [x for x in args if not isinstance(x, Channels)]
+        if len(inputs) == 1 and len(args) == 2 and not kwargs:
+            out = with_number(call, layer, list(args))
+        elif kwargs or any(np.ndim(x) for x in others):
+            return call.blocked(inputs, f"{call.name} has other arguments")[0]
+        else:
+            out = combined(call, inputs, np.add, np.nan)
+        if type(layer).__name__ in NUMERIC:
             call.present(out, f"{call.name} may be infinite")
         return out

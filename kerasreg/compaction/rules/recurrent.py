@@ -8,22 +8,26 @@ import keras
 import numpy as np
 
 from kerasreg.compaction.call import Call, channels_in
-from kerasreg.compaction.channels import Bools, Channels, Floats, on_numbers
+from kerasreg.compaction.channels import Bools, Channels, Floats, Ints, on_numbers
 from kerasreg.compaction.rule import (
     CompactionRule,
     compaction_rule,
     positions_of,
     rule_of,
 )
+from kerasreg.compaction.rules.convolutions import border, channel_axis
 from kerasreg.compaction.rules.merging import combined, product
 
 layers = keras.layers
 
+CONVOLUTIONS = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
+
 # How many gates, and which of them computes what is new in the state.
 GATES = {layers.SimpleRNN: (1, 0), layers.LSTM: (4, 2), layers.GRU: (3, 2)}
+GATES.update(dict.fromkeys(CONVOLUTIONS, (4, 2)))
 
 
-@compaction_rule(layers.SimpleRNN, layers.LSTM, layers.GRU)
+@compaction_rule(*GATES)
 class RecurrentRule(CompactionRule):
     """Each unit reads all inputs and all units, through all its gates."""
 
@@ -32,37 +36,46 @@ class RecurrentRule(CompactionRule):
         if layer.stateful or layer.return_state:
             kept = "is stateful" if layer.stateful else "returns its state"
             return call.blocked([x], f"{call.name} {kept}")
-        x = call.along(x, -1)
+        axis, obstacle, size = self.form(layer)
+        x = call.along(x, axis)
         cell, (gates, new) = layer.cell, _gates(layer)
         zero = _zero_units(layer, call, call.constants(x), new)
-        units = call.new(-1, np.where(zero, 0.0, np.nan))
+        units = call.new(axis, np.where(zero, 0.0, np.nan))
         tiled = np.tile(units.values, gates)
-        shape = tuple(cell.bias.shape) if cell.bias is not None else _bias_shape(cell, gates)
+        shape = tuple(cell.bias.shape) if cell.bias is not None else _bias_shape(cell, tiled)
         bias = call.bias(shape, 0 if len(shape) == 2 else ..., inside="cell")
-        read = call.read(cell.kernel, 0, 1, bias)
+        read = call.read(cell.kernel, -2, -1, bias, folds=not obstacle, obstacle=obstacle)
         call.connect(read, x, tiled)
-        recurrent = call.read(cell.recurrent_kernel, 0, 1, bias, folds=False, merges=False)
+        recurrent = call.read(cell.recurrent_kernel, -2, -1, bias, folds=False, merges=False)
         call.connect(recurrent, units, tiled)
-        call.cut(cell.kernel, 0, x, produces=False)
-        call.cut(cell.kernel, 1, tiled)
-        call.cut(cell.recurrent_kernel, 0, units, produces=False)
-        call.cut(cell.recurrent_kernel, 1, tiled)
+        call.cut(cell.kernel, -2, x, produces=False)
+        call.cut(cell.kernel, -1, tiled)
+        call.cut(cell.recurrent_kernel, -2, units, produces=False)
+        call.cut(cell.recurrent_kernel, -1, tiled)
         call.cut_bias(bias, tiled)
-        call.size("units", units)
+        call.size(size, units)
         return units
+
+    def form(self, layer: Any) -> tuple[int, str, str]:
+        """The axis of the channels, what keeps constants from folding, the entry of the width."""
+        if not isinstance(layer, CONVOLUTIONS):
+            return -1, "", "units"
+        # From behind, as the output may have no axis of time.
+        axis = channel_axis(layer) if channel_axis(layer) < 0 else 1 - layer.cell.kernel.ndim
+        return axis, border(layer), "filters"
 
     def positions(self, x: Channels, out: Channels) -> int:
         """All time steps, also where only the last output is returned."""
-        return positions_of(x)
+        steps = (x.shape[1] or 1) if len(out.shape) < len(x.shape) else 1
+        return steps * positions_of(out)
 
 
 def _gates(layer: Any) -> tuple[int, int]:
     return next(gates for cls, gates in GATES.items() if isinstance(layer, cls))
 
 
-def _bias_shape(cell: Any, gates: int) -> tuple[int, ...]:
-    length = gates * cell.units
-    return (2, length) if getattr(cell, "reset_after", False) else (length,)
+def _bias_shape(cell: Any, tiled: Ints) -> tuple[int, ...]:
+    return (2, len(tiled)) if getattr(cell, "reset_after", False) else (len(tiled),)
 
 
 def _zero_units(layer: Any, call: Call, inputs: Floats, new: int) -> Bools:
@@ -70,14 +83,16 @@ def _zero_units(layer: Any, call: Call, inputs: Floats, new: int) -> Bools:
 
     They get zeros only, by weights or from each other: the largest set with that property.
     """
-    cell, units = layer.cell, layer.cell.units
+    cell, units = layer.cell, layer.cell.recurrent_kernel.shape[-2]
     columns = slice(new * units, (new + 1) * units)
     at_zero = on_numbers(cell.activation, np.zeros(1))
-    noisy = call.numbers(cell.kernel)[inputs != 0][:, columns]
-    zero = ~(noisy != 0).any(axis=0) & bool(at_zero[0] == 0)
+    kernel, recurrent = (
+        (call.numbers(variable) != 0)[..., columns].any(axis=tuple(range(variable.ndim - 2)))
+        for variable in (cell.kernel, cell.recurrent_kernel)
+    )
+    zero = ~kernel[inputs != 0].any(axis=0) & bool(at_zero[0] == 0)
     if cell.bias is not None:
         zero &= ~(call.numbers(cell.bias)[..., columns].reshape(-1, units) != 0).any(axis=0)
-    recurrent = call.numbers(cell.recurrent_kernel)[:, columns] != 0
     while True:
         still = zero & ~recurrent[~zero].any(axis=0)
         if (still == zero).all():
@@ -97,10 +112,14 @@ class BidirectionalRule(CompactionRule):
         for name in ("forward_layer", "backward_layer"):
             direction = getattr(layer, name)
             rule = rule_of(direction)
-            units = getattr(direction, "units", None)
-            if rule is None or units is None:
+            if not isinstance(rule, RecurrentRule):
                 return call.blocked([x], f"{call.name} has no rule for its layer")
-            inner = call.inner(direction, name, (*call.shape[:-1], units))
+            axis = rule.form(direction)[0]
+            if layer.merge_mode == "concat" and axis != -1:
+                return call.blocked([x], f"{call.name} joins the directions along another axis")
+            shape = list(call.shape)
+            shape[axis] = direction.cell.recurrent_kernel.shape[-2]
+            inner = call.inner(direction, name, tuple(shape))
             found += channels_in(rule.trace(direction, inner, x))
         call.tie(*found)
         if layer.merge_mode == "concat":

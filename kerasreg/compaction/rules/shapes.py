@@ -15,19 +15,14 @@ from kerasreg.compaction.call import Call
 from kerasreg.compaction.channels import Channels, Ints
 from kerasreg.compaction.rule import CompactionRule, compaction_rule
 from kerasreg.compaction.rules.convolutions import channel_axis
+from kerasreg.compaction.rules.pointwise import classes
 
 layers = keras.layers
 
 
-def classes(*names: str) -> list[type]:
-    """The layers of these names that this version of Keras has."""
-    found = (getattr(layers, name, None) for name in names)
-    return [cls for cls in found if cls is not None]
-
-
 def of_all_ranks(*stems: str) -> list[type]:
     """Layers for one, two and three spatial axes."""
-    return classes(*(f"{stem}{rank}D" for stem in stems for rank in (1, 2, 3)))
+    return classes(" ".join(f"{stem}{rank}D" for stem in stems for rank in (1, 2, 3)))
 
 
 @compaction_rule(
@@ -128,7 +123,12 @@ class ReshapeRule(CompactionRule):
         return out
 
 
-MOVES = "ExpandDims Squeeze Transpose Swapaxes Moveaxis GetItem Flip Reshape Repeat".split()
+MOVES = (
+    "ExpandDims Squeeze Transpose Swapaxes Moveaxis Flip Fliplr Flipud Rot90 Reshape Ravel Repeat "
+    "Tile Roll BroadcastTo Diagonal"
+).split()
+# The entry of the configuration that says the shape of the output.
+SHAPES = {"Reshape": "newshape", "BroadcastTo": "shape"}
 
 
 @compaction_rule(*operation_classes(MOVES))
@@ -144,7 +144,10 @@ class MovingOperationRule(CompactionRule):
         out = moved(call, function, x) if not _has_tensors((args, kwargs)) else None
         if out is None:
             return call.blocked([x], f"{call.name} spreads the channels")[0]
-        if not _takes_fewer(function, x, out):
+        entry = SHAPES.get(type(layer).__name__)
+        if entry is not None and tuple(getattr(layer, entry))[out.axis] not in (-1, None):
+            call.size(entry, out, out.axis)
+        elif not takes_fewer(function, x, out):
             call.hold(x, f"{call.name} names the number of channels")
         return out
 
@@ -153,7 +156,7 @@ def _has_tensors(structure: Any) -> bool:
     return any(isinstance(each, Channels) for each in keras.tree.flatten(structure))
 
 
-def _takes_fewer(function: Callable[[Any], Any], x: Channels, out: Channels) -> bool:
+def takes_fewer(function: Callable[[Any], Any], x: Channels, out: Channels) -> bool:
     """Whether the function does the same without the first channel, and without the last."""
     values, length = x.values, len(x.values)
     if length < 3:

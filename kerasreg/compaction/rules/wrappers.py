@@ -30,6 +30,27 @@ class DropConnectRule(CompactionRule):
         return {"layer": layer.layer}
 
 
+@compaction_rule(layers.SpectralNormalization)
+class SpectralNormalizationRule(CompactionRule):
+    """In inference the layer inside, whose kernel has been divided in training already."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Any:
+        """What the layer inside does; the vector that training goes on with is cut as its units."""
+        inside = layer.layer
+        rule = rule_of(inside)
+        units = getattr(inside, "units", getattr(inside, "filters", None))
+        if rule is None or units != layer.kernel.shape[-1]:
+            return call.blocked([x], f"{call.name} has no rule for its layer")[0]
+        out = rule.trace(inside, call.inner(inside, "layer", call.shape), x)
+        if len(out.values) == units:
+            call.cut(layer.vector_u, 1, out, produces=False)
+        return out
+
+    def parts(self, layer: Any) -> dict[str, Any]:
+        """The layer inside."""
+        return {"layer": layer.layer}
+
+
 @compaction_rule(layers.TimeDistributed)
 class TimeDistributedRule(CompactionRule):
     """A layer for each time step."""
