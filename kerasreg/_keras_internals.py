@@ -436,6 +436,17 @@ def residual_scale() -> type:
     return cls
 
 
+def taken_for_bias(shape: Sequence[int]) -> bool:
+    """Whether `ops.add(x, array)` may add an array of this shape along another axis of `x`.
+
+    Reason: on TensorFlow Keras takes an array whose only axis longer than one has the length of the
+    last axis of `x`, or of its second, for the bias of that axis, wherever its own axis is.
+    """
+    long = [axis for axis, size in enumerate(shape) if size > 1]
+    one_inside = len(long) == 1 and long[0] < len(shape) - 1
+    return keras.backend.backend() == "tensorflow" and one_inside
+
+
 class GraphCall(NamedTuple):
     """One call in the graph of a model.
 

@@ -185,6 +185,13 @@ def test_which_weights_muon_trains_as_adam(path, shape):
     assert internals.learns_by_adam(muon, variable) == (len(shape) == 1 or path == "embedding")
 
 
+def test_arrays_that_keras_takes_for_biases():
+    x, array = np.zeros((2, 5, 5), "float32"), np.arange(5, dtype="float32")[:, None]
+    wrong = not np.array_equal(keras.ops.convert_to_numpy(keras.ops.add(x, array)), x + array)
+    assert internals.taken_for_bias(array.shape) == wrong
+    assert not internals.taken_for_bias((1, 5)) and not internals.taken_for_bias((2, 5, 1))
+
+
 def test_graphs_give_all_calls_in_order():
     inputs = keras.Input((3,), name="given")
     shared = keras.layers.Dense(3)

@@ -54,12 +54,14 @@ def without_terms(kept: Kept, left_out: LeftOut) -> LeftOut:
 
 def _needless(terms: Terms, kept: Kept, already: dict[int, Channels]) -> list[int]:
     """The places of the inputs that nobody needs, or that something makes up for."""
-    needless = []
+    needless, amendable = [], terms.amends.places if terms.amends is not None else ()
+    if "float" not in terms.out.dtype:
+        amendable = ()
     for i, (x, part) in enumerate(zip(terms.inputs, terms.parts, strict=True)):
         spare = ~kept.live[part]
         if terms.joins and i in already:
             spare &= ~kept.alive[part]  # Nothing else may ask for a width that is not there.
-        if terms.amends is not None and i in terms.amends.places:
+        if i in amendable:
             spare |= ~np.isnan(np.broadcast_to(kept.facts.constants[x.values], part.shape))
         if spare.all():
             needless.append(i)

@@ -203,7 +203,8 @@ def _channels_first(graph: Any, tensors: set[int]) -> bool:
             return bool(layer.data_format == "channels_first")
         if isinstance(layer, keras.layers.BatchNormalization):
             return bool(layer.axis == 1)
-        tensors = tensors | {id(tensor) for tensor in call.outputs}
+        shape = call.inputs[places[0]].shape
+        tensors = tensors | {id(tensor) for tensor in call.outputs if tensor.shape == shape}
     return False
 
 

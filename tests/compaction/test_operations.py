@@ -67,7 +67,7 @@ FUNCTIONS = {
     "array": (lambda x: x * np.array([1.0, 2, 3, 4, 5, 6], "float32") - 1.0, 3),
     "array of zeros": (lambda x: x * np.array([1.0, 1, 1, 0, 0, 1], "float32"), 1),
     "tensor": (lambda x: ops.convert_to_tensor([[1.0, 2, 3, 4, 5, 6]]) + x, 3),
-    "array of positions": (lambda x: x + np.arange(5.0, dtype="float32")[:, None], 5),
+    "array of positions": (lambda x: x * np.arange(5.0, dtype="float32")[:, None], 5),
     "divided array": (lambda x: ops.divide(np.arange(6.0, dtype="float32"), x * x + 1), 3),
     "rescaling": (layers.Rescaling([[1.0, 2, 3, 4, 5, 6]], [0.5, 0, 0, 0, 0, 1]), 3),
     "rescaling of positions": (layers.Rescaling(2.0, np.arange(5.0)[:, None]), 5),
@@ -101,6 +101,12 @@ def test_channels_go_through(name):
     small = compacted(model)
     assert width(small, "first") == left
     assert kr.compact(small).count_params() == small.count_params()
+
+
+def test_an_array_of_positions_is_not_taken_for_a_bias():
+    # On TensorFlow Keras would, if as many channels were left as there are positions.
+    model = around(lambda x: x + np.arange(5.0, dtype="float32")[:, None])
+    assert width(compacted(model), "first") == (6 if keras.backend.backend() == "tensorflow" else 5)
 
 
 def test_statistics_that_were_adapted():

@@ -57,7 +57,10 @@ SAME_CHANNELS = {
     "rms normalization": (layers.RMSNormalization(), 5),
     "depthwise": (layers.DepthwiseConv2D(2), 3),
     "padded depthwise": (layers.DepthwiseConv2D(3, padding="same"), 4),
-    "no rule": (layers.Masking(), 6),
+    "no rule": (layers.Lambda(lambda x: x * 1.0), 6),
+    # What always has the value that is masked tells nothing.
+    "masking": (layers.Masking(), 5),
+    "other masking": (layers.Masking(-1.0), 6),
     "unary operation": (lambda x: ops.exp(-x), 3),
     "with a number": (lambda x: 3.0 - x * 2.0, 3),
     "with an array": (lambda x: x + np.arange(6.0), 3),

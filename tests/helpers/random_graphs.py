@@ -205,6 +205,12 @@ class RandomGraph:
         bias = self.pick([None, "c", "bc"])
         return layers.EinsumDense("abde,dec->abc", (x.shape[1], self.width()), bias_axes=bias)(y)
 
+    def states(self, x):
+        """A decoder that begins where an encoder ends."""
+        cls, width = self.pick([layers.LSTM, layers.GRU]), self.width()
+        _, *states = cls(width, return_state=True)(x)
+        return cls(width, return_sequences=True)(self.dense(x), initial_state=states)
+
     def attention(self, x):
         width = x.shape[-1]
         layer = layers.MultiHeadAttention(2, 3, use_bias=self.chance(0.7))
@@ -327,7 +333,7 @@ class RandomGraph:
 
 
 SEQUENCES = ["recurrent", "attention", "distributed", "einsum", "conv1", "reshaped", "dense"]
-SEQUENCES += ["scores", "heads"]
+SEQUENCES += ["scores", "heads", "states"]
 IMAGES = ["conv", "conv", "grouped", "depthwise", "separable", "transposed", "pooled", "padded"]
 IMAGES += ["gate", "reshaped", "conv_lstm"]
 RandomGraph.conv1 = RandomGraph.conv

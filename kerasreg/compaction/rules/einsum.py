@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasreg._keras_internals import taken_for_bias
 from kerasreg.compaction.call import Call
 from kerasreg.compaction.channels import Channels, Floats, Ints, along_axis
 from kerasreg.compaction.liveness import Kept
@@ -100,7 +101,8 @@ class EinsumDenseRule(CompactionRule):
         call.tie(out, x)
         call.edge(out.values[~zero], x.values[~zero])
         call.cut(layer.kernel, place, x)
-        self._cut_output(layer, call, layer.bias, labels, out)
+        shape = () if layer.bias is None else tuple(layer.bias.shape)
+        self._cut_output(layer, call, call.bias(shape, allowed=False), labels, out)
         return out
 
     def _summed(self, layer: Any, call: Call, x: Channels, labels: Labels) -> Channels:
@@ -125,8 +127,7 @@ class EinsumDenseRule(CompactionRule):
         call.cut(layer.kernel, labels.kernel.index(labels.x[x.axis]), x, produces=False)
         if made:
             call.cut(layer.kernel, columns[-1], out)
-            variable = bias.attribute if bias.variable is None else bias.variable
-            self._cut_output(layer, call, variable, labels, out)
+            self._cut_output(layer, call, bias, labels, out)
         return out
 
     def _output(
@@ -140,15 +141,19 @@ class EinsumDenseRule(CompactionRule):
         total = sums.reshape(grid) + bias_numbers(layer, call, labels)
         return call.new(axis, along_axis(total, axis))
 
-    def _cut_output(self, layer: Any, call: Call, bias: Any, labels: Labels, out: Channels) -> None:
+    def _cut_output(
+        self, layer: Any, call: Call, bias: Bias, labels: Labels, out: Channels
+    ) -> None:
         """Says what is cut for the output's channels besides the kernel."""
-        if isinstance(bias, str):
-            first = min(map(labels.out.index, labels.columns))
-            call.cut(bias, out.axis - first, out)
-        elif bias is not None:
-            axis = out.axis - len(labels.out) + len(bias.shape)
-            if axis >= 0 and bias.shape[axis] == len(out.values):
-                call.cut(bias, axis, out)
+        axis = out.axis - len(labels.out) + len(bias.shape)
+        if axis >= 0 and bias.shape[axis] == len(out.values):
+            call.cut(bias.attribute if bias.variable is None else bias.variable, axis, out)
+        # A bias of another form could be added along another axis.
+        if taken_for_bias(bias.shape):
+            call.hold(out, f"{call.name} adds its bias along another axis")
+        elif taken_for_bias((*bias.shape[:-1], 1)):
+            for half in np.array_split(out.values, 2):
+                call.widen(half)
         explicit = [label for label in labels.out if not label.isupper()]
         partial = layer.partial_output_shape
         place = explicit.index(labels.out[out.axis]) - len(explicit) + len(partial)
@@ -183,7 +188,9 @@ def folding_place(
     if layer.bias is None:
         first = min(map(labels.out.index, labels.columns), default=len(labels.out))
         shape = [sizes[label] if label in labels.columns else 1 for label in labels.out[first:]]
-        return call.bias(tuple(shape), allowed=bool(shape)), obstacle
+        # With a bias along its last axis the output is what it was, on all backends.
+        last = bool(shape) and labels.columns == labels.out[first:]
+        return call.bias(tuple(shape), allowed=last), obstacle
     shape = list(layer.bias.shape)
     names = labels.out[len(labels.out) - len(shape) :]
     had = {label for label, size in zip(names, shape, strict=True) if size > 1}

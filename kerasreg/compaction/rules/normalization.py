@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._keras_internals import layer_scale
+from kerasreg._keras_internals import layer_scale, operation_classes
 from kerasreg.compaction.call import Call
 from kerasreg.compaction.channels import Channels, along_axis
 from kerasreg.compaction.liveness import Kept
@@ -74,12 +74,14 @@ class RMSNormalizationRule(CompactionRule):
         return float(kept.sizes(layer).get("epsilon", total)) / total
 
 
-@compaction_rule(keras.layers.UnitNormalization)
+@compaction_rule(keras.layers.UnitNormalization, *operation_classes(["Normalize"]))
 class UnitNormalizationRule(CompactionRule):
     """Zeros can go: they do not count in the norm."""
 
     def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
         """Over positions each channel by itself."""
+        if getattr(layer, "order", 2) != 2:
+            return call.blocked([x], f"{call.name} mixes the channels")[0]
         zero = call.constants(x) == 0
         out = call.like(x, np.where(zero, 0.0, np.nan))
         call.edge(out, x)

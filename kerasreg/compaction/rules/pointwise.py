@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 import kerasreg.layers as own
-from kerasreg._keras_internals import identity_layers, operation_classes
+from kerasreg._keras_internals import identity_layers, operation_classes, taken_for_bias
 from kerasreg._tensors import to_numpy
 from kerasreg.compaction.call import Call
 from kerasreg.compaction.channels import Channels, along_axis
@@ -52,6 +52,35 @@ class IdentityRule(CompactionRule):
     def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
         """The input."""
         return x
+
+
+@compaction_rule(
+    *classes("RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast"),
+    *classes("RandomGrayscale RandomHue RandomInvert RandomPosterization RandomSaturation"),
+    *classes("RandomSharpness"),
+)
+class ColoursRule(CompactionRule):
+    """What acts in training only, and then needs all colours."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """The input, whose width stays."""
+        call.hold(x, f"{call.name} changes colours")
+        return x
+
+
+@compaction_rule(layers.Masking)
+class MaskingRule(CompactionRule):
+    """Looks at all features, but for those that always have the value that it looks for."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """What is not masked stays as it is, the rest is zero."""
+        skipped = call.constants(x) == layer.mask_value
+        out = call.like(x, np.where(skipped & (layer.mask_value == 0), 0.0, np.nan))
+        looks = f"{call.name} looks at all features"
+        call.edge(out, x)
+        call.mix(out, x.values[~skipped], looks)
+        call.present(x, looks)
+        return out
 
 
 @compaction_rule(own.Dropout)
@@ -190,6 +219,8 @@ def with_number(call: Call, layer: Any, args: list[Any]) -> Channels:
 
         return call.elementwise(function, x)
     along = x.axis - len(x.shape) + len(shape)
+    if type(layer).__name__ == "Add" and taken_for_bias(shape):
+        call.hold(x, f"{call.name} adds an array along another axis")
     if len(call.shape) != len(x.shape) or call.shape[x.axis] != x.length:
         return call.blocked([x], f"{call.name} repeats the channels")[0]
     if along < 0 or shape[along] == 1:

@@ -63,13 +63,13 @@ class ReductionRule(CompactionRule):
 
     def _over_channels(self, call: Call, x: Channels, name: str) -> Channels:
         mixes = f"{call.name} mixes the channels"
-        if name != "Sum" or not call.shape:
+        if name not in ("Sum", "Any", "CountNonzero") or not call.shape:
             return call.blocked([x], mixes)[0]
         counts = call.constants(x) != 0
         out = call.new(-1, None if counts.any() else np.zeros(call.shape[-1] or 1))
         call.hold(out, mixes)
         call.mix(out, x.values[counts], mixes)
-        # A zero that stays, for whatever reason, is summed up, too.
+        # A zero that stays, for whatever reason, counts, too.
         call.present(x, mixes)
         return out
 

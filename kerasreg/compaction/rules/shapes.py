@@ -47,6 +47,20 @@ class PoolingRule(CompactionRule):
         return x.after(call.shape, axis, x.values)
 
 
+@compaction_rule(*classes("Resizing CenterCrop RandomCrop"))
+class ResizingRule(CompactionRule):
+    """Each channel by itself; a constant stays what it is, unless something is put around it."""
+
+    def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
+        """The same channels in other places."""
+        x = call.along(x, channel_axis(layer))
+        padded = getattr(layer, "pad_to_aspect_ratio", False)
+        out = call.new(x.axis, None if padded else call.constants(x), length=x.length)
+        call.tie(out, x)
+        call.edge(out, x)
+        return out
+
+
 @compaction_rule(*of_all_ranks("ZeroPadding"))
 class PaddingRule(CompactionRule):
     """Only zeros stay constant."""
