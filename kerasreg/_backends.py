@@ -149,6 +149,14 @@ def is_on_host(x: Tensor) -> bool:
     return "cpu" in str(value.device).lower()
 
 
+def is_sharded(variable: Any) -> bool:
+    """Whether several devices hold a part of a variable each, as `ModelParallel` makes it."""
+    value = variable.value
+    if keras.backend.backend() == "jax":
+        return not value.sharding.is_fully_replicated
+    return hasattr(value, "full_tensor")  # A `DTensor` of PyTorch; TensorFlow has none here.
+
+
 def runs_in_place(*tensors: Tensor) -> bool:
     """Whether PyTorch computes with tensors on a CPU, one operation after the other.
 

@@ -51,6 +51,23 @@ def all_layers(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
+def layer_paths(layer: Any) -> list[tuple[str, Any]]:
+    """What `all_layers` has, each with its path from here on: `"block/dense"`, or its own name.
+
+    Reason: as for `all_layers`; and a layer does not know what it is inside of.
+    """
+    found: dict[int, tuple[str, Any]] = {id(layer): (layer.name, layer)}
+
+    def visit(parent: Any, prefix: str) -> None:
+        for each in parent._flatten_layers(include_self=False, recursive=False):
+            if id(each) not in found:
+                found[id(each)] = prefix + each.name, each
+                visit(each, f"{prefix}{each.name}/")
+
+    visit(layer, "")
+    return list(found.values())
+
+
 def automatic_name(layer: Any) -> str:
     """What Keras calls the first layer of this kind in a process, if it is given no name.
 
@@ -510,6 +527,14 @@ def input_layer(tensor: Any) -> Any:
     Reason: `model.inputs` has the tensors only, and their names are not the layers'.
     """
     return tensor._keras_history.operation
+
+
+def lambda_output_shape(layer: Any) -> Any:
+    """The argument `output_shape` of a `Lambda`.
+
+    Reason: the configuration writes a function as code, without what it refers to.
+    """
+    return layer._output_shape
 
 
 def projection_attribute(name: str) -> str:

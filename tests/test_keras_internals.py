@@ -35,6 +35,24 @@ def test_all_layers_finds_sublayers_after_their_parents():
     assert {layer.name for layer in found[1:]} >= {"query", "key", "value", "attention_output"}
 
 
+def test_layers_have_paths():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="dense")], name="inner")
+    times = keras.layers.TimeDistributed(inner, name="times")
+    inputs = keras.Input((3, 4), name="given")
+    model = keras.Model(inputs, inner(times(inputs)[:, 0]), name="whole")
+    found = internals.layer_paths(model)
+    paths = [path for path, _ in found]
+    assert paths[0] == "whole" and set(paths) >= {"given", "times", "times/inner"}
+    assert "times/inner/dense" in paths and len(paths) == len(set(paths))
+    assert {id(layer) for _, layer in found} == set(map(id, internals.all_layers(model)))
+
+
+def test_a_lambda_keeps_its_output_shape():
+    layer = keras.layers.Lambda(abs, output_shape=len)
+    assert internals.lambda_output_shape(layer) is len
+    assert not hasattr(layer, "output_shape")  # else there is a public name for it
+
+
 def test_seed_states_are_all_variables_but_weights_and_metrics():
     inputs = keras.Input((5, 4))
     shared = kr.Dropout(0.5)

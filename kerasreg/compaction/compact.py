@@ -6,12 +6,15 @@ import re
 import warnings
 from typing import Any
 
-from kerasreg._checks import check_bool, check_integer
+from kerasreg._checks import check_bool
 from kerasreg._keras_internals import input_layer
+from kerasreg.compaction.analysis import analysed
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rebuild import Rebuild
-from kerasreg.compaction.terms import LeftOut, without_terms
-from kerasreg.compaction.trace import Record, Trace, check_model
+from kerasreg.compaction.report import ASKED_FOR, Reasons, constant_outputs, dead_channels
+from kerasreg.compaction.trace import Trace, check_model
+
+NOT_IN_KERAS = "What plain Keras has no layer for"
 
 
 def compact(
@@ -40,11 +43,15 @@ def compact(
 
     Returns:
         The new model, not compiled. Its attribute `kept_features` has for the name of each input
-        the indices of the features that are left.
+        the indices of the features that are left. A warning says if its whole output is constant,
+        or if more than half of the channels stay that are constant or that nobody needs; the
+        outputs of the model, which always stay, are not counted.
 
     Raises:
         ValueError: If the model is not built, is subclassed or has a subclassed model inside, is
-            quantized or has LoRA enabled, or if an argument is invalid.
+            quantized, has LoRA enabled or weights that are sharded over devices, if a layer's
+            configuration does not make a layer, a rule of your own raises an error, or an argument
+            is invalid.
 
     Example:
     >>> hidden = keras.layers.Dense(8, "relu")
@@ -53,43 +60,18 @@ def compact(
     >>> kerasreg.compact(network).layers[0].units
     3
     """
+    check_bool("strip", strip)
     trace, kept = analysed(model, round_to=round_to, keep=keep, drop_inputs=drop_inputs)
-    rebuild = Rebuild(trace, kept, check_bool("strip", strip))
+    rebuild = Rebuild(trace, kept, strip)
     small = rebuild.model(model)
     small.kept_features = {
         input_layer(tensor).name: tuple(map(int, kept.widths(x.values)))
         for tensor, x in zip(small.inputs, trace.inputs[id(model)], strict=True)
     }
-    warn_of_losses(rebuild.losses)
+    heading = NOT_IN_KERAS if strip else "Penalties for weights of the former shapes are left out"
+    _warn_of(heading, rebuild.losses)
+    _warn_of_outcome(model, trace, kept)
     return small
-
-
-def analysed(model: Any, *, round_to: int, keep: Any, drop_inputs: bool) -> tuple[Trace, Kept]:
-    """What is known of a model, and what of it stays; see `compact`."""
-    round_to = check_integer("round_to", round_to, "a positive integer", least=1)
-    drop_inputs = check_bool("drop_inputs", drop_inputs)
-    removed: list[Record] = []
-    left_out: LeftOut = {}
-    needed: set[int] = set()
-    while True:
-        trace = Trace(model, keep, drop_inputs, left_out)
-        kept = Kept(trace.facts, round_to)
-        found = without_terms(kept, left_out)
-        # What is left out may turn out to be needed, as for a width that something else counts.
-        needed |= {
-            key
-            for key, short in left_out.items()
-            if not short.inputs.keys() <= (found[key].inputs.keys() if key in found else set())
-        }
-        found = {key: short for key, short in found.items() if key not in needed}
-        if {k: set(short.inputs) for k, short in found.items()} == {
-            k: set(short.inputs) for k, short in left_out.items()
-        }:
-            left = {id(record.layer) for record in trace.records}
-            trace.removed = [record for record in removed if id(record.layer) not in left]
-            return trace, kept
-        # Once more, without what only leads to them.
-        removed, left_out = removed or trace.records, found
 
 
 def strip(model: Any) -> Any:
@@ -117,12 +99,36 @@ def strip(model: Any) -> Any:
     check_model(model)
     rebuild = Rebuild(None, None, strip=True)
     plain = rebuild.model(model)
-    warn_of_losses(rebuild.losses)
+    _warn_of(NOT_IN_KERAS, rebuild.losses)
     return plain
 
 
-def warn_of_losses(losses: list[str]) -> None:
-    """Warns of what plain Keras cannot express."""
+def _warn_of(heading: str, losses: list[str]) -> None:
+    """Warns of what the new model lacks."""
     if losses:
         lines = "\n  ".join(losses)
-        warnings.warn(f"What plain Keras has no layer for:\n  {lines}", stacklevel=3)
+        warnings.warn(f"{heading}:\n  {lines}", stacklevel=3)
+
+
+def _warn_of_outcome(model: Any, trace: Trace, kept: Kept) -> None:
+    """Warns where nothing is left that computes, or most of what does nothing."""
+    constant = {name: len(indices) for name, indices in constant_outputs(model, trace).items()}
+    widths = [len(x.values) for x in trace.outputs]
+    if list(constant.values()) == widths:
+        warnings.warn(
+            "The whole output of the model is constant: it does not depend on the inputs.",
+            stacklevel=3,
+        )
+    dead, stuck = dead_channels(trace, kept)
+    if 2 * len(stuck) <= dead:
+        return
+    reasons = Reasons(kept)
+    found = [(path, reasons.of(value)) for path, value in stuck]
+    blocked = [(path, why) for path, why in found if not why.endswith(ASKED_FOR)]
+    if 2 * len(blocked) > dead:
+        path, why = blocked[0]
+        warnings.warn(
+            f"More than half of the dead channels stay, {len(blocked):,} of {dead:,}, the first "
+            f"of `{path}`: {why}. `kerasreg.compaction_report(model)` names all.",
+            stacklevel=3,
+        )

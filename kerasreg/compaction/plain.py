@@ -16,6 +16,8 @@ from typing import Any
 import keras
 
 import kerasreg.layers as own
+from kerasreg._checks import definer
+from kerasreg._keras_internals import all_layers
 from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.layers.masked_kernels import masked_kernels
 
@@ -28,11 +30,13 @@ class PlainLayer:
         cls: The class.
         arguments: Those of its arguments that are its own.
         loses: What the layer does that plain Keras has no layer for, in words.
+        inside: The layer inside that stands for it, of that class, if it is around one.
     """
 
     cls: type
     arguments: dict[str, Any]
     loses: str = ""
+    inside: Any = None
 
 
 @functools.singledispatch
@@ -46,6 +50,18 @@ def plain_layer(layer: Any) -> PlainLayer | None:
         A class of Keras with its arguments; `None` for a layer that stays what it is.
     """
     return None
+
+
+def has_plain_layer(cls: type) -> bool:
+    """Whether `plain_layer` answers for layers of a class, which compute as those it is said of."""
+    known = next(base for base in cls.__mro__ if base in plain_layer.registry)
+    computing = [definer(cls, name) for name in ("call", "_infer") if hasattr(cls, name)]
+    return known is not object and all(issubclass(known, base) for base in computing)
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class cannot be had without kerasreg, as it is of it or derived from one."""
+    return any(base.__module__.partition(".")[0] == "kerasreg" for base in cls.__mro__)
 
 
 @plain_layer.register
@@ -86,8 +102,17 @@ def _of_others(layer: BaseDropout) -> PlainLayer:
     return PlainLayer(keras.layers.Identity, {}, "drops nothing in training any more")
 
 
-def kernel_factors(layer: Any) -> list[tuple[Any, float]]:
-    """The kernels that a layer of kerasreg scales in inference, each with the factor."""
-    if isinstance(layer, own.DropConnect) and layer.scaling == "inference":
-        return [(kernel.variable, 1 - layer.rate) for kernel in masked_kernels(layer.layer)]
-    return []
+@plain_layer.register
+def _(layer: own.DropConnect) -> PlainLayer:
+    inside = layer.layer
+    return PlainLayer(type(inside), {}, "drops no weights in training any more", inside)
+
+
+def kernel_factors(layer: Any) -> dict[int, float]:
+    """What the layers of kerasreg inside scale kernels by in inference, for the `id` of each."""
+    return {
+        id(kernel.variable): 1 - each.rate
+        for each in all_layers(layer)
+        if isinstance(each, own.DropConnect) and each.scaling == "inference"
+        for kernel in masked_kernels(each.layer)
+    }

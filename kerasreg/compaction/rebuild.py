@@ -11,14 +11,16 @@ import numpy as np
 from kerasreg._keras_internals import all_layers, graph_of, graph_structure, input_layer
 from kerasreg._tensors import to_numpy
 from kerasreg.compaction.channels import Channels
-from kerasreg.compaction.copies import copy_of, without_initial_numbers
+from kerasreg.compaction.copies import Copies, carry_states, without_initial_numbers
 from kerasreg.compaction.facts import Cut, Grid
 from kerasreg.compaction.liveness import Kept, shorten, shorten_grid
-from kerasreg.compaction.plain import kernel_factors
-from kerasreg.compaction.rule import rule_of
+from kerasreg.compaction.plain import is_own, kernel_factors
+from kerasreg.compaction.rule import asked, rule_of
 from kerasreg.compaction.terms import amended, amending_layer, needed_calls
 from kerasreg.compaction.trace import Trace
 from kerasreg.compaction.uses import Read
+from kerasreg.regularizers import Penalty
+from kerasreg.regularizers.saved_places import attention_groups, find_places
 
 
 class Rebuild:
@@ -32,29 +34,35 @@ class Rebuild:
 
     def __init__(self, trace: Trace | None, kept: Kept | None, strip: bool) -> None:
         self.trace, self.kept, self.strip = trace, kept, strip
-        self.losses: list[str] = []
-        self._copies: dict[int, tuple[Any, Any]] = {}
-        self._models: dict[int, Any] = {}
+        self._layers = Copies(self._changes, strip)
+        self.losses = self._layers.losses
+        self._copies: dict[int, tuple[Any, Any, str]] = {}
+        self._models: dict[int, tuple[Any, Any]] = {}
         self._whole = set() if trace is None else {id(r.layer) for r in trace.records if r.blocks}
         self._prepare: Any = None
 
     def model(self, model: Any) -> Any:
         """The new model, with its weights."""
         with without_initial_numbers() as self._prepare:
-            copy = self._model(model)
-        for layer, new in self._copies.values():
-            if isinstance(layer, keras.layers.Layer):
-                self._assign(layer, new)
+            copy = self._model(model, "")
+        made = [each for each in self._copies.values() if isinstance(each[0], keras.layers.Layer)]
+        for old, new in reversed(self._models.values()):
+            _carry_trainable(old, new)
+        for layer, new, _ in made:
+            _carry_trainable(layer, new)
+        for layer, new, path in made:
+            self._assign(layer, new, path)
+            carry_states(layer, new)
         return copy
 
     # The graph.
 
-    def _model(self, model: Any) -> Any:
+    def _model(self, model: Any, prefix: str) -> Any:
         if id(model) not in self._models:
-            self._models[id(model)] = self._new_model(model)
-        return self._models[id(model)]
+            self._models[id(model)] = model, self._new_model(model, prefix)
+        return self._models[id(model)][1]
 
-    def _new_model(self, model: Any) -> Any:
+    def _new_model(self, model: Any, prefix: str) -> Any:
         graph = graph_of(model)
         known = [None] * len(graph.inputs)
         if self.trace is not None:
@@ -62,14 +70,16 @@ class Rebuild:
         inputs = [self._input(t, x) for t, x in zip(graph.inputs, known, strict=True)]
         if isinstance(model, keras.Sequential):
             layers = [
-                each for each in model.layers if not isinstance(each, keras.layers.InputLayer)
+                self._copy(each, prefix)
+                for each in model.layers
+                if not isinstance(each, keras.layers.InputLayer)
             ]
-            return keras.Sequential([*inputs, *map(self._copy, layers)], name=model.name)
+            return keras.Sequential([*inputs, *layers], name=model.name)
         tensors = dict(zip(map(id, graph.inputs), inputs, strict=True))
         left_out = {} if self.trace is None else self.trace.left_out
         for call in needed_calls(graph, left_out):
             args, kwargs = call.fill_in(tensors)
-            outputs = keras.tree.flatten(self._call(call.operation, args, kwargs))
+            outputs = keras.tree.flatten(self._call(call.operation, args, kwargs, prefix))
             tensors.update(zip(map(id, call.outputs), outputs, strict=True))
         ends = [
             keras.tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
@@ -77,24 +87,24 @@ class Rebuild:
         ]
         return keras.Model(*ends, name=model.name)
 
-    def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
+    def _call(self, layer: Any, args: Any, kwargs: Any, prefix: str) -> Any:
         """What the copy of a layer makes of the arguments."""
         if self.trace is not None and id(layer) in self.trace.left_out:
-            return self._shortened(layer, args)
+            return self._shortened(layer, args, prefix)
         if self.trace is not None and self.kept is not None:
             change = self.trace.facts.arguments.get(id(layer))
             args = change(self.kept, args) if change else args
-        copy = self._copy(layer)
+        copy = self._copy(layer, prefix)
         if type(copy) is not type(layer):
             kwargs = {name: x for name, x in kwargs.items() if _takes(copy, name)}
         return copy(*args, **kwargs)
 
-    def _shortened(self, layer: Any, args: Any) -> Any:
+    def _shortened(self, layer: Any, args: Any, prefix: str) -> Any:
         """What a layer makes of some of its inputs, or the one that is left."""
         assert self.trace is not None and self.kept is not None
         short = self.trace.left_out[id(layer)]
         left = [x for i, x in enumerate(keras.tree.flatten(args)) if i not in short.inputs]
-        x = left[0] if len(left) == 1 else self._copy(layer)(left)
+        x = left[0] if len(left) == 1 else self._copy(layer, prefix)(left)
         (terms,) = (each for each in self.trace.facts.terms if each.layer is layer)
         amends = amending_layer(layer, x, terms.out.axis, *amended(terms, self.kept, short))
         return x if amends is None else amends(x)
@@ -108,31 +118,31 @@ class Rebuild:
         config = {**layer.get_config(), "batch_shape": tuple(shape)}
         return keras.layers.InputLayer.from_config(config).output
 
-    def _copy(self, layer: Any) -> Any:
+    def _copy(self, layer: Any, prefix: str) -> Any:
+        path = prefix + layer.name
         if isinstance(layer, keras.Model):
-            return self._model(layer)
+            return self._model(layer, f"{path}/")
         if id(layer) not in self._copies:
             if isinstance(layer, keras.layers.Layer):
-                copy = copy_of(layer, self._changes, self.strip, self.losses)
+                copy = self._layers.of(layer, path)
                 self._prepare(copy)
             else:
-                copy = type(layer).from_config({**layer.get_config(), **self._changes(layer)})
-            self._copies[id(layer)] = layer, copy
+                copy = type(layer).from_config({**layer.get_config(), **self._changes(layer, path)})
+            self._copies[id(layer)] = layer, copy, path
         return self._copies[id(layer)][1]
 
-    def _changes(self, layer: Any) -> dict[str, Any]:
+    def _changes(self, layer: Any, path: str) -> dict[str, Any]:
         rule = rule_of(layer)
         if self.kept is None or rule is None or id(layer) in self._whole:
             return {}
-        return rule.config(layer, self.kept)
+        with asked(rule, path):
+            return rule.config(layer, self.kept)
 
     # The weights.
 
-    def _assign(self, layer: Any, copy: Any) -> None:
-        arrays = weights_of(layer, self.kept)
-        if self.strip:
-            for kernel, factor in kernel_factors(layer):
-                arrays[id(kernel)] = arrays[id(kernel)] * factor
+    def _assign(self, layer: Any, copy: Any, path: str) -> None:
+        arrays = weights_of(layer, self.kept, path)
+        before, after = kernel_factors(layer), kernel_factors(copy)
         added = {id(_attribute(copy, key)): key for key in arrays if isinstance(key, str)}
         old = iter(layer.weights)
         for target in copy.weights:
@@ -140,12 +150,51 @@ class Rebuild:
                 target.assign(arrays[added[id(target)]].reshape(target.shape))
                 continue
             variable = next(old)
-            target.assign(arrays[id(variable)].reshape(target.shape))
+            array = arrays[id(variable)]
+            if id(variable) in before and id(target) not in after:
+                array = array * before[id(variable)]
+            target.assign(array.reshape(target.shape))
             if target.trainable != variable.trainable:
                 target.trainable = variable.trainable
+            if target.regularizer is not None and not self._keeps_penalty(target, variable):
+                _take_off_penalty(copy, target)
         for each in all_layers(copy):
             if (rule := rule_of(each)) is not None:
-                rule.assigned(each)
+                with asked(rule, path):
+                    rule.assigned(each)
+
+    def _keeps_penalty(self, target: Any, variable: Any) -> bool:
+        """Whether a weight's penalty suits it, and the user need not be told otherwise."""
+        penalty, path = target.regularizer, variable.path
+        if self.strip and is_own(type(penalty)):
+            name = type(penalty).__name__
+            self.losses.append(f"{path}: {name}, which the code of its layer will make again")
+            return False
+        tells_apart = isinstance(penalty, Penalty) and (
+            penalty.needs_whole or penalty.spans_weights
+        )
+        if tells_apart and tuple(target.shape) != tuple(variable.shape):
+            self.losses.append(f"{path}: {penalty!r}")
+            return False
+        return True
+
+
+def _take_off_penalty(layer: Any, variable: Any) -> None:
+    variable.regularizer = None
+    for holder, attribute in find_places(layer, [variable])[id(variable)]:
+        setattr(holder, attribute, None)
+    for holder, attribute, members in attention_groups(layer):
+        if any(member is variable for member in members):
+            setattr(holder, attribute, None)
+
+
+def _carry_trainable(layer: Any, copy: Any) -> None:
+    """Freezes what is frozen, from the outside in, as freezing acts on all that is inside."""
+    alike = type(layer) is type(copy) and not isinstance(layer, keras.Model)
+    inside = zip(all_layers(layer), all_layers(copy), strict=False) if alike else [(layer, copy)]
+    for old, new in inside:
+        if old.trainable != new.trainable:
+            new.trainable = old.trainable
 
 
 def _takes(layer: Any, argument: str) -> bool:
@@ -160,12 +209,13 @@ def _attribute(layer: Any, path: str) -> Any:
     return layer
 
 
-def weights_of(layer: Any, kept: Kept | None) -> dict[int | str, Any]:
+def weights_of(layer: Any, kept: Kept | None, path: str) -> dict[int | str, Any]:
     """What is left of a layer's weights.
 
     Args:
         layer: A layer of the graph.
         kept: What stays; `None` for all.
+        path: The layer's path.
 
     Returns:
         An array for the `id` of each variable, and for the attribute of each bias that is added.
@@ -179,7 +229,8 @@ def weights_of(layer: Any, kept: Kept | None) -> dict[int | str, Any]:
         arrays[key] = arrays[key].copy()
     for read in reads:
         _fold(read, arrays, kept)
-    rule.weights(layer, arrays, kept)
+    with asked(rule, path):
+        rule.weights(layer, arrays, kept)
     for grid in grids:
         if (name := _key(grid)) in arrays:
             arrays[name] = shorten_grid(arrays[name], grid, kept)

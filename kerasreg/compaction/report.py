@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from kerasreg._keras_internals import graph_of, input_layer
-from kerasreg.compaction.compact import analysed
+from kerasreg.compaction.analysis import analysed
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rebuild import weights_of
-from kerasreg.compaction.rule import CompactionRule, rule_of
-from kerasreg.compaction.trace import Record
+from kerasreg.compaction.rule import CompactionRule, Refused, rule_of
+from kerasreg.compaction.trace import Record, Trace
 from kerasreg.compaction.uses import Edge
 from kerasreg.statistics.tables import html_table, text_table
 
+WIDTH = "a width of at least one, or a multiple of `round_to`"
+# How reasons end that the user has asked for.
+ASKED_FOR = (WIDTH, "kept by `keep`")
 COLUMNS = ("layer", "channels", "constant", "parameters", "multiply-adds", "blocked by")
 
 
@@ -85,12 +88,14 @@ class CompactionReport:
         unused_inputs: For the name of each input of the model the indices of the features that
             nobody reads.
         constant_outputs: For the name of each output the indices of the units that are constant.
+        refused: Why `compact` refuses the model, if so; there are no rows then.
     """
 
     rows: tuple[CompactionRow, ...]
     total: CompactionRow
     unused_inputs: dict[str, tuple[int, ...]]
     constant_outputs: dict[str, tuple[int, ...]]
+    refused: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data: `{"rows": [{...}, ...], "total": {...}, ...}`."""
@@ -109,7 +114,8 @@ class CompactionReport:
         return html_table(COLUMNS, cells, self.total.cells(), self._notes())
 
     def _notes(self) -> list[str]:
-        notes = [
+        notes = [f"`compact` refuses the model. {self.refused}"] if self.refused else []
+        notes += [
             f"{len(indices):,} features of input `{name}` are read by nobody: {_listed(indices)}"
             for name, indices in self.unused_inputs.items()
             if indices
@@ -138,10 +144,10 @@ def compaction_report(
 
     Returns:
         A `CompactionReport` with `.rows`, `.total`, `.unused_inputs`, `.constant_outputs` and
-        `.to_dict()`.
+        `.to_dict()`; of a model that `compact` refuses with `.refused`, which says why.
 
     Raises:
-        ValueError: As `compact` does.
+        ValueError: If the model is no built Keras model, or another argument is invalid.
 
     Example:
     >>> hidden = keras.layers.Dense(8, "relu", name="hidden")
@@ -158,35 +164,48 @@ def compaction_report(
     >>> report.total.after.parameters
     23
     """
-    trace, kept = analysed(model, round_to=round_to, keep=keep, drop_inputs=drop_inputs)
+    try:
+        trace, kept = analysed(model, round_to=round_to, keep=keep, drop_inputs=drop_inputs)
+        rows = _rows(trace, kept)
+    except Refused as error:
+        size = Size(0, model.count_params(), 0, sum(map(_bytes_of, model.weights)))
+        return CompactionReport((), CompactionRow("total", size, size), {}, {}, str(error))
+    unused = {
+        input_layer(tensor).name: _indices(~kept.live[x.values])
+        for tensor, x in zip(model.inputs, trace.inputs[id(model)], strict=True)
+    }
+    total = CompactionRow(
+        "total", _sum(row.before for row in rows), _sum(row.after for row in rows)
+    )
+    return CompactionReport(tuple(rows), total, unused, constant_outputs(model, trace))
+
+
+def _rows(trace: Trace, kept: Kept) -> list[CompactionRow]:
+    """The rows of all layers."""
     records: dict[int, list[Record]] = {}
     for record in trace.records:
         records.setdefault(id(record.layer), []).append(record)
     reasons = Reasons(kept)
     rows = [_row(calls, kept, reasons) for calls in records.values()]
-    rows += [_removed(record) for record in trace.removed]
-    unused = {
-        input_layer(tensor).name: _indices(~kept.live[x.values])
-        for tensor, x in zip(model.inputs, trace.inputs[id(model)], strict=True)
-    }
-    constant = {
+    return rows + [_removed(record) for record in trace.removed]
+
+
+def constant_outputs(model: Any, trace: Trace) -> dict[str, tuple[int, ...]]:
+    """For the name of each output of a model the indices of the units that are constant."""
+    return {
         name: _indices(~np.isnan(trace.facts.constants[x.values]))
         for name, x in zip(graph_of(model).output_names, trace.outputs, strict=True)
     }
-    total = CompactionRow(
-        "total", _sum(row.before for row in rows), _sum(row.after for row in rows)
-    )
-    return CompactionReport(tuple(rows), total, unused, constant)
 
 
 def _row(calls: list[Record], kept: Kept, reasons: Reasons) -> CompactionRow:
     """The row of a layer from all of its calls."""
     layer, out = calls[0].layer, calls[0].outputs[0]
-    arrays = weights_of(layer, None if calls[0].blocks else kept)
+    arrays = weights_of(layer, None if calls[0].blocks else kept, calls[0].path)
     after = {key: int(array.size) for key, array in arrays.items()}
     constant = ~np.isnan(kept.facts.constants[out.values])
-    stuck = np.flatnonzero(kept.alive[out.values] & (constant | ~kept.live[out.values]))
-    found = collections.Counter(reasons.of(int(out.values[i])) for i in stuck)
+    stuck = out.values[kept.alive[out.values] & (constant | ~kept.live[out.values])]
+    found = collections.Counter(map(reasons.of, stuck.tolist()))
     reason = found.most_common(1)[0][0] if found else ""
     return CompactionRow(
         calls[0].path,
@@ -209,13 +228,46 @@ def _size(calls: list[Record], channels: int, sizes: dict[Any, int] | None = Non
     layer, out = calls[0].layer, calls[0].outputs[0]
     if sizes is None:
         sizes = {id(variable): int(np.prod(variable.shape)) for variable in layer.weights}
-    rank = {id(variable): len(variable.shape) for variable in layer.weights}
-    kernels = sum(size for key, size in sizes.items() if rank.get(key, 0) > 1)
+    held = {id(variable): variable for variable in layer.weights}
+    kernels = sum(n for key, n in sizes.items() if key in held and len(held[key].shape) > 1)
     rule = rule_of(layer) or CompactionRule()
     where = [rule.positions(c.inputs[0] if c.inputs else out, c.outputs[0]) for c in calls]
-    dtype = str(layer.weights[0].dtype) if layer.weights else ""
-    parameters, width = sum(sizes.values()), 2 if "16" in dtype else 8 if "64" in dtype else 4
-    return Size(channels, parameters, sum(where) * kernels, parameters * width)
+    # A bias that is added has the dtype that the layer gives its weights.
+    dtypes = {key: held[key].dtype if key in held else layer.variable_dtype for key in sizes}
+    size = sum(n * _item_size(dtypes[key]) for key, n in sizes.items())
+    return Size(channels, sum(sizes.values()), sum(where) * kernels, size)
+
+
+def _bytes_of(variable: Any) -> int:
+    return int(np.prod(variable.shape)) * _item_size(variable.dtype)
+
+
+def _item_size(dtype: str) -> int:
+    """The bytes of a number of a dtype, whose name has its bits in it."""
+    bits = re.search(r"\d+", dtype)
+    return int(bits[0]) // 8 if bits else 1
+
+
+def dead_channels(trace: Trace, kept: Kept) -> tuple[int, list[tuple[str, int]]]:
+    """The channels of layers with weights that are constant or that nobody needs.
+
+    Those of the model's outputs, which are its contract, are not among them.
+
+    Returns:
+        How many there are, and those of them that stay, each as the path of its layer and a value.
+    """
+    constant, ends = ~np.isnan(trace.facts.constants), np.zeros(trace.facts.count, bool)
+    for x in trace.outputs:
+        ends[x.values] = True
+    records = {id(each.layer): each for each in trace.records if each.layer.weights}
+    count = sum(len(each.outputs[0].values) for each in trace.removed if each.layer.weights)
+    stuck = []
+    for record in records.values():
+        values = np.unique(record.outputs[0].values)
+        dead = values[(constant | ~kept.live)[values] & ~ends[values]]
+        count += len(dead)
+        stuck += [(record.path, value) for value in dead[kept.alive[dead]].tolist()]
+    return count, stuck
 
 
 class Reasons:
@@ -246,7 +298,7 @@ class Reasons:
         """Who needs a live value, or else its width; of a constant, who needs what it becomes."""
         if not self._kept.live[value]:
             slot = int(self._kept.slots[value])
-            return self._of_slots.get(slot, "a width of at least one, or a multiple of `round_to`")
+            return self._of_slots.get(slot, WIDTH)
         while value in self._passed_on:
             value = self._passed_on[value]
         return self._kept.why.get(value, "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import keras
@@ -134,3 +135,25 @@ def rule_of(operation: Any) -> CompactionRule | None:
             # A subclass with a call of its own computes something else.
             return _RULES[base] if issubclass(base, definer(cls, "call")) else None
     return None
+
+
+class Refused(ValueError):
+    """A model that compaction cannot treat, with the reason."""
+
+
+@contextlib.contextmanager
+def asked(rule: CompactionRule, path: str) -> Iterator[None]:
+    """Names the rule and its layer in whatever error the rule raises inside of the context.
+
+    Args:
+        rule: The rule.
+        path: The path of the layer.
+    """
+    try:
+        yield
+    except Exception as error:
+        name = type(rule).__name__
+        raise Refused(
+            f"Invalid compaction rule for layer `{path}`. Expected {name} to raise no error. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error

@@ -10,13 +10,21 @@ from typing import Any
 
 import keras
 
+from kerasreg._backends import is_sharded
 from kerasreg._checks import check_built, check_pattern, invalid_value
-from kerasreg._keras_internals import GraphCall, all_layers, graph_calls, graph_of, mask_of
+from kerasreg._keras_internals import (
+    GraphCall,
+    graph_calls,
+    graph_of,
+    layer_paths,
+    mask_of,
+    own_variables,
+)
 from kerasreg.compaction import rules  # noqa: F401  Registers them.
 from kerasreg.compaction.call import Call, channels_in
 from kerasreg.compaction.channels import Channels
 from kerasreg.compaction.facts import Facts
-from kerasreg.compaction.rule import rule_of
+from kerasreg.compaction.rule import Refused, asked, rule_of
 from kerasreg.compaction.terms import LeftOut, needed_calls
 
 
@@ -163,7 +171,10 @@ class Trace:
                 record.blocks = f"{call.name}: no rule for these arguments of {name}"
         if record.blocks or rule is None:
             return call.blocked(record.inputs, record.blocks)
-        found = channels_in(rule.trace(layer, call, *args, **kwargs))
+        with asked(rule, call.name):
+            found = channels_in(rule.trace(layer, call, *args, **kwargs))
+            if len(found) != len(call.shapes):
+                raise invalid_value("trace", f"{len(call.shapes)} `Channels` from it", found)
         for x in masks:
             call.hold(x, f"mask of {call.name}")
             for out in found:
@@ -178,8 +189,8 @@ class Trace:
             given = [call.along(x, known.axis) for x, known in zip(given, first, strict=True)]
             for x, known in zip(given, first, strict=True):
                 if len(x.values) != len(known.values):
-                    expected = "one whose shared models get inputs of the same width"
-                    raise invalid_value("model", expected, self.model)
+                    expected = f"that `{call.name}` gets inputs of the same width in all its calls"
+                    raise refused(expected, self.model)
                 call.tie(x, known)
         outputs = self._model(model, given, f"{call.name}/")
         for mask in channels_in(kwargs):
@@ -221,18 +232,29 @@ def check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
         raise invalid_value("model", "a Sequential or functional Keras model", model)
     check_built(model)
-    for layer in all_layers(model):
+    for path, layer in layer_paths(model):
         if isinstance(layer, keras.Model) and graph_of(layer) is None:
             expected = (
                 "a Sequential or functional model, also of the models inside of it, as only these "
-                f"have a graph of layers; `{layer.name}` is a {type(layer).__name__}"
+                f"have a graph of layers; `{path}` is a {type(layer).__name__}"
             )
-            raise invalid_value("model", expected, model)
-        problem = ""
-        if getattr(layer, "lora_enabled", False):
-            problem = "has LoRA enabled"
-        elif getattr(layer, "quantization_mode", None) is not None:
-            problem = "is quantized; quantize the smaller model instead"
-        if problem:
-            expected = "one whose layers compute with their kernels; "
-            raise invalid_value("model", f"{expected}`{layer.name}` {problem}", model)
+            raise refused(expected, model)
+        if problem := _problem(layer):
+            expected = f"one whose layers compute with their kernels; `{path}` {problem}"
+            raise refused(expected, model)
+
+
+def _problem(layer: Any) -> str:
+    """Why a layer's weights cannot be cut, if so, in words."""
+    if getattr(layer, "lora_enabled", False):
+        return "has LoRA enabled"
+    if getattr(layer, "quantization_mode", None) is not None:
+        return "is quantized; quantize the smaller model instead"
+    if any(map(is_sharded, own_variables(layer))):
+        return "has weights that are sharded over several devices"
+    return ""
+
+
+def refused(expected: str, model: Any) -> Refused:
+    """The error for a model that compaction cannot treat."""
+    return Refused(*invalid_value("model", expected, model).args)

@@ -121,48 +121,6 @@ def test_the_small_model_trains_with_its_penalties():
     assert kr.compact(network()).get_layer("first").kernel_regularizer is None
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__(name="own")
-        self.dense = layers.Dense(2)
-
-    def call(self, x):
-        return self.dense(x)
-
-
-def quantized():
-    model = network()
-    model.get_layer("last").quantize("int8")
-    return model
-
-
-def with_lora():
-    model = network()
-    model.get_layer("last").enable_lora(1)
-    return model
-
-
-def around_subclassed():
-    inputs = keras.Input((5,))
-    return keras.Model(inputs, Subclassed()(inputs))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: keras.Sequential([layers.Dense(2)]), "built model"),
-        (lambda: layers.Dense(2), "Sequential or functional"),
-        (around_subclassed, "`own` is a Subclassed"),
-        (quantized, "`last` is quantized"),
-        (with_lora, "`last` has LoRA"),
-    ],
-)
-@pytest.mark.parametrize("function", [kr.compact, kr.compaction_report, kr.strip])
-def test_refused(make, message, function):
-    with pytest.raises(ValueError, match=f"`model`[^§]*{message}"):
-        function(make())
-
-
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [

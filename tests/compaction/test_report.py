@@ -1,6 +1,7 @@
 """The report against what `compact` does."""
 
 import json
+import warnings
 
 import keras
 import pytest
@@ -75,3 +76,69 @@ def test_the_reason_is_the_reader(block, reason):
     kill(model.get_layer("conv"), constant=[0])
     (row,) = [row for row in kr.compaction_report(model).rows if row.path == "conv"]
     assert (row.constant, row.blocked, row.reason) == (1, 1, reason)
+
+
+def test_bytes_are_counted_by_weight():
+    x = inputs = keras.Input((3,), dtype="int32")
+    x = layers.Embedding(4, 6, dtype="bfloat16")(x)
+    x = layers.Dense(5, use_bias=False, dtype="float16", name="half")(x)
+    normalization = layers.Normalization(axis=-1)  # Its number of samples is an integer.
+    model = keras.Model(inputs, layers.Dense(2)(normalization(x)))
+    total = kr.compaction_report(model).total.before
+    count = next(v for v in normalization.weights if "int" in v.dtype)
+    size = int("".join(c for c in count.dtype if c.isdigit())) // 8
+    assert total.bytes == 2 * 24 + 2 * 30 + 4 * 10 + size + 4 * 12
+    assert total.parameters == model.count_params()
+
+
+def normalized(*names):
+    """A model with three dead units in each of two layers, which a normalization keeps."""
+    x = inputs = keras.Input((4,))
+    for name in "ab":
+        x = layers.Dense(6, name=name)(x)
+        x = layers.LayerNormalization(name=f"norm_{name}")(x) if name in names else x
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="last")(x)))
+    for name in "ab":
+        kill(model.get_layer(name), zero=range(3))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "count"),
+    [("ab", {}, 6), ("a", {}, None), ("", {"round_to": 6}, None), ("", {"keep": "b"}, None)],
+)
+def test_a_warning_says_that_most_of_what_is_dead_stays(names, arguments, count):
+    model = normalized(*names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        kr.compact(model, **arguments)
+    found = [str(each.message) for each in caught if "dead channels" in str(each.message)]
+    if count is None:
+        assert found == []
+    else:
+        words = f"stay, {count} of {count}, the first of `a`: norm_a mixes the channels"
+        assert len(found) == 1 and words in found[0]
+
+
+def test_the_outputs_of_the_model_are_no_dead_channels_that_stay():
+    model = normalized()
+    kill(model.get_layer("a"), zero=[])
+    change(model.get_layer("a").kernel, ..., 1)
+    change(model.get_layer("b").kernel, ..., 1)
+    kill(model.get_layer("last"), constant=[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kr.compact(model)
+
+
+def test_a_warning_says_that_the_whole_output_is_constant():
+    x = inputs = keras.Input((4,))
+    outputs = {"a": layers.Dense(2, name="a")(x), "b": layers.Dense(2, name="b")(x)}
+    model = randomize(keras.Model(inputs, outputs))
+    kill(model.get_layer("a"), constant=[0, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kr.compact(model)
+    kill(model.get_layer("b"), constant=[0, 1])
+    with pytest.warns(UserWarning, match="whole output of the model is constant"):
+        kr.compact(model)
