@@ -17,6 +17,7 @@ from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger, Stren
 from kerasreg.compaction.compact import compact, strip
 from kerasreg.compaction.report import compaction_report
 from kerasreg.compaction.rule import CompactionRule, compaction_rule
+from kerasreg.compaction.sparse_file import save_sparse
 from kerasreg.layers import (
     AlphaDropout,
     DropBlock2D,
@@ -100,6 +101,7 @@ __all__ = [
     "max_strength",
     "mc_predict",
     "regularization_path",
+    "save_sparse",
     "sparsity_report",
     "strip",
 ]
