@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
 
 from kerasreg.callbacks import DropoutRateScheduler, RegularizationLogger, StrengthScheduler
 from kerasreg.compaction.compact import compact, strip
+from kerasreg.compaction.coupled_groups import coupled_groups
 from kerasreg.compaction.report import compaction_report
 from kerasreg.compaction.rule import CompactionRule, compaction_rule
 from kerasreg.compaction.sparse_file import save_sparse
@@ -97,6 +98,7 @@ __all__ = [
     "compact",
     "compaction_report",
     "compaction_rule",
+    "coupled_groups",
     "detach_regularizers",
     "max_strength",
     "mc_predict",

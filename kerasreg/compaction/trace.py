@@ -55,6 +55,7 @@ class Trace:
         keep: Regular expression for the paths of layers that stay as they are.
         drop_inputs: Whether features of the model's inputs may go.
         left_out: The inputs of sums that are left out.
+        facts: Where to write what they say; by default new ones, about the model's own weights.
 
     Raises:
         ValueError: If the model has no graph, or is not built, or `keep` matches no layer.
@@ -66,10 +67,11 @@ class Trace:
         keep: str | re.Pattern[str] | None = None,
         drop_inputs: bool = False,
         left_out: LeftOut | None = None,
+        facts: Facts | None = None,
     ) -> None:
         check_model(model)
         self.model = model
-        self.facts, self.left_out = Facts(), left_out or {}
+        self.facts, self.left_out = facts or Facts(), left_out or {}
         self.removed: list[Record] = []
         self.records: list[Record] = []
         self.inputs: dict[int, list[Channels]] = {}
