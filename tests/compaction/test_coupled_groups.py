@@ -131,8 +131,8 @@ def left(model):
     """The shape that `compact` leaves of each weight, by its `id`."""
     trace, kept = analysed(model, round_to=1, keep=None, drop_inputs=False)
     arrays = {}
-    for layer in {id(record.layer): record.layer for record in trace.records}.values():
-        arrays |= weights_of(layer, kept)
+    for record in {id(record.layer): record for record in trace.records}.values():
+        arrays |= weights_of(record.layer, kept, record.path)
     # Of grouped kernels the groups have an axis of their own.
     return {
         id(v): (*shape[: (n := len(v.shape) - 1)], int(np.prod(shape[n:])))
