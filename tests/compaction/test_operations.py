@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers.dead_channels import change, compacted, inputs_for, kill, randomize, width
 from helpers.marks import first_is_fast
+from helpers.random_graphs import relative_error
 
 import kerasreg as kr
 from kerasreg._keras_internals import layer_scale, residual_scale
@@ -122,6 +123,21 @@ def test_statistics_that_were_adapted():
     assert np.allclose(
         *map(keras.ops.convert_to_numpy, (model(x), small(x[:, [0, 2, 3]]))), atol=1e-5
     )
+
+
+def test_what_adapted_layers_know_is_copied():
+    inputs = keras.Input((4,))
+    layer = layers.Normalization()
+    layer.adapt(np.random.default_rng(0).normal(2.0, 3.0, (50, 4)).astype("float32"))
+    model = keras.Model(inputs, layer(inputs))
+    assert relative_error(model, kr.strip(model), inputs_for(model)) == 0
+
+    inputs = keras.Input((3,), dtype="int64")
+    layer, numbers = layers.IntegerLookup(), np.array([[3, 7, 9], [7, 7, 1]])
+    layer.adapt(numbers)
+    x = layers.Flatten()(layers.Embedding(5, 2)(layer(inputs)))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    assert relative_error(model, kr.compact(model), numbers) < 1e-6
 
 
 def test_factors_of_zero_make_what_leads_to_them_needless():
