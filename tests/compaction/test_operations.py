@@ -104,6 +104,16 @@ def test_channels_go_through(name):
     assert kr.compact(small).count_params() == small.count_params()
 
 
+@pytest.mark.parametrize("name", ["sum of the channels", "einsum", "scores", "unit norm"])
+def test_zeros_that_stay_are_zeros(name):
+    # What is subtracted from a channel that nobody needs must not be summed up.
+    function, left = FUNCTIONS[name]
+    model = around(lambda x: function(x - 0.7))
+    small = compacted(model)
+    assert width(small, "first") == left
+    assert width(compacted(model, round_to=6), "first") == 6
+
+
 def test_an_array_of_positions_is_not_taken_for_a_bias():
     # On TensorFlow Keras would, if as many channels were left as there are positions.
     model = around(lambda x: x + np.arange(5.0, dtype="float32")[:, None])
