@@ -189,7 +189,10 @@ class Call:
 
             moved = place(self.facts.numbers(kernel))
             sizes = moved.shape[: lengths[0]], moved.shape[lengths[0] : sum(lengths)]
-            weights = moved.reshape(int(np.prod(sizes[0])), int(np.prod(sizes[1])), -1)
+
+            def weights() -> Any:
+                return moved.reshape(int(np.prod(sizes[0])), int(np.prod(sizes[1])), -1)
+
             reason = f"read by {self.name}"
             self.facts.reads[key] = Read(
                 self.owner, kernel, weights, bias, folds, merges, reason, place, obstacle

@@ -122,7 +122,10 @@ def on_numbers(function: Callable[[Any], Any] | None, numbers: Floats) -> Floats
     known = ~np.isnan(numbers)
     if function is None or function is keras.activations.linear or not known.any():
         return numbers
-    given = keras.ops.convert_to_tensor(numbers[known].astype("float32"))
+    count = int(known.sum())
+    # Of few different lengths, as JAX compiles the function for each.
+    given = np.zeros(1 << max(count - 1, 7).bit_length(), "float32")
+    given[:count] = numbers[known]
     result = np.full(numbers.shape, np.nan)
-    result[known] = to_numpy(function(given))
+    result[known] = to_numpy(function(keras.ops.convert_to_tensor(given)))[:count]
     return result

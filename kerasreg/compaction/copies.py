@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasreg._checks import definer
 from kerasreg._keras_internals import all_layers, lambda_output_shape, layer_paths
@@ -218,6 +219,13 @@ def carry_states(layer: Any, copy: Any) -> None:
 _BASE = definer(keras.layers.Layer, "load_own_variables")
 
 
+class _Zeros(keras.initializers.Initializer):  # type: ignore[misc]
+    """Zeros that NumPy makes; those of Keras are compiled on JAX for each shape."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)
+
+
 @contextlib.contextmanager
 def without_initial_numbers() -> Iterator[Callable[[Any], None]]:
     """Lets layers be built with zeros, as drawing numbers that are overwritten takes long.
@@ -232,7 +240,7 @@ def without_initial_numbers() -> Iterator[Callable[[Any], None]]:
             for name, value in list(vars(each).items()):
                 if isinstance(value, keras.initializers.Initializer):
                     taken.append((each, name, value))
-                    setattr(each, name, keras.initializers.Zeros())
+                    setattr(each, name, _Zeros())
 
     try:
         yield prepare

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasreg._tensors import to_numpy
+from kerasreg._backends import host_view
 from kerasreg.compaction.channels import Bools, Channels, Floats, Ints
 from kerasreg.compaction.uses import Read, Use
 
@@ -177,9 +177,9 @@ class Facts:
         return np.arange(first, self.count)
 
     def numbers(self, variable: Any) -> Any:
-        """What a variable holds, read once."""
+        """What a variable holds; where it can be without a copy, of the variable as it is now."""
         if id(variable) not in self._numbers:
-            self._numbers[id(variable)] = to_numpy(variable)
+            self._numbers[id(variable)] = host_view(variable)
         return self._numbers[id(variable)]
 
     def tie(self, values: Ints, others: Ints) -> None:

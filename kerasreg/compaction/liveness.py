@@ -215,13 +215,13 @@ class Kept:
         return changed
 
 
-def shorten(array: Any, cut: Cut, kept: Kept, zero: bool = True) -> Any:
+def shorten(array: Any, cut: Cut, kept: Kept) -> Any:
     """Cuts an axis of an array down to the values that stay, and empties what nobody needs."""
-    if zero and cut.produces:
-        array = np.moveaxis(array, cut.axis, 0).copy()
-        array[kept.dead(cut.calls)] = 0
-        array = np.moveaxis(array, 0, cut.axis)
-    return np.take(array, kept.widths(cut.calls[0]), axis=cut.axis)
+    left = kept.widths(cut.calls[0])
+    array = np.take(array, left, axis=cut.axis)
+    if cut.produces:
+        np.moveaxis(array, cut.axis, 0)[kept.dead(cut.calls)[left]] = 0
+    return array
 
 
 def shorten_grid(array: Any, grid: Grid, kept: Kept) -> Any:

@@ -5,6 +5,7 @@ A use answers `needed(live)`: the values that are needed for those that are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -97,8 +98,9 @@ class Read:
     Args:
         owner: The layer of the graph that it belongs to.
         kernel: The variable.
-        weights: Its numbers, or the part that this is about, with the inputs along the first axis,
-            the outputs along the second and what is summed over along the third.
+        weights: Returns its numbers, or the part that this is about, with the inputs along the
+            first axis, the outputs along the second and what is summed over along the third; for
+            some kernels a copy, which is not to be kept.
         bias: Where folded constants go.
         folds: Whether constants other than zero can be folded.
         merges: Whether those that cannot be folded can be merged.
@@ -109,7 +111,7 @@ class Read:
 
     owner: Any
     kernel: Any
-    weights: Any
+    weights: Callable[[], Any]
     bias: Bias
     folds: bool
     merges: bool
@@ -124,7 +126,7 @@ class Read:
     representative: int | None = None
 
     def __post_init__(self) -> None:
-        self.nonzero = (self.weights != 0).any(axis=2)
+        self.nonzero = (self.weights() != 0).any(axis=2)
         self.folds = self.folds and (self.bias.variable is not None or self.bias.allowed)
 
     def constants(self, numbers: Floats) -> Floats:
@@ -138,7 +140,7 @@ class Read:
         """
         usable = ~np.isnan(numbers) & (self.folds or numbers == 0)
         nonzero = usable & (numbers != 0)
-        total = self.weights[nonzero].sum(axis=2, dtype=np.float64)
+        total = self.weights()[nonzero].sum(axis=2, dtype=np.float64)
         sums = np.asarray(numbers[nonzero] @ total, np.float64)
         sums[self.nonzero[~usable].any(axis=0)] = np.nan
         return sums
@@ -203,17 +205,17 @@ class Read:
         Returns:
             What is to be added to the bias, shape `(outputs,)`.
         """
-        weights = self.weights.astype(np.float64)
-        columns, used = self.live_columns(live), self.used_rows(live)
-        weights[:, ~columns] = 0
+        weights, columns, used = self.weights(), self.live_columns(live), self.used_rows(live)
         folded = used & self.foldable & (self.known != 0)
-        sums = np.asarray(self.known[folded] @ weights[folded].sum(axis=2), np.float64)
+        total = weights[folded].sum(axis=2, dtype=np.float64)
+        sums = np.where(columns, self.known[folded] @ total, 0)
+        left = np.where(self.kept_rows(live)[:, None, None] & columns[:, None], weights, 0)
         if self.representative is not None:
             one = self.representative
             merged = np.flatnonzero(used & self.mergeable)
             factors = self.known[merged] / self.known[one]
-            weights[one] = np.tensordot(factors, weights[merged], 1)
-        weights[~self.kept_rows(live)] = 0
+            taken_over = np.tensordot(factors, weights[merged].astype(np.float64), 1)
+            left[one] = np.where(columns[:, None], taken_over, 0)
         view = self.place(array)
-        view[...] = weights.reshape(view.shape)
-        return sums
+        view[...] = left.reshape(view.shape)
+        return np.asarray(sums, np.float64)

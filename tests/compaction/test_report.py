@@ -127,7 +127,7 @@ def test_the_outputs_of_the_model_are_no_dead_channels_that_stay():
     change(model.get_layer("b").kernel, ..., 1)
     kill(model.get_layer("last"), constant=[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         kr.compact(model)
 
 
@@ -137,7 +137,7 @@ def test_a_warning_says_that_the_whole_output_is_constant():
     model = randomize(keras.Model(inputs, outputs))
     kill(model.get_layer("a"), constant=[0, 1])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         kr.compact(model)
     kill(model.get_layer("b"), constant=[0, 1])
     with pytest.warns(UserWarning, match="whole output of the model is constant"):
