@@ -11,7 +11,15 @@ from typing import Any
 from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 
-from kerasreg_tensorboard.names import METRICS, PLUGIN_NAME, TOTAL_METRICS, TOTALS, WEIGHTS_TAG
+from kerasreg_tensorboard.names import (
+    COMPACTED,
+    COMPACTION_TAG,
+    METRICS,
+    PLUGIN_NAME,
+    TOTAL_METRICS,
+    TOTALS,
+    WEIGHTS_TAG,
+)
 
 # A sparkline has no room for more; a model of a thousand weights gets fewer in each, so that the
 # answer stays small enough to be asked for every few seconds.
@@ -43,14 +51,15 @@ class TableReader:
             wanted: Name of the run; the newest one is read if there is none of that name.
 
         Returns:
-            `{"runs", "run", "weights", "totals"}`, with the history of each number as
-            `[step, value]` pairs.
+            `{"runs", "run", "weights", "totals", "compaction"}`, with the history of each number
+            as `[step, value]` pairs, and `[before, after]` for what compaction changes.
         """
         runs = self.runs()
         if not runs:
-            return {"runs": [], "run": None, "weights": [], "totals": {}}
+            return {"runs": [], "run": None, "weights": [], "totals": {}, "compaction": {}}
         run = wanted if wanted in runs else runs[0]
-        weights = self._weights(run)
+        tensors = self._tensors(run)
+        weights = _described(tensors.get(WEIGHTS_TAG))
         of_weights = [{m: f"{m}/{weight['name']}" for m in METRICS} for weight in weights]
         of_totals = {m: f"{TOTALS}/{m}" for m in TOTAL_METRICS}
         series = self._series(run, [t for tags in (*of_weights, of_totals) for t in tags.values()])
@@ -66,6 +75,7 @@ class TableReader:
                 for weight, tags in zip(weights, of_weights, strict=True)
             ],
             "totals": history(of_totals),
+            "compaction": _compacted(tensors.get(COMPACTION_TAG)),
         }
 
     def runs(self) -> list[str]:
@@ -80,17 +90,16 @@ class TableReader:
         names = sorted(run for run, tags in found.items() if WEIGHTS_TAG in tags)
         return sorted(names, key=lambda run: -starts.get(run, 0.0))
 
-    def _weights(self, run: str) -> list[dict[str, Any]]:
-        """The weights as the run's latest start describes them."""
+    def _tensors(self, run: str) -> dict[str, Any]:
+        """The latest tensor of each of our tags."""
         found = self.provider.read_tensors(
             self.context,
             experiment_id=self.experiment,
             plugin_name=PLUGIN_NAME,
             downsample=1,
-            run_tag_filter=RunTagFilter(runs=[run], tags=[WEIGHTS_TAG]),
+            run_tag_filter=RunTagFilter(runs=[run], tags=[WEIGHTS_TAG, COMPACTION_TAG]),
         )
-        points = found.get(run, {}).get(WEIGHTS_TAG, [])
-        return _described(points[-1].numpy) if points else []
+        return {tag: points[-1].numpy for tag, points in found.get(run, {}).items() if points}
 
     def _series(self, run: str, tags: list[str]) -> dict[str, Series]:
         """The history of each tag that has points."""
@@ -107,13 +116,27 @@ class TableReader:
         }
 
 
-def _described(marker: Any) -> list[dict[str, Any]]:
-    """The weights that a marker describes; none if it is not one that kerasreg has written."""
+def _described(tensor: Any) -> list[dict[str, Any]]:
+    """The weights that a tensor describes; none if it is not one that kerasreg has written."""
     try:
-        weights = json.loads(marker.item(), parse_constant=_refuse)["weights"]
+        weights = json.loads(tensor.item(), parse_constant=_refuse)["weights"]
         return [{key: kind(weight[key]) for key, kind in _FIELDS.items()} for weight in weights]
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except _NOT_OURS:
         return []
+
+
+def _compacted(tensor: Any) -> dict[str, list[int]]:
+    """What the model has and what compaction leaves, as far as that is known."""
+    try:
+        sizes = json.loads(tensor.item(), parse_constant=_refuse)
+        pairs = {name: (before, after) for name, (before, after) in sizes.items()}
+        return {name: [*map(int, pairs[name])] for name in COMPACTED}
+    except _NOT_OURS:
+        return {}
+
+
+# What reading a tensor raises that kerasreg has not written, or where there is none.
+_NOT_OURS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 def _text(value: Any) -> str:

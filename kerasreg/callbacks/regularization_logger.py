@@ -45,12 +45,14 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     | `all/val_data_loss`, `all/val_penalty`, `all/val_total_loss` | `val_loss`, split |
     | `all/<metric>`, `all/val_<metric>` | Keras's metrics, at the end of an epoch |
     | `all/learning_rate`, `dropout_rate/<layer>` | as they are at that step |
+    | `all/compacted_parameters`, `all/compacted_multiply_adds` | what `compact` leaves at the end |
 
     Beside them histograms of the non-zero values (`nonzero/<weight>`), pictures of where the
     zeros are (`zero_pattern/<weight>`, drawn when their number has changed), text pages with the
-    configuration and, at the end, the sparsity report, a layout for Custom Scalars, a row for
-    HPARAMS, and what the Sparsity tab shows. A weight is named by its path without the model's own
-    name; layers without a name of their own are numbered anew in each model.
+    configuration and, at the end, the reports on sparsity and on compaction, a layout for Custom
+    Scalars, a row for HPARAMS, and what the Sparsity tab shows. A weight is named by its path
+    without the model's own name; layers without a name of their own are numbered anew in each
+    model.
 
     `data_loss` and `penalty` are means over the batches of the epoch, as Keras's `loss` is, so
     `data_loss + penalty == loss`; the penalty is all that layers add to the loss, with penalties
@@ -63,7 +65,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     before those that read them.
 
     Logging never changes the training and never stops it: where the log cannot be written there
-    is one warning. The report is of the last epoch, also where `EarlyStopping` restores another.
+    is one warning. The report on sparsity is of the last epoch, also where `EarlyStopping` restores
+    another; that on compaction, which takes up to seconds, of what the training leaves.
 
     Args:
         log_dir: Folder of this run, or an address as `gs://bucket/run-1`. Runs that are to be
@@ -196,10 +199,10 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         return {} if self._guard.failed else dict(run.totals)
 
     def close(self) -> None:
-        """Writes the sparsity report and closes the event file, after a loop of your own."""
+        """Writes the reports and closes the event file, after a loop of your own."""
         run, self._run = self._run, None
         if run is not None:
-            self._guard.run(run.finish, self._steps.step)
+            self._guard.run(run.finish, self.model, self._steps.step)
             self._guard.run_always(run.close)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

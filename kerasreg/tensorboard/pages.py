@@ -57,7 +57,6 @@ def report_page(report: SparsityReport) -> str:
 
 def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
     """Adds what the Sparsity tab says of each weight beside its charts."""
-    plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME)
     descriptions = [
         {
             "name": weight.name,
@@ -69,22 +68,28 @@ def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
         }
         for weight in weights
     ]
+    add_tensor(summary, WEIGHTS_TAG, {"weights": descriptions})
+
+
+def add_tensor(summary: summary_pb2.Summary, tag: str, content: Any) -> None:
+    """Adds what the Sparsity tab reads: plain data, as JSON in a tensor."""
+    plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME)
     summary.value.add(
-        tag=WEIGHTS_TAG,
+        tag=tag,
         metadata=summary_pb2.SummaryMetadata(
             plugin_data=plugin, data_class=summary_pb2.DATA_CLASS_TENSOR
         ),
-        tensor=make_tensor_proto(json.dumps({"weights": descriptions})),
+        tensor=make_tensor_proto(json.dumps(content)),
     )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of cells that are plain text whatever is in them."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_escape, cells)) + " |" for cells in lines)
+    return "\n".join("| " + " | ".join(map(plain_text, cells)) + " |" for cells in lines)
 
 
-def _escape(cell: str) -> str:
-    """Keeps names that contain HTML, Markdown or a cell's border as plain text."""
-    text = html.escape(cell)
+def plain_text(text: str) -> str:
+    """Markdown of a text that may contain HTML, Markdown or a cell's border."""
+    text = html.escape(text)
     return "".join(f"&#{ord(c)};" if c in "|`*_[]\\\n" else c for c in text)

@@ -20,6 +20,7 @@ from kerasreg.statistics.optimality import Optimality, check_data, total_residua
 from kerasreg.statistics.sparsity_report import report_of
 from kerasreg.statistics.variables import choose_weights
 from kerasreg.statistics.weights import find_weights
+from kerasreg.tensorboard.compaction_page import add_compaction
 from kerasreg.tensorboard.dashboards import Dashboards
 from kerasreg.tensorboard.event_file import EventWriter, has_points
 from kerasreg.tensorboard.hparams import check_hparams
@@ -169,13 +170,16 @@ class Run:
         self._worker.flush(timeout)
         self._warn()
 
-    def finish(self, step: int) -> None:
-        """Writes what is said once, of the trained model: last pictures and the sparsity report."""
+    def finish(self, model: Any, step: int) -> None:
+        """Writes what is said once, of the trained model: last pictures and the two reports."""
         if self._last is not None:
             self._draw(step, final=True)
             page = self._dashboards.at_end()
             report = report_of(self._weights, self._last().statistics)
-            add_text(page, "sparsity_report", report_page(report))
+            text = report_page(report)
+            if self._writer is not None:
+                text += f"\n\n{add_compaction(page, model)}"
+            add_text(page, "sparsity_report", text)
             self._write(step, page)
 
     def close(self) -> None:

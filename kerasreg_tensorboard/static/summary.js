@@ -4,30 +4,52 @@ import { element, setText } from "./dom.js";
 import { HistoryView } from "./history_view.js";
 import { count, percent, short } from "./numbers.js";
 
+const COMPACTED = [
+  ["parameters", "Parameters after compaction"],
+  ["multiply_adds", "Multiply-adds after compaction"],
+];
+
 export class Summary {
   constructor() {
     this.sparsity = new HistoryView();
     this.deadUnits = new HistoryView();
     this.penalty = new HistoryView();
     this.parameters = element("span", { className: "value" });
+    this.compaction = COMPACTED.map(([, label]) => new Compacted(label));
     this.step = element("span", { className: "value" });
     this.node = element("dl", { className: "summary" }, [
       item("Sparsity", this.sparsity.nodes),
       item("Dead units", this.deadUnits.nodes),
       item("Penalty", this.penalty.nodes),
       item("Parameters", [this.parameters]),
+      ...this.compaction.map((each) => each.node),
       item("Step", [this.step]),
     ]);
   }
 
-  update({ weights, totals }) {
+  update({ weights, totals, compaction }) {
     const units = total(weights, "units");
     this.sparsity.update(totals.sparsity, percent, 1);
     this.deadUnits.update(totals.dead_units, (n) => `${count(n)} of ${count(units)}`, units);
     this.penalty.update(totals.regularization_loss, short);
     setText(this.parameters, weights.length ? count(total(weights, "size")) : "");
+    COMPACTED.forEach(([name], i) => this.compaction[i].update(compaction[name]));
     const last = totals.sparsity?.at(-1);
     setText(this.step, last ? count(last[0]) : "");
+  }
+}
+
+// Known when the training has ended, of models that can be compacted.
+class Compacted {
+  constructor(label) {
+    this.value = element("span", { className: "value" });
+    this.node = item(label, [this.value]);
+    this.update();
+  }
+
+  update(sizes) {
+    this.node.hidden = !sizes;
+    setText(this.value, sizes ? `${count(sizes[1])} of ${count(sizes[0])}` : "");
   }
 }
 

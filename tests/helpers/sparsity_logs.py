@@ -6,9 +6,12 @@ from tensorboard.compat.proto import summary_pb2
 import kerasreg as kr
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.event_file import EventWriter
-from kerasreg.tensorboard.pages import add_marker
+from kerasreg.tensorboard.pages import add_marker, add_tensor
 from kerasreg.tensorboard.points import add_scalar
+from kerasreg_tensorboard.names import COMPACTION_TAG
 
+# Before and after.
+COMPACTION = {"parameters": [144, 61], "multiply_adds": [132, 55]}
 HTML = '<img src=x onerror="pwned=1">'  # PyTorch allows no dot in a name
 
 
@@ -44,6 +47,11 @@ class Log:
             add_scalar(summary, tag, value)
         self._events.write(step, summary)
 
+    def write_compaction(self, step, sizes):
+        summary = summary_pb2.Summary()
+        add_tensor(summary, COMPACTION_TAG, sizes)
+        self._events.write(step, summary)
+
     def close(self):
         self._events.close()
 
@@ -75,6 +83,8 @@ def write_runs(folder):
         log = Log(folder / name, model())
         for step in steps:
             log.write(step, values(step))
+        if name == "second":
+            log.write_compaction(steps[-1], COMPACTION)
         log.close()
     log = Log(folder / "plain")
     log.write(0, {"sparsity/first/kernel": 0.5})

@@ -11,7 +11,7 @@ import pytest
 from helpers import dashboard
 from helpers.backends import BACKEND
 from helpers.marks import slow
-from helpers.sparsity_logs import HTML, Log, model, values, write_runs
+from helpers.sparsity_logs import COMPACTION, HTML, Log, model, values, write_runs
 
 pytestmark = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="the files do not depend on the backend"
@@ -86,6 +86,11 @@ def test_weights_are_described_in_the_order_of_the_model(server):
     assert weights[2]["penalty"] == "L2(l2=1e-05); L1(l1=0.0001), after the step"
 
 
+def test_what_compaction_leaves_of_the_run(server):
+    assert table(server, run="second")["compaction"] == COMPACTION
+    assert table(server, run="first")["compaction"] == {}
+
+
 def test_a_resumed_run_has_its_latest_weights_and_few_points(server):
     found = table(server, run="resumed")
     assert found["weights"][0]["units"] == 9
@@ -151,5 +156,5 @@ def test_without_our_data_there_is_no_tab(tmp_path):
         assert not json.loads(get(f"{address}/data/plugins_listing")[1])["kerasreg_sparsity"][
             "enabled"
         ]
-        empty = {"runs": [], "run": None, "weights": [], "totals": {}}
+        empty = {"runs": [], "run": None, "weights": [], "totals": {}, "compaction": {}}
         assert table(address, run="plain") == empty

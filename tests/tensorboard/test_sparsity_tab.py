@@ -112,8 +112,18 @@ def test_cells_are_the_logged_numbers(server, browser):
         "Dead units": "4 of 19",
         "Penalty": "0.002",
         "Parameters": "144",
+        "Parameters after compaction": "61 of 144",
+        "Multiply-adds after compaction": "55 of 132",
         "Step": "40",
     }
+
+
+def test_without_compaction_there_is_no_word_of_it(server, browser):
+    shown = "return [...document.querySelectorAll('dl div')].map((item) => item.offsetHeight > 0);"
+    open_tab(browser, server, "second")
+    assert all(browser.execute_script(shown))
+    choose(browser, "first")
+    assert browser.execute_script(shown) == [True] * 4 + [False] * 2 + [True]
 
 
 def test_sparklines_are_drawn(server, browser):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kerasreg_tensorboard.names import WEIGHTS_TAG
+from kerasreg_tensorboard.names import COMPACTION_TAG, WEIGHTS_TAG
 from kerasreg_tensorboard.table import MAX_POINTS_IN_ALL, TableReader
 
 WEIGHT = {"name": "a", "path": "m/a", "shape": [2], "size": 2, "units": 2, "penalty": ""}
@@ -72,3 +72,19 @@ def test_a_tensor_that_is_no_marker(tensor):
     point = SimpleNamespace(numpy=tensor)
     provider.read_tensors = lambda ctx, **_: {"run": {WEIGHTS_TAG: [point]}}
     assert TableReader(provider, None, "").read(None)["weights"] == []
+
+
+SIZES = {"parameters": [3, 2], "multiply_adds": [2, 1]}
+NO_SIZES = [{}, [], None, *(SIZES | {"parameters": x} for x in ([1], [1, 2, 3], 3, None, ["x", 1]))]
+
+
+@pytest.mark.parametrize("sizes", [SIZES, *NO_SIZES])
+def test_what_compaction_leaves(sizes):
+    """Both numbers of both, or nothing."""
+    provider = Provider(2)
+    marker = provider.read_tensors(None, run_tag_filter=None)["run"]
+    point = SimpleNamespace(numpy=np.array(json.dumps(sizes), dtype=object))
+    provider.read_tensors = lambda ctx, **_: {"run": marker | {COMPACTION_TAG: [point]}}
+    table = TableReader(provider, None, "").read(None)
+    assert table["compaction"] == (SIZES if sizes is SIZES else {})
+    assert len(table["weights"]) == 2
