@@ -9,7 +9,8 @@ Random normal weights of which a part, here and there, is zero, in a small dense
 - what `gzip -9` makes of that,
 - the `.keras` file that `kerasreg.save_sparse` writes,
 
-and how much smaller than the first the last one is.
+and how much smaller than the first the last one is. With `--litert`, on TensorFlow, as bytes of the
+`.tflite` file that Keras exports, without and with LiteRT's optimization for zeros.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import numpy as np
 import kerasreg as kr
 
 layers = keras.layers
+DTYPES = ("float32", "float16")
 
 
 def dense(dtype):
@@ -53,23 +55,38 @@ def sizes(model, folder):
     return plain.stat().st_size, len(gzip.compress(plain.read_bytes(), 9)), sparse.stat().st_size
 
 
+def litert_sizes(model, folder):
+    import tensorflow as tf
+
+    found = []
+    for optimizations in ([], [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]):
+        file = folder / "model.tflite"
+        model.export(file, format="litert", optimizations=optimizations, verbose=False)
+        found.append(file.stat().st_size)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--zeros", type=float, nargs="+", default=[0, 0.5, 0.9, 0.98])
-    zeros = parser.parse_args().zeros
-    print("| network | dtype | zeros | `.keras` | `gzip -9` | `save_sparse` | times smaller |")
-    print("|---|---|---|---|---|---|---|")
+    parser.add_argument("--litert", action="store_true")
+    arguments = parser.parse_args()
+    measure, kinds, dtypes = sizes, ("`.keras`", "`gzip -9`", "`save_sparse`"), DTYPES
+    if arguments.litert:
+        measure, kinds, dtypes = litert_sizes, ("`.tflite`", "with sparsity"), DTYPES[:1]
+    columns = ("network", "dtype", "zeros", *kinds, "times smaller")
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     with tempfile.TemporaryDirectory() as folder:
         for build in (dense, convolutional):
-            for dtype in ("float32", "float16"):
+            for dtype in dtypes:
                 model = build(dtype)
-                for part in zeros:
+                for part in arguments.zeros:
                     put_zeros(model, part)
-                    found = sizes(model, Path(folder))
+                    found = measure(model, Path(folder))
                     cells = [build.__name__, dtype, f"{part:.0%}", *(f"{n:,}" for n in found)]
-                    print(f"| {' | '.join(cells)} | {found[0] / found[2]:.1f} |")
+                    print(f"| {' | '.join(cells)} | {found[0] / found[-1]:.1f} |")
 
 
 if __name__ == "__main__":
