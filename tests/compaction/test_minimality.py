@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:What plain Keras has no layer for"),
     pytest.mark.filterwarnings("ignore:Layer '.*' .* was passed an input with a mask"),
 ]
-FAST, ALL = (2, 8) if BACKEND == "jax" else (8, 60)
+FAST, ALL = (2, 4) if BACKEND == "jax" else (8, 20)
 SEEDS = [*range(FAST), *(slow(seed) for seed in range(FAST, ALL))]
 
 # Without what is needless to the data only: a unit of a recurrent layer or a transposed convolution

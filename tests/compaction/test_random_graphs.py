@@ -11,10 +11,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:What plain Keras has no layer for"),
     pytest.mark.filterwarnings("ignore:Layer '.*' .* was passed an input with a mask"),
 ]
-# JAX compiles each operation of a new graph by itself.
-FAST, ALL = (4, 12) if BACKEND == "jax" else (24, 120)
+# JAX compiles each operation of a new graph by itself. `benchmarks/random_graphs.py` draws hundreds.
+FAST, ALL = (4, 8) if BACKEND == "jax" else (16, 40)
 SEEDS = [*range(FAST), *(slow(seed) for seed in range(FAST, ALL))]
-REPORTED = [*range(FAST // 4), *(slow(seed) for seed in range(FAST // 4, ALL // 3))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -25,7 +24,7 @@ def test_equal_and_nothing_left(seed):
     assert kr.compaction_report(small).total.after.parameters == small.count_params()
 
 
-@pytest.mark.parametrize("seed", REPORTED)
+@pytest.mark.parametrize("seed", range(FAST // 4))
 def test_the_report_counts_what_compact_leaves(seed):
     graph = RandomGraph(300 + seed, blocks=3)
     report, small = kr.compaction_report(graph.model), kr.compact(graph.model)
