@@ -85,6 +85,7 @@ def compaction_rule(*layers: type) -> Callable[[RuleClass], RuleClass]:
     - `call.read(kernel, x, out, ...)`: that output channels are linear in all input channels;
     - `call.cut(variable, axis, x)`: that an axis of a weight numbers the channels;
     - `call.size("units", out)`: that an entry of the configuration counts them;
+    - `call.entry("scale", numbers, axis, x)`: that an entry has a number for each;
     - `call.hold(x, reason)`, `call.pin(x, reason)`: that a width, or a number, must stay.
 
     A rule holds for subclasses, too, as long as they do not have a `call` of their own.
