@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import tempfile
 import types
 import warnings
@@ -146,7 +147,16 @@ def from_configuration(layer: Any, config: dict[str, Any]) -> Any:
         layer: A layer of the same class.
         config: Its configuration, which may be changed.
     """
-    return type(layer).from_config(config)
+    cls = type(layer)
+    try:
+        return cls.from_config(dict(config))
+    except TypeError:
+        # Some write what they have computed, too, which no constructor takes.
+        constructors = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
+        taken = set().union(*(inspect.signature(each).parameters for each in constructors))
+        if taken.issuperset(config):
+            raise
+        return cls.from_config({key: value for key, value in config.items() if key in taken})
 
 
 @from_configuration.register

@@ -54,7 +54,7 @@ class CompactionRow:
         after: Its size after `compact`.
         constant: How many of its channels always have the same value.
         blocked: How many channels stay that are constant or that nobody needs.
-        reason: Why they stay, or most of them.
+        reason: Why they stay, or most of them; or why nothing is known of the layer's channels.
     """
 
     path: str
@@ -73,7 +73,7 @@ class CompactionRow:
         channels, parameters, multiply_adds = (
             f"{a:,} → {b:,}" if a != b else f"{a:,}" if a else "" for a, b in pairs
         )
-        blocked = f"{self.blocked:,}: {self.reason}" if self.blocked else ""
+        blocked = f"{self.blocked:,}: {self.reason}" if self.blocked else self.reason
         constant = f"{self.constant:,}" if self.constant else ""
         return self.path, channels, constant, parameters, multiply_adds, blocked
 
@@ -206,7 +206,7 @@ def _row(calls: list[Record], kept: Kept, reasons: Reasons) -> CompactionRow:
     constant = ~np.isnan(kept.facts.constants[out.values])
     stuck = out.values[kept.alive[out.values] & (constant | ~kept.live[out.values])]
     found = collections.Counter(map(reasons.of, stuck.tolist()))
-    reason = found.most_common(1)[0][0] if found else ""
+    reason = found.most_common(1)[0][0] if found else calls[0].blocks
     return CompactionRow(
         calls[0].path,
         _size(calls, len(out.values)),

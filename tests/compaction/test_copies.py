@@ -154,6 +154,29 @@ def test_functions_go_along(make):
     assert relative_error(model, make(model), inputs_for(model)) == 0
 
 
+class Talkative(layers.Layer):
+    """Its configuration has what it does not take."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor, "squared": self.factor**2}
+
+
+@BOTH
+def test_configurations_may_say_more_than_their_layers_take(make):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Talkative(3.0, name="own")(inputs))
+    with pytest.raises(TypeError):
+        keras.models.clone_model(model)
+    assert relative_error(model, make(model), inputs_for(model)) == 0
+
+
 @pytest.mark.parametrize(
     ("penalty", "left"),
     [

@@ -74,8 +74,12 @@ def test_the_reason_is_the_reader(block, reason):
     x = layers.Conv2D(4, 1, name="conv")(inputs)
     model = randomize(keras.Model(inputs, layers.Conv2D(2, 3)(block(x))))
     kill(model.get_layer("conv"), constant=[0])
-    (row,) = [row for row in kr.compaction_report(model).rows if row.path == "conv"]
+    report = kr.compaction_report(model)
+    (row,) = [row for row in report.rows if row.path == "conv"]
     assert (row.constant, row.blocked, row.reason) == (1, 1, reason)
+    if "no rule" in reason:
+        (line,) = [line for line in str(report).splitlines() if line.startswith("own")]
+        assert line.endswith(f"  {reason}")
 
 
 def test_bytes_are_counted_by_weight():
