@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from helpers.backends import BACKEND
 from helpers.event_files import read
@@ -37,13 +38,17 @@ def test_quickstart(tmp_path):
     printed = run(copy_of("quickstart.py", tmp_path))  # as it is: the README has its table
     rows = re.findall(r"^ +(\w+) +([\d.]+)% +([\d.]+)% +([\d.]+)%.*$", printed, re.M)
     table = {name: [float(cell) for cell in cells] for name, *cells in rows}
-    assert list(table) == ["none", "L1", "L2", "ElasticNet", "GroupLasso", "Dropout"]
+    assert list(table) == ["none", "L1", "L2", "ElasticNet", "GroupLasso", "Dropout", "Proximal"]
     for name, (train, test, gap) in table.items():
         assert abs(train - test - gap) < 0.11
         assert name == "none" or gap < table["none"][2], "each technique narrows the gap"
         log = read(tmp_path / "tensorboard_logs" / "quickstart" / name)
         assert len(log["all/sparsity"]) == 40
     assert "tensorboard --logdir" in printed
+    (sizes,) = re.findall(r"([\d,]+) → ([\d,]+) parameters", printed)
+    before, after = (int(size.replace(",", "")) for size in sizes)
+    assert after < 0.8 * before
+    assert keras.saving.load_model(tmp_path / "tensorboard_logs/quickstart/small.keras")
 
 
 @pytest.mark.slow
