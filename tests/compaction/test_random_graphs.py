@@ -11,7 +11,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:What plain Keras has no layer for"),
     pytest.mark.filterwarnings("ignore:Layer '.*' .* was passed an input with a mask"),
 ]
-# JAX compiles each operation of a new graph by itself. `benchmarks/random_graphs.py` draws hundreds.
+# Of hundreds there is `benchmarks/random_graphs.py`. JAX compiles each operation by itself.
 FAST, ALL = (4, 8) if BACKEND == "jax" else (16, 40)
 SEEDS = [*range(FAST), *(slow(seed) for seed in range(FAST, ALL))]
 
