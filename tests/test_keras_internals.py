@@ -210,6 +210,22 @@ def test_arrays_that_keras_takes_for_biases():
     assert not internals.taken_for_bias((1, 5)) and not internals.taken_for_bias((2, 5, 1))
 
 
+def test_layers_of_the_applications():
+    x, scale = np.ones((2, 3), "float32"), internals.layer_scale()(0.5, 3)
+    assert scale.get_config()["projection_dim"] == 3
+    (depth,) = internals.identity_layers()
+    made = scale(x), depth(0.5)(x, training=False), internals.residual_scale()(0.5)([x, x])
+    for y, expected in zip(made, (0.5, 1.0, 1.5), strict=True):
+        assert np.allclose(keras.ops.convert_to_numpy(y), expected)
+
+
+def test_masks_of_symbolic_tensors():
+    inputs = keras.Input((3,), dtype="int32")
+    embedded = keras.layers.Embedding(4, 2, mask_zero=True)(inputs)
+    assert internals.mask_of(inputs) is None and internals.mask_of(embedded) is not None
+    assert internals.mask_of(keras.layers.Dense(2)(embedded)) is internals.mask_of(embedded)
+
+
 def test_graphs_give_all_calls_in_order():
     inputs = keras.Input((3,), name="given")
     shared = keras.layers.Dense(3)
