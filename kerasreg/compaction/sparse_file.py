@@ -23,7 +23,7 @@ OPTIMIZER = re.compile("(?<!/layers)/optimizer/")
 
 # Weights of more bytes are compressed in blocks, of which one is in memory at a time; the archive
 # compresses the others. Keras refuses to open what becomes a thousand times larger, as blocks of
-# zeros do that are twice as large.
+# zeros do that are four times as large.
 SMALL, BLOCK = 2**14, 2**18
 
 

@@ -73,7 +73,7 @@ def nested():
 def long():
     """The first axis is longer than a block, and the last one."""
     first, last = layers.Dense(1, dtype="float16"), layers.Dense(150_000, dtype="bfloat16")
-    return keras.Sequential([keras.Input((200_000,)), first, last])
+    return keras.Sequential([keras.Input((2**22,)), first, last])
 
 
 def own():
@@ -144,7 +144,7 @@ def test_zeros_alone_are_not_taken_for_a_trap(tmp_path):
     kr.save_sparse(with_zeros(long(), 1), tmp_path / "model.keras")
     members, datasets = contents(tmp_path / "model.keras")
     weights = members["model.weights.h5"]
-    assert weights.file_size < 30_000 and weights.file_size < 100 * weights.compress_size
+    assert weights.file_size < 50_000 and weights.file_size < 100 * weights.compress_size
     large = [x for x in datasets.values() if x.nbytes > 2**18]
     assert large and all(x.nbytes < 1000 * x.id.get_storage_size() for x in large)
 
@@ -153,12 +153,11 @@ def test_the_optimizer_stays_behind(tmp_path):
     """Also that of a model inside of it, as the discriminator of a GAN has."""
     model = nested()
     for each in (model.layers[1], model):
-        each.compile("adam", "mse", metrics=["mae"])
-        each.fit(
-            *(np.ones((2, *t.shape[1:])) for t in (each.inputs[0], each.outputs[0])), verbose=0
-        )
-    model.compile(kr.Proximal("adam", {".*kernel": kr.L1(1e-3)}), "mse")
-    model.fit(np.ones((2, 6, 6, 4)), np.ones((2, 2)), verbose=0)
+        optimizer = kr.Proximal("adam", {".*kernel": kr.L1(1e-3)})
+        each.compile(optimizer, "mse", metrics=["mae"])
+        optimizer.build(each.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    assert len(contents(tmp_path / "model.keras")[1]) > 3 * len(model.weights)
     kr.save_sparse(model, tmp_path / "model.keras")
     members, datasets = contents(tmp_path / "model.keras")
     assert len(datasets) == len(model.weights)
