@@ -24,11 +24,15 @@ def add_compaction(summary: summary_pb2.Summary, model: Any) -> str:
         Markdown: the report, or why there is none.
     """
     sizes: dict[str, tuple[int, int]] = {}
+    report, refused = None, ""
     try:
         with np.errstate(all="ignore"):  # of weights that are infinite
             report = compaction_report(model)
+        refused = report.refused
     except Exception as error:  # The rest of the log does not depend on it.
-        page = f"`compact` cannot take this model: {plain_text(str(error))}"
+        refused = str(error)
+    if report is None or refused:
+        page = f"`compact` cannot take this model: {plain_text(refused)}"
     else:
         total = report.total
         sizes = {
