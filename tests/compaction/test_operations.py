@@ -67,7 +67,7 @@ FUNCTIONS = {
     "greater": (lambda x: ops.cast(x > 0.1, "float32") * 2.0, 3),
     "array": (lambda x: x * np.array([1.0, 2, 3, 4, 5, 6], "float32") - 1.0, 3),
     "array of zeros": (lambda x: x * np.array([1.0, 1, 1, 0, 0, 1], "float32"), 1),
-    "tensor": (lambda x: ops.convert_to_tensor([[1.0, 2, 3, 4, 5, 6]]) + x, 3),
+    "tensor": (lambda x: ops.add(ops.convert_to_tensor([[1.0, 2, 3, 4, 5, 6]]), x), 3),
     "array of positions": (lambda x: x * np.arange(5.0, dtype="float32")[:, None], 5),
     "divided array": (lambda x: ops.divide(np.arange(6.0, dtype="float32"), x * x + 1), 3),
     "rescaling": (layers.Rescaling([[1.0, 2, 3, 4, 5, 6]], [0.5, 0, 0, 0, 0, 1]), 3),
@@ -142,8 +142,8 @@ def test_what_adapted_layers_know_is_copied():
     model = keras.Model(inputs, layer(inputs))
     assert relative_error(model, kr.strip(model), inputs_for(model)) == 0
 
-    inputs = keras.Input((3,), dtype="int64")
-    layer, numbers = layers.IntegerLookup(), np.array([[3, 7, 9], [7, 7, 1]])
+    inputs = keras.Input((3,), dtype="int32")
+    layer, numbers = layers.IntegerLookup(), np.array([[3, 7, 9], [7, 7, 1]], "int32")
     layer.adapt(numbers)
     x = layers.Flatten()(layers.Embedding(5, 2)(layer(inputs)))
     model = keras.Model(inputs, layers.Dense(2)(x))

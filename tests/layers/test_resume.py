@@ -23,6 +23,8 @@ PENALTIES = {
     "keep zeros": lambda: kr.KeepZeros(),
     "groups": lambda: kr.GroupLasso(0.05),
 }
+# Each optimizer with half of the penalties.
+MORE = ("adam", "momentum", "momentum"), ("groups", "l1", "keep zeros")
 
 
 class Interruption(Exception):
@@ -105,8 +107,7 @@ def by_state_tree(build, folder):
 
 
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")  # of Orbax, on JAX
-@pytest.mark.parametrize("penalty", first_is_fast(PENALTIES))
-@pytest.mark.parametrize("optimizer", ["adam", slow("momentum")])
+@pytest.mark.parametrize(("optimizer", "penalty"), [("adam", "top-k"), *map(slow, *MORE)])
 @pytest.mark.parametrize(
     "resume", first_is_fast([by_backup, by_checkpoint, by_state_tree, by_orbax])
 )

@@ -78,7 +78,7 @@ OTHER_DTYPES = ["float16", "bfloat16", "float64"]
 ONE_OF_EACH = list({type(penalty): penalty for penalty in reversed(PENALTIES)}.values())
 KERNEL = (3, 3, 4, 6)
 ONE_OF_EACH_RANK = [(7,), (6, 5), KERNEL]
-COMPILED_SHAPES = [(7,), KERNEL]  # compiling each takes a second
+COMPILED_SHAPES = [KERNEL]  # compiling each takes a second
 FLOATS = functools.partial(st.floats, width=32, allow_subnormal=False)
 
 
