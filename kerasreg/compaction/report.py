@@ -218,7 +218,7 @@ def _row(calls: list[Record], kept: Kept, reasons: Reasons) -> CompactionRow:
 
 
 def _removed(record: Record) -> CompactionRow:
-    """The row of a layer in a branch that only adds zeros."""
+    """The row of a layer in a branch that is left out."""
     channels = len(record.outputs[0].values)
     return CompactionRow(record.path, _size([record], channels), Size(0, 0, 0, 0), channels)
 

@@ -12,6 +12,7 @@ from kerasreg.compaction.call import Call
 from kerasreg.compaction.channels import Channels, along_axis
 from kerasreg.compaction.liveness import Kept
 from kerasreg.compaction.rule import CompactionRule, compaction_rule
+from kerasreg.compaction.rules.reductions import axes_of
 
 
 @compaction_rule(keras.layers.BatchNormalization)
@@ -85,7 +86,7 @@ class UnitNormalizationRule(CompactionRule):
         zero = call.constants(x) == 0
         out = call.like(x, np.where(zero, 0.0, np.nan))
         call.edge(out, x)
-        if x.axis in [axis % len(x.shape) for axis in np.ravel(layer.axis)]:
+        if x.axis in axes_of(layer, len(x.shape)):
             mixes = f"{call.name} mixes the channels"
             call.mix(out.values[~zero], x.values[~zero], mixes)
             # A zero that stays, for whatever reason, counts, too.
@@ -100,7 +101,7 @@ class LayerNormalizationRule(CompactionRule):
     def trace(self, layer: Any, call: Call, x: Channels) -> Channels:
         """The channels with the factor 0 are constant."""
         mixes = f"{call.name} mixes the channels"
-        axes = sorted(axis % len(x.shape) for axis in np.ravel(layer.axis))
+        axes = sorted(axes_of(layer, len(x.shape)))
         if x.axis not in axes or layer.gamma is None or getattr(layer, "rms_scaling", False):
             return call.blocked([x], mixes)[0]
         place = axes.index(x.axis)
