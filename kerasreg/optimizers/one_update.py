@@ -12,6 +12,7 @@ from kerasreg._backends import masked
 from kerasreg._tensors import Tensor
 from kerasreg.optimizers import orthants
 from kerasreg.optimizers.apply_penalty import apply_penalty
+from kerasreg.optimizers.averages import Averages
 from kerasreg.optimizers.gradients import given_for, update_gradients
 from kerasreg.optimizers.held_zeros import HeldZeros
 from kerasreg.optimizers.steps import StepSizes
@@ -51,6 +52,7 @@ class OneUpdate:
         scale: What multiplies the strengths now.
         happens: Whether the gradients are not only accumulated; `None` if they never are.
         held: Which weights' zeros may be held, if any.
+        averages: What is averaged over updates.
     """
 
     def __init__(
@@ -61,20 +63,24 @@ class OneUpdate:
         scale: Tensor,
         happens: Tensor | None,
         held: HeldZeros | None,
+        averages: Averages,
     ) -> None:
         self._optimizer, self._grads, self._acting = optimizer, grads, acting
         self._scale, self._happens, self._held = scale, happens, held
+        self._averages = averages
         asking = [
             target
             for target in grads
             if target.rule.needs_gradient
             or _acts_on_gradients(target)
+            or target in averages
             or (held is not None and target in held.strengths)
         ]
         weights = [target.variable for target in asking]
         found = update_gradients(optimizer, weights, [grads[target] for target in asking])
         gradients = dict(zip(asking, found, strict=True))
         holds = {} if held is None else held.begin(gradients, scale, happens)
+        averages.update(gradients, happens)
         self._before = {t: self._look(t, gradients.get(t), holds.get(t)) for t in grads}
 
     def _look(self, target: Target, gradient: Tensor | None, hold: Hold | None) -> Before:
@@ -139,7 +145,10 @@ class OneUpdate:
                 moments = sizes.moments(target, before.of_rule, before.gradient)
                 acts = self._acts_now(target)
                 memory, hold, path = before.memory, before.hold, target.variable.path
-                updates[target] = Update(w, memory, moments, sizes, reach, acts, hold, path)
+                saliency = self._averages.of(target)
+                updates[target] = Update(
+                    w, memory, moments, sizes, reach, acts, hold, path, saliency
+                )
             self._assign(updates, apply_penalty(penalty, [*updates.values()], count, self._scale))
 
     def _assign(self, updates: Mapping[Target, Update], results: Any) -> None:
@@ -175,12 +184,17 @@ class AveragedUpdate:
         targets: The weights with penalties, before they are replaced by their averages.
         acting: Whether the penalty of each acts, a scalar; `None` if it does for sure.
         scale: What multiplies the strengths.
+        averages: What has been averaged over updates.
     """
 
     def __init__(
-        self, targets: Sequence[Target], acting: Mapping[Target, Tensor | None], scale: Tensor
+        self,
+        targets: Sequence[Target],
+        acting: Mapping[Target, Tensor | None],
+        scale: Tensor,
+        averages: Averages,
     ) -> None:
-        self._acting, self._scale = acting, scale
+        self._acting, self._scale, self._averages = acting, scale, averages
         self._before = {
             t: (t.penalty.remember(t.variable.value), t.rule.remember(t.variable)) for t in targets
         }
@@ -199,8 +213,10 @@ class AveragedUpdate:
                     if target.variable.constraint is not None:  # which Keras leaves out here
                         target.variable.assign(target.variable.constraint(target.variable))
                     w, acts = ops.stop_gradient(target.variable.value), self._acting[target]
-                    path = target.variable.path
-                    updates[target] = Update(w, memory, moments, sizes, reach, acts, path=path)
+                    path, saliency = target.variable.path, self._averages.of(target)
+                    updates[target] = Update(
+                        w, memory, moments, sizes, reach, acts, path=path, saliency=saliency
+                    )
             results = apply_penalty(penalty, [*updates.values()], count, self._scale)
             for target, (w, _) in zip(updates, results or [], strict=False):
                 target.variable.assign(w)

@@ -112,7 +112,8 @@ def tensors_of(update: Update) -> tuple[Any, ...]:
     """All tensors of an update, in a structure; `None` for those that are not there."""
     hold = update.hold
     of_hold = None if hold is None else (hold.zero, hold.gradient, hold.mean, hold.rate)
-    return update.w, update.memory, list(update.moments), update.reach, update.acts, of_hold
+    others = update.reach, update.acts, update.saliency
+    return update.w, update.memory, list(update.moments), *others, of_hold
 
 
 def with_tensors(update: Update, function: Callable[[Any], Any]) -> Update:
@@ -125,12 +126,14 @@ def with_tensors(update: Update, function: Callable[[Any], Any]) -> Update:
         moments=[function(moment) for moment in update.moments],
         reach=function(update.reach),
         acts=function(update.acts),
+        saliency=function(update.saliency),
         hold=hold and Hold(*map(function, (hold.zero, hold.gradient, hold.mean, hold.rate))),
     )
 
 
 def of_tensors(update: Update, tensors: Sequence[Any]) -> Update:
     """The update with other tensors, in the structure of `tensors_of`."""
-    w, memory, moments, reach, acts, of_hold = tensors
+    w, memory, moments, reach, acts, saliency, of_hold = tensors
     hold = None if of_hold is None else Hold(*of_hold)
-    return Update(w, memory, moments, update.step_size, reach, acts, hold, update.path)
+    others = update.step_size, reach, acts, hold, update.path, saliency
+    return Update(w, memory, moments, *others)

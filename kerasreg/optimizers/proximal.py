@@ -16,6 +16,7 @@ from kerasreg._backends import is_symbolic, outside_of_graphs
 from kerasreg._checks import check_bool, invalid_value
 from kerasreg._keras_internals import completes_update, know_variables
 from kerasreg._tensors import Tensor, to_accumulator, to_float, to_number
+from kerasreg.optimizers.averages import Averages
 from kerasreg.optimizers.find_rule import check_rule, find_rule
 from kerasreg.optimizers.held_zeros import HeldZeros, strengths_at_zero
 from kerasreg.optimizers.one_update import AveragedUpdate, OneUpdate
@@ -122,6 +123,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._strength_scale = self._state.add("strength_scale", initializer="ones", later=False)
         self._targets = Targets({}, [])
         self._held: HeldZeros | None = None
+        self._averages = Averages((), (), self._state)
         self._given: set[Target] = set()  # Those that have had a gradient.
         # One that is made from a configuration may get what was decided before from the same file.
         self._is_copy = False
@@ -166,6 +168,9 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         if averages:
             state.add("mean_rate")
         self._held = self._find_held()
+        observed = [target for target in self._targets.all if target.penalty.averages]
+        numbers = [self._get_variable_index(target.variable) for target in observed]
+        self._averages = Averages(observed, numbers, state)
         self.inner_optimizer.build(variables)
 
     def _find_held(self) -> HeldZeros | None:
@@ -240,7 +245,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         inner = self.inner_optimizer
         happens = completes_update(inner)
         acting, scale = self._acting(given), self._bounded_scale()
-        update = OneUpdate(inner, given, acting, scale, happens, self._held)
+        update = OneUpdate(inner, given, acting, scale, happens, self._held, self._averages)
         for target, grad in update.gradients_to_give().items():
             grads[of_target[target]] = grad
         # Read before the update, which advances a schedule; copied, as torch updates in place.
@@ -398,7 +403,7 @@ class Proximal(keras.optimizers.Optimizer):  # type: ignore[misc]
         else:
             given = [target for target in self._targets.all if target in self._given]
             acting = self._acting({target: ops.zeros(()) for target in given})
-            end = AveragedUpdate(given, acting, self._bounded_scale())
+            end = AveragedUpdate(given, acting, self._bounded_scale(), self._averages)
             inner.finalize_variable_values(var_list)
             rule, rate = self._rule, ops.copy(mean_rate.value)
             reach = None if rule.reach is None else rule.reach * (1.0 - rule.momentum) * rate

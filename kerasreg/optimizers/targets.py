@@ -43,6 +43,9 @@ def _with_prox(penalty: Any) -> Penalty:
     if not cls.has_prox():
         expected = f"a penalty with a proximal operator; give {cls.__name__} a method `_prox(w, "
         raise invalid_value("penalty", expected + "step)`, or pass it to a layer", penalty)
+    if converted.needs_data:
+        expected = "a penalty that needs no data; give this one to `kerasreg.prune(model, ..., x)`"
+        raise invalid_value("penalty", expected, penalty)
     return converted
 
 

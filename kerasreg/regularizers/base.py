@@ -364,6 +364,15 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """The penalty with what only the layer of its weight can tell; by default the same."""
         return self
 
+    def on_layers(self, model: Any, pairs: Sequence[tuple[Any, Any]]) -> list[Penalty]:
+        """The penalty for each of several weights with what only their layers can tell.
+
+        Args:
+            model: The model.
+            pairs: The weights that the penalty acts on, each with its layer: `(layer, weight)`.
+        """
+        return [self.on_layer(layer, variable) for layer, variable in pairs]
+
     def frees(self, variable: Any) -> str | None:
         """Why a weight is left alone for what it is when the optimizer is built, if it is."""
         return None
@@ -378,6 +387,33 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
             count: Number of updates before this one.
         """
         return None
+
+    @property
+    def at_once(self) -> Penalty:
+        """What it comes to in the end, where it has a schedule; else itself."""
+        return self
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it depends on data that only `prune` has, so that it cannot act in training."""
+        return False
+
+    @property
+    def averages(self) -> int:
+        """Over how many updates the average of `observe` reaches; 0 where nothing is averaged."""
+        return 0
+
+    def observe(self, w: Tensor, grad: Tensor) -> Tensor:
+        """What of a weight before an update, and its gradient, is averaged for `update`.
+
+        Args:
+            w: The weight.
+            grad: The gradient of the loss.
+
+        Returns:
+            A float32 tensor of the shape of the weight.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement `observe`.")
 
     @property
     def needs_step(self) -> bool:

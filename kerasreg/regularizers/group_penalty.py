@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from keras import ops
 
 from kerasreg._backends import runs_in_place
-from kerasreg._checks import check_axis, check_bool, check_integer, invalid_value
+from kerasreg._checks import check_bool
 from kerasreg._tensors import (
     Tensor,
     accurate_sum,
@@ -19,13 +19,9 @@ from kerasreg._tensors import (
     slice_norms,
     to_accumulator,
 )
+from kerasreg.regularizers.axes import Axis, axes_in, axes_on_layer, check_axes
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.prox import soft_threshold
-from kerasreg.regularizers.unit_axes import UnitAxes, unit_axes
-
-# The words for axes, and what `unit_axes` calls them.
-_FIELDS = {"output": "outputs", "input": "inputs", "heads": "heads"}
-_NO_AXES = UnitAxes((), ())
 
 G = TypeVar("G", bound="GroupPenalty")
 
@@ -41,13 +37,13 @@ class GroupPenalty(Penalty):
     """
 
     strength: float
-    axis: int | tuple[int, ...] | str
+    axis: Axis
     size_scaling: bool
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
         self._check_strengths("strength")
-        object.__setattr__(self, "axis", _checked(self.axis))
+        object.__setattr__(self, "axis", check_axes(self.axis))
         check_bool("size_scaling", self.size_scaling)
 
     def check_weight(self, variable: Any) -> None:
@@ -55,22 +51,12 @@ class GroupPenalty(Penalty):
         self._axes_of(variable, f" of {type(self).__name__} on weight `{variable.path}`")
 
     def on_layer(self: G, layer: Any, variable: Any) -> G:
-        """The same with the axes that `"output"`, `"input"` or `"heads"` are in a layer's weight.
-
-        They are counted from the back, so that they are the same for kernels of all ranks.
-        """
+        """The same with the axes that a word like `"output"` means in a layer's weight."""
         if not isinstance(self.axis, str):
             return self
-        axes = getattr(unit_axes(layer, variable) or _NO_AXES, _FIELDS[self.axis])
-        if not axes:
-            where = f" of {type(self).__name__} on weight `{variable.path}`"
-            expected = (
-                "an axis that a weight of this layer has; leave the weight out with a pattern, or "
-                "give integers"
-            )
-            raise invalid_value("axis", expected, self.axis, where)
-        from_the_back: Any = {"axis": tuple(axis - len(variable.shape) for axis in axes)}
-        return dataclasses.replace(self, **from_the_back)
+        where = f" of {type(self).__name__} on weight `{variable.path}`"
+        axes: Any = {"axis": axes_on_layer(self.axis, layer, variable, where)}
+        return dataclasses.replace(self, **axes)
 
     def group_norms(self, w: Tensor) -> Tensor:
         """Euclidean norm of each group, in the order of `axis`: a vector."""
@@ -82,18 +68,7 @@ class GroupPenalty(Penalty):
         return self._axes_of(w)
 
     def _axes_of(self, w: Any, where: str = "") -> tuple[int, ...]:
-        if isinstance(self.axis, str):
-            expected = (
-                "an integer or a tuple of integers here; this word has a meaning in "
-                "`attach_regularizers(model, ...)` and `Proximal(..., model=model)`"
-            )
-            raise invalid_value("axis", expected, self.axis, where)
-        given = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        axes = [check_axis("axis", axis, w.shape, where) for axis in given]
-        if len(set(axes)) < len(axes):
-            expected = f"each axis of shape {tuple(w.shape)} once"
-            raise invalid_value("axis", expected, self.axis, where)
-        return tuple(sorted(axes))
+        return axes_in(self.axis, w.shape, where)
 
     def _group_strength(self, w: Tensor, axes: Sequence[int]) -> Tensor:
         if not self.size_scaling:
@@ -162,16 +137,3 @@ def beyond_ball(grad: Tensor, radius: Tensor, axes: Sequence[int]) -> Tensor:
     """
     norms = slice_norms(grad, axes)
     return grad * (soft_threshold(norms, radius) / ops.where(norms > 0, norms, 1.0))
-
-
-def _checked(axis: Any) -> int | tuple[int, ...] | str:
-    """The axis as an integer, a tuple of several, or a word; raises unless it is one."""
-    if isinstance(axis, str) and axis in _FIELDS:
-        return axis
-    expected = f"an integer, a tuple of integers, or one of {', '.join(map(repr, _FIELDS))}"
-    if not isinstance(axis, (tuple, list)):
-        return check_integer("axis", axis, expected)
-    if not axis:
-        raise invalid_value("axis", expected, axis)
-    axes = tuple(check_integer("axis", each, expected) for each in axis)
-    return axes if len(axes) > 1 else axes[0]

@@ -115,10 +115,14 @@ def penalties_on_layers(
     variables, owners = model.trainable_variables, owning_layers(model)
     patterns: Any = penalty if isinstance(penalty, Mapping) else {}
     matched = match_penalties(penalty, variables)
+    of_penalty: dict[Penalty, list[tuple[Any, Any]]] = defaultdict(list)
+    for variable, each in zip(variables, matched, strict=True):
+        if each is not None:
+            of_penalty[each].append((owners[id(variable)], variable))
     chosen = {
-        id(variable): each.on_layer(owners[id(variable)], variable)
-        for variable, each in zip(variables, matched, strict=True)
-        if each is not None
+        id(variable): told
+        for each, pairs in of_penalty.items()
+        for (_, variable), told in zip(pairs, each.on_layers(model, pairs), strict=True)
     }
     of_key: dict[str | None, set[Penalty]] = defaultdict(set)
     keys = match_patterns(patterns, variables)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,15 +20,30 @@ from kerasreg._checks import (
     invalid_value,
 )
 from kerasreg._tensors import Tensor, cast_like, to_numpy
-from kerasreg.regularizers.base import Penalty, register_penalty
-from kerasreg.regularizers.selection import keep, largest
+from kerasreg.regularizers.axes import Axis
+from kerasreg.regularizers.base import Penalty, later, register_penalty
+from kerasreg.regularizers.groups import Groups
+from kerasreg.regularizers.selection import keep
+from kerasreg.regularizers.structures import Structure
+from kerasreg.regularizers.unit_shape import OnLayer, UnitShape
 from kerasreg.regularizers.update import Update
 
 
 @register_penalty
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TopK(Penalty):
     """Keeps at most `(1 - sparsity) * n` weights, the largest, and sets the rest to zero.
+
+    Or so many units, channels, heads, blocks or groups, or n of every m weights:
+
+    | argument | what is kept or dropped as a whole |
+    |---|---|
+    | none of these | each weight |
+    | `axis="output"`, `"input"`, `"heads"`, or integers | a slice along the axis, as `GroupLasso` \
+      has it: a unit or filter, an input, a head |
+    | `block=(4, 1)` | a block of 4 × 1 along the last two axes |
+    | `pattern="2:4"` | each weight, but of every four neighbours two are kept |
+    | `groups=kr.coupled_groups(model)` | a channel in all layers that it comes from |
 
     Magnitude pruning as a proximal step, for `Proximal`. The support, the set of weights that are
     not zero, is chosen after the first update and then every `frequency` updates, from all
@@ -37,17 +52,28 @@ class TopK(Penalty):
     `end_step` the sparsity rises as
     `sparsity - (sparsity - initial_sparsity) * (1 - progress)^power`.
 
+    A unit is as large as the Euclidean norm of its weights' saliencies. With `scope="global"` units
+    are compared by norm² / cost, so that a large unit must gain more than a small one.
+
     Sources: Blumensath & Davies, Iterative Hard Thresholding, 2009; Zhu & Gupta, To Prune, or Not
-    to Prune, 2017 (the schedule); LeCun, Denker & Solla, Optimal Brain Damage, 1989 (saliency).
+    to Prune, 2017 (the schedule); LeCun, Denker & Solla, Optimal Brain Damage, 1989 (metric);
+    Molchanov et al., Pruning Convolutional Neural Networks for Resource Efficient Inference, 2017
+    (taylor); Sun et al., A Simple and Effective Pruning Approach for Large Language Models, 2023
+    (activation); Mishra et al., Accelerating Sparse Deep Neural Networks, 2021 (2:4).
 
     Args:
-        sparsity: Fraction of the weights that are zero in the end.
-        scope: `"weight"`: this fraction of each weight tensor. `"global"`: of all tensors with
-            this penalty together, in which a tensor's magnitudes are divided by their root mean
-            square, so that no layer goes for having small weights.
+        sparsity: Fraction of the weights, or units, that are zero in the end. May be left out with
+            `pattern`, whose it is `1 - n / m`.
+        scope: `"weight"`: this fraction of each weight tensor; of `groups`, of those that have
+            parts in the same tensors, as the channels of one residual stream. `"global"`: of all
+            tensors with this penalty together, in which a tensor's magnitudes are divided by their
+            root mean square, so that no layer goes for having small weights.
         saliency: What is largest: `"magnitude"` compares `|w|`, `"metric"` compares `w^2 / step`,
             with the optimizer's step; for Adam an estimate of what the loss gains by the weight.
-            It needs no scaling for `scope="global"`.
+            `"taylor"` compares the average of `|w * gradient|` over the last `frequency` updates,
+            for the memory of one number a weight; what is zero stays so. `"activation"` compares
+            `|w| * ||x||` with the layer's inputs, in `kerasreg.prune` only. All but the first need
+            no scaling for `scope="global"`.
         initial_sparsity: Sparsity at `begin_step`.
         begin_step: Number of updates before the first selection; until then nothing is done.
         end_step: Number of updates after which `sparsity` is reached; the last selection of the
@@ -56,21 +82,38 @@ class TopK(Penalty):
         frequency: Updates from one selection to the next.
         freeze: Whether the support stays as it is from `end_step` on. Without a schedule the
             selection goes on.
+        axis: `"output"`, `"input"` or `"heads"`, an integer or a tuple of integers that number the
+            units together. A weight does not know its layer, so words need
+            `Proximal(..., model=model)`, or `kerasreg.prune`. Beside `pattern` an integer: the axis
+            along which the weights are neighbours.
+        block: The lengths of a block along the last axes of a weight: inputs and outputs of a
+            `Dense` or `Conv` kernel. A block at the end of an axis may be smaller.
+        pattern: `"n:m"`. Neighbours lie along the axis that the layer sums over, as sparse tensor
+            cores want it: the last but one of `Dense` and `Conv` kernels. Of other layers, as
+            attention, it is known with `Proximal(..., model=model)`.
+        groups: `Groups` of slices of several weights, as `coupled_groups` finds them. They name
+            their weights themselves.
+        cost: By what units gain with `scope="global"`: `"parameters"`, or `"macs"`: the
+            multiply-adds of their weights, for which `Proximal` needs `model=model`, too.
+        layout: What the layers of `model` have told; filled in by `Proximal` and `prune`.
 
-    At least one weight is kept of what is compared, unless `sparsity` is 1: of each tensor, or of
-    all together with `scope="global"`, where a whole tensor may be dropped. A warning names it.
+    At least one weight or unit is kept of what is compared, unless `sparsity` is 1: of each tensor,
+    or of all together with `scope="global"`, where a whole tensor may be dropped. A warning names
+    it. Of units one of each tensor is kept there, too.
 
     Raises:
-        ValueError: If an argument is invalid.
+        ValueError: If an argument is invalid, or later if a weight has no such axis.
 
     Example:
     >>> penalty = kerasreg.TopK(0.9, end_step=2000)
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(1e-3), penalty)
+    >>> two_of_four = kerasreg.Proximal("adam", kerasreg.TopK(pattern="2:4"))
+    >>> half = kerasreg.TopK(0.5, groups=kerasreg.coupled_groups(model))
     """
 
     is_constraint: ClassVar[bool] = True
 
-    sparsity: float
+    sparsity: float | None = None
     scope: str = "weight"
     saliency: str = "magnitude"
     initial_sparsity: float = 0.0
@@ -79,16 +122,46 @@ class TopK(Penalty):
     power: float = 3.0
     frequency: int = 100
     freeze: bool = True
+    axis: Axis | None = later(None)
+    block: tuple[int, ...] | None = later(None)
+    pattern: str | None = later(None)
+    groups: Groups | None = later(None)
+    cost: str = later("parameters")
+    layout: tuple[OnLayer, ...] | None = later(None)
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
+        shape = UnitShape.checked(self.axis, self.block, self.pattern, self.groups, self.layout)
+        for field in dataclasses.fields(shape):
+            object.__setattr__(self, field.name, getattr(shape, field.name))
+        self._check_sparsities(shape.run)
+        check_choice("scope", self.scope, ("weight", "global"))
+        check_choice("saliency", self.saliency, ("magnitude", "metric", "taylor", "activation"))
+        check_choice("cost", self.cost, ("parameters", "macs"))
+        if self.scope == "global" and self.pattern is not None:
+            expected = "'weight' with `pattern`, which is the same everywhere"
+            raise invalid_value("scope", expected, self.scope)
+        if self.scope != "global" and self.cost == "macs":
+            expected = "'parameters' unless `scope` is 'global', where costs are compared"
+            raise invalid_value("cost", expected, self.cost)
+        self._check_schedule()
+        check_bool("freeze", self.freeze)
+
+    def _check_sparsities(self, run: tuple[int, int] | None) -> None:
+        if run is not None:
+            n, m = run
+            final = 1.0 - n / m
+            if self.sparsity is not None and not math.isclose(self.sparsity, final, abs_tol=1e-6):
+                expected = f"{final:g}, or None, with pattern={self.pattern!r}"
+                raise invalid_value("sparsity", expected, self.sparsity)
+            object.__setattr__(self, "sparsity", final)
         for name in ("sparsity", "initial_sparsity"):
             object.__setattr__(self, name, check_fraction(name, getattr(self, name)))
-        if self.initial_sparsity > self.sparsity:
+        if self.initial_sparsity > self._final:
             expected = f"at most the final sparsity, {self.sparsity}"
             raise invalid_value("initial_sparsity", expected, self.initial_sparsity)
-        check_choice("scope", self.scope, ("weight", "global"))
-        check_choice("saliency", self.saliency, ("magnitude", "metric"))
+
+    def _check_schedule(self) -> None:
         for name, least in (("begin_step", 0), ("end_step", 0), ("frequency", 1)):
             expected = "a positive integer" if least else "a non-negative integer"
             value = check_integer(name, getattr(self, name), expected, least)
@@ -100,26 +173,64 @@ class TopK(Penalty):
             expected = "0 without a schedule; give `end_step` for one"
             raise invalid_value("initial_sparsity", expected, self.initial_sparsity)
         object.__setattr__(self, "power", check_positive("power", self.power))
-        check_bool("freeze", self.freeze)
+
+    def __repr__(self) -> str:
+        """The call that makes it, without what layers have told."""
+        return Penalty.__repr__(dataclasses.replace(self, layout=None) if self.layout else self)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as plain data."""
+        config = self.arguments
+        if self.groups is not None:
+            config["groups"] = self.groups.get_config()
+        if self.layout is not None:
+            config["layout"] = [[p, list(axes), n] for p, axes, n in self.layout]
+        return config
+
+    @property
+    def patterns(self) -> tuple[str, ...] | None:
+        """Regular expressions for the paths of the weights that `groups` name."""
+        return None if self.groups is None else self.groups.patterns
+
+    @property
+    def spans_weights(self) -> bool:
+        """Whether its groups may have parts in several weights."""
+        return self.groups is not None
+
+    @property
+    def at_once(self) -> TopK:
+        """The same without a schedule."""
+        return dataclasses.replace(self, initial_sparsity=0.0, begin_step=0, end_step=0)
+
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure:
+        """The units of weights, given by shape and path."""
+        return self._shape.structure(shapes, paths, self.scope == "global")
+
+    def on_layers(self, model: Any, pairs: Sequence[tuple[Any, Any]]) -> list[Penalty]:
+        """The same for all weights, with what their layers tell of axes and multiply-adds."""
+        where, asks_positions = f" of {type(self).__name__}", self.cost == "macs"
+        layout = self._shape.told_by(model, pairs, asks_positions, where)
+        return [self if layout is None else dataclasses.replace(self, layout=layout)] * len(pairs)
 
     def check_weight(self, variable: Any) -> None:
-        """Warns of a weight that is too small to keep that fraction of."""
-        size = math.prod(variable.shape)
-        if (
-            self.scope == "weight"
-            and size
-            and self.sparsity < 1
-            and not _share(size, self.sparsity)
-        ):
+        """Raises if a weight cannot be divided so; warns if it is too small to keep that share."""
+        where = f" of {type(self).__name__} on weight `{variable.path}`"
+        self._shape.check_weight(variable, where)
+        alone = self.scope == "weight" and self.groups is None and self.pattern is None
+        if not alone or 0 in variable.shape or self.sparsity == 1:
+            return
+        structure = self.structure([variable.shape], [variable.path])
+        [size] = structure.pool_sizes()
+        if not _share(size, self._final):
             warnings.warn(
-                f"`sparsity={self.sparsity}` of TopK would leave none of the {size} weights of "
-                f"`{variable.path}`; one is kept.",
+                f"`sparsity={self.sparsity}` of TopK would leave none of the {size} "
+                f"{structure.word} of `{variable.path}`; one is kept.",
                 stacklevel=2,
             )
 
     def after_training(self, variable: Any) -> None:
         """Warns of a weight of which nothing is left."""
-        compared = self.scope == "global" and self.sparsity < 1 and 0 not in variable.shape
+        compared = self.scope == "global" and self.sparsity != 1 and 0 not in variable.shape
         if compared and not np.any(to_numpy(variable.value)):
             warnings.warn(
                 f"TopK has dropped all of `{variable.path}`, whose weights are the smallest among "
@@ -135,6 +246,27 @@ class TopK(Penalty):
     def needs_step(self) -> bool:
         """Whether the step size is part of the saliency."""
         return self.saliency == "metric"
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the saliency is that of a layer's inputs."""
+        return self.saliency == "activation"
+
+    @property
+    def averages(self) -> int:
+        """Over how many updates `observe` is averaged; 0 for `None`."""
+        return self.frequency if self.saliency == "taylor" else 0
+
+    def observe(self, w: Tensor, grad: Tensor) -> Tensor:
+        """`|w * grad|`, what the loss would lose with each weight, to first order."""
+        return ops.abs(ops.cast(w, "float32") * ops.cast(grad, "float32"))
+
+    def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
+        """The axes across runs, each of which is chosen by itself; else none."""
+        if self.pattern is None or self.layout is not None:
+            return ()
+        along = self.axis if isinstance(self.axis, int) else -2
+        return tuple(i for i in range(len(w.shape)) if i != along % len(w.shape))
 
     def trains(self, memory: Any, count: Tensor) -> Tensor | None:
         """The support, from the last choice of a schedule on; before, what grows may come back."""
@@ -167,22 +299,21 @@ class TopK(Penalty):
 
     def _choose(self, updates: Sequence[Update], count: Tensor) -> list[Tensor]:
         """The mask of the new support of each weight."""
+        structure = self.structure([u.w.shape for u in updates], [u.path for u in updates])
         saliencies = [self._saliency(u) for u in updates]
-        groups = [saliencies] if self.scope == "global" else [[each] for each in saliencies]
-        return [mask for group in groups for mask in largest(group, self._kept(group, count))]
+        return structure.choose(saliencies, lambda size, least: self._kept_now(size, least, count))
 
     def _saliency(self, update: Update) -> Tensor:
+        if update.saliency is not None:
+            return ops.cast(update.saliency, "float32")
         size = ops.abs(ops.cast(update.w, "float32"))
         if self.saliency == "metric":
             return _in_metric(size, update.step())
-        if self.scope == "global":
-            return _relative(size)
-        return size
+        return _relative(size) if self.scope == "global" else size
 
-    def _kept(self, group: Sequence[Tensor], count: Tensor) -> Tensor:
-        """How many weights of a group are kept in the update number `count`, by the schedule."""
-        size = sum(math.prod(x.shape) for x in group)
-        first, last = (_kept(size, s) for s in (self.initial_sparsity, self.sparsity))
+    def _kept_now(self, size: int, least: int, count: Tensor) -> Tensor:
+        """How many of so many units are kept in the update number `count`, by the schedule."""
+        first, last = (_kept(size, s, least) for s in (self.initial_sparsity, self._final))
         if not self.end_step:
             return ops.full((), last, dtype="int32")
         duration = self.end_step - self.begin_step
@@ -191,15 +322,42 @@ class TopK(Penalty):
         # Counted from the last, so that the end of the schedule is met to the weight.
         return last + ops.cast(ops.round((first - last) * rest), "int32")
 
+    @property
+    def _final(self) -> float:
+        return 1.0 if self.sparsity is None else self.sparsity
+
+    @property
+    def _shape(self) -> UnitShape:
+        return UnitShape(self.axis, self.block, self.pattern, self.groups, self.layout)
+
+    def _of_one(self, w: Tensor) -> Structure:
+        """The units of a weight that is seen by itself, without its path."""
+        if self.groups is not None:
+            expected = (
+                "None here, where one weight is seen by itself; `Proximal(optimizer, penalty)` "
+                "acts on groups of one's own"
+            )
+            raise invalid_value("groups", expected, self.groups)
+        return self.structure([w.shape], [""])
+
     def _value(self, w: Tensor) -> Tensor:
         """The indicator: 0 where the constraint holds, infinite where it does not."""
-        non_zero = ops.sum(ops.cast(ops.not_equal(w, 0), "int32"))
-        holds = non_zero <= _kept(math.prod(w.shape), self.sparsity)
-        return ops.where(holds, 0.0, float("inf"))
+
+        def kept(size: int, least: int) -> int:
+            return _kept(size, self._final, least)
+
+        return ops.where(self._of_one(w).holds([ops.abs(w)], kept), 0.0, float("inf"))
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
-        kept = ops.full((), _kept(math.prod(w.shape), self.sparsity), dtype="int32")
-        [mask] = largest([_in_metric(ops.abs(ops.cast(w, "float32")), step)], kept)
+        if self.saliency in ("taylor", "activation"):
+            expected = "'magnitude' or 'metric' where the weights are all that is known"
+            raise invalid_value("saliency", expected, self.saliency)
+
+        def kept(size: int, least: int) -> Tensor:
+            return ops.full((), _kept(size, self._final, least), dtype="int32")
+
+        sizes = _in_metric(ops.abs(ops.cast(w, "float32")), step)
+        [mask] = self._of_one(w).choose([sizes], kept)
         return ops.where(ops.logical_or(mask, step == 0), w, ops.zeros_like(w))
 
     def _residual(self, w: Tensor, grad: Tensor) -> Tensor:
@@ -211,9 +369,9 @@ def _share(size: int, sparsity: float) -> int:
     return math.floor(size * (1.0 - sparsity) + 1e-6)
 
 
-def _kept(size: int, sparsity: float) -> int:
-    """How many weights are kept: that share, but one at least unless all are to go."""
-    return max(_share(size, sparsity), 1 if size and sparsity < 1 else 0)
+def _kept(size: int, sparsity: float, least: int) -> int:
+    """How many units are kept: that share, but the least number unless all are to go."""
+    return max(_share(size, sparsity), least if size and sparsity < 1 else 0)
 
 
 def _relative(size: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ class Update:
         acts: Whether the penalty acts in this update, a scalar; `None` if it does for sure.
         hold: What decides whether zeros stay; `None` where they may leave at any time.
         path: The path of the weight, for a penalty that knows weights by it.
+        saliency: How much each entry matters, where that is known from more than the weight;
+            for a penalty that `observe`s, the average of it.
     """
 
     w: Tensor
@@ -62,6 +64,7 @@ class Update:
     acts: Tensor | None = None
     hold: Hold | None = None
     path: str = ""
+    saliency: Tensor | None = None
 
     def step(self, scale: Tensor = 1.0) -> Tensor:
         """How far the optimizer moves the weight for a gradient of one, times a scalar.

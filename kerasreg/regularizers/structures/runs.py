@@ -1,0 +1,73 @@
+"""The structure `n:m`: of every m neighbours n are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from keras import ops
+
+from kerasreg._tensors import Tensor
+from kerasreg.regularizers.structures.structure import Structure
+
+
+class Runs(Structure):
+    """Runs of neighbours along an axis, of each of which so many entries are kept.
+
+    A run at the end of an axis may be shorter, and is treated as if zeros followed.
+
+    Args:
+        most: How many entries of a run are kept in the end, n.
+        length: The length of a run, m.
+        axes: For each weight the axis that runs lie along, counted from 0.
+    """
+
+    def __init__(self, most: int, length: int, axes: Sequence[int]) -> None:
+        self.word = f"runs of {most}:{length}"
+        self._most, self._length, self._axes = most, length, axes
+
+    def pool_sizes(self) -> list[int]:
+        """The length of a run, for each weight."""
+        return [self._length] * len(self._axes)
+
+    def choose(self, sizes: Sequence[Tensor], kept: Callable[[int, int], Tensor]) -> list[Tensor]:
+        """The largest entries of each run; of equal ones the first."""
+        count = kept(self._length, self.least)
+        return [self._chosen(x, axis, count) for x, axis in zip(sizes, self._axes, strict=True)]
+
+    def holds(self, sizes: Sequence[Tensor], kept: Callable[[int, int], int]) -> Tensor:
+        """Whether no run has more entries that are not zero than are kept."""
+        most = [ops.max(self._alive(x, axis)) for x, axis in zip(sizes, self._axes, strict=True)]
+        return ops.max(ops.stack(most)) <= kept(self._length, self.least)
+
+    def count(self, sizes: Sequence[Tensor]) -> tuple[Tensor, int]:
+        """How many runs keep to `n:m`, a scalar, and how many there are."""
+        alive = [self._alive(x, axis) for x, axis in zip(sizes, self._axes, strict=True)]
+        held = sum(ops.sum(ops.cast(x <= self._most, "int32")) for x in alive)
+        return held, sum(math.prod(x.shape) for x in alive)
+
+    def _alive(self, x: Tensor, axis: int) -> Tensor:
+        """How many entries of each run are not zero."""
+        runs = self._runs(ops.cast(x != 0, "int32"), axis, 0)
+        return ops.sum(runs, axis=axis + 1)
+
+    def _chosen(self, x: Tensor, axis: int, count: Tensor) -> Tensor:
+        runs = self._runs(x, axis, -1.0)
+        places = np.arange(self._length).reshape([-1, *(1,) * (len(x.shape) - axis - 1)])
+        rank: Tensor = 0
+        for place in range(self._length):
+            other = ops.take(runs, [place], axis=axis + 1)
+            # Of two equal entries the earlier one is ahead.
+            ahead = ops.where(places > place, other >= runs, other > runs)
+            rank = rank + ops.cast(ahead, "int32")
+        mask = ops.reshape(rank < count, [*x.shape[:axis], -1, *x.shape[axis + 1 :]])
+        return mask[(slice(None),) * axis + (slice(x.shape[axis]),)]
+
+    def _runs(self, x: Tensor, axis: int, fill: float) -> Tensor:
+        """The runs along an axis of their own, behind the one that numbers them."""
+        missing = -x.shape[axis] % self._length
+        if missing:
+            widths = [(0, missing if i == axis else 0) for i in range(len(x.shape))]
+            x = ops.pad(x, widths, constant_values=fill)
+        return ops.reshape(x, [*x.shape[:axis], -1, self._length, *x.shape[axis + 1 :]])
