@@ -263,10 +263,9 @@ class TopK(Penalty):
 
     def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
         """The axes across runs, each of which is chosen by itself; else none."""
-        if self.pattern is None or self.layout is not None:
-            return ()
-        along = self.axis if isinstance(self.axis, int) else -2
-        return tuple(i for i in range(len(w.shape)) if i != along % len(w.shape))
+        rank = len(w.shape)
+        along = self._shape.axis_of_runs(rank)
+        return () if along is None else tuple(axis for axis in range(rank) if axis != along)
 
     def trains(self, memory: Any, count: Tensor) -> Tensor | None:
         """The support, from the last choice of a schedule on; before, what grows may come back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -118,30 +118,42 @@ class UnitShape:
             axes_in(told.axes or self.axis, shape, where)
 
     def told_by(
-        self, model: Any, pairs: Iterable[tuple[Any, Any]], asks_positions: bool, where: str
+        self, model: Any, pairs: Sequence[tuple[Any, Any]], asks_positions: bool, where: str
     ) -> tuple[OnLayer, ...] | None:
         """What a model's layers tell of weights; `None` where nothing is asked.
 
         Args:
             model: The model.
-            pairs: Weights, each with its layer.
+            pairs: Weights, each with its layer: `(layer, weight)`.
             asks_positions: Whether it matters how often each is applied.
             where: What an error says of an argument, to be completed by the path.
         """
         asks_axes = isinstance(self.axis, str) or (self.pattern is not None and self.axis is None)
         if not (asks_axes or asks_positions):
             return None
-        pairs = list(pairs)
         positions = positions_of_weights(model) if asks_positions else {}
-        kinds: Any = {id(variable): number for number, (_, variable) in enumerate(pairs)}
-        told = []
+        told: Any = {}
         for layer, variable in pairs:
             axes: tuple[int, ...] = ()
             if asks_axes:
                 axes = self._axes_on(layer, variable, f"{where} on weight `{variable.path}`")
-            pattern = find_pattern(model, variable, kinds)
-            told.append(OnLayer(pattern, axes, positions.get(id(variable), 1)))
-        return tuple(told)
+            told[id(variable)] = axes, positions.get(id(variable), 1)
+        layout = (
+            OnLayer(find_pattern(model, variable, told), *told[id(variable)])
+            for _, variable in pairs
+        )
+        return tuple(dict.fromkeys(layout))
+
+    def axis_of_runs(self, rank: int) -> int | None:
+        """The axis, counted from 0, that the runs of all weights of a rank lie along, if it is one.
+
+        `None` where there are no runs, or layers have told different axes.
+        """
+        axes = {self._along(each) for each in self.layout or [OnLayer("")]}
+        if self.pattern is None or len(axes) > 1:
+            return None
+        [axis] = axes
+        return axis % rank if -rank <= axis < rank else None
 
     def _axes_on(self, layer: Any, variable: Any, where: str) -> tuple[int, ...]:
         if isinstance(self.axis, str):
@@ -168,8 +180,12 @@ class UnitShape:
         return Entries() if self.axis is None else Slices(axes_in(told.axes or self.axis, shape))
 
     def _run_axis(self, told: OnLayer, shape: Sequence[int], where: str = "") -> int:
-        axis = told.axes[0] if told.axes else self.axis
-        return check_axis("axis", _CONTRACTED if axis is None else axis, shape, where)  # type: ignore[arg-type]
+        return check_axis("axis", self._along(told), shape, where)
+
+    def _along(self, told: OnLayer) -> int:
+        if told.axes:
+            return told.axes[0]
+        return self.axis if isinstance(self.axis, int) else _CONTRACTED
 
     def _word(self) -> str:
         if self.block is not None:
