@@ -41,6 +41,11 @@ PENALTIES = {
     # Chooses five times as often as by default, so that each round has one choice in it.
     "Proximal TopK, every 20": kr.TopK(0.9, frequency=20),
     "Proximal KeepZeros": kr.KeepZeros(),
+    # In every update, so that what is added is the cost of a choice.
+    "a choice of TopK": kr.TopK(0.9, frequency=1),
+    "a choice of 2:4": kr.TopK(pattern="2:4", frequency=1),
+    "a choice of units": kr.TopK(0.5, axis=-1, frequency=1),
+    "a choice of 4 x 1 blocks": kr.TopK(0.5, block=(4, 1), frequency=1),
 }
 
 
@@ -93,12 +98,13 @@ def main():
     for name in (IN_THE_LOSS, *PENALTIES):
         if args.only and not any(part in name for part in args.only):
             continue
-        steps, rounds = (20, 5) if "TopK" in name else (8, args.rounds)
+        steps, rounds = (20, 5) if "every 20" in name else (8, args.rounds)
+        steps = 2 if "choice" in name else steps
         shares, plain = compare(name, rounds, steps, jit_compile, not args.free_zeros)
         low, middle, high = (100 * share for share in statistics.quantiles(shares, n=4))
         print(
-            f"{name:>27} {middle:+6.1f} %   (quartiles {low:+.1f} to {high:+.1f},"
-            f" plain step {1000 * plain:.0f} ms)",
+            f"{name:>27} {middle:+6.1f} %   (quartiles {low:+.1f} to {high:+.1f}; of a plain step"
+            f" of {1000 * plain:.0f} ms, so {10 * middle * plain:.0f} ms)",
             flush=True,
         )
         keras.utils.clear_session()

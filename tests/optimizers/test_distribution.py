@@ -26,7 +26,10 @@ COMMON = """
         kr.L1(0.05),
         kr.GroupLasso(0.05, axis=0),
         kr.TopK(0.6, frequency=5, end_step=20, scope="global"),
-        kr.TopK(0.6, frequency=5, saliency="metric"),
+        {
+            ".*first/kernel": kr.TopK(0.6, frequency=5, saliency="metric"),
+            ".*second/kernel": kr.TopK(0.5, axis=-1, frequency=5, saliency="taylor"),
+        },
         {".*first/kernel": kr.L1(0.05), ".*second/kernel": kr.KeepZeros()},
     ]
 
