@@ -12,7 +12,9 @@ WEIGHTS_TAG = "kerasreg/weights"
 COMPACTION_TAG = "kerasreg/compaction"
 COMPACTED = ("parameters", "multiply_adds")
 
-# A tag is `<metric>/<weight>`, or `all/<metric>` for all weights together.
+# A tag is `<metric>/<weight>`, or `all/<metric>` for all weights together. The parts of a weight
+# that its penalty zeroes as a whole are shown where it has them, else its output units.
 TOTALS = "all"
-METRICS = ("sparsity", "dead_units", "penalty_share", "strength")
-TOTAL_METRICS = ("sparsity", "dead_units", "regularization_loss")
+DEAD_UNITS, DEAD_PARTS = "dead_units", "dead_parts"
+METRICS = ("sparsity", "penalty_share", "strength")
+TOTAL_METRICS = ("sparsity", DEAD_UNITS, "dead_groups", "regularization_loss")

@@ -14,6 +14,8 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from kerasreg_tensorboard.names import (
     COMPACTED,
     COMPACTION_TAG,
+    DEAD_PARTS,
+    DEAD_UNITS,
     METRICS,
     PLUGIN_NAME,
     TOTAL_METRICS,
@@ -51,16 +53,26 @@ class TableReader:
             wanted: Name of the run; the newest one is read if there is none of that name.
 
         Returns:
-            `{"runs", "run", "weights", "totals", "compaction"}`, with the history of each number
-            as `[step, value]` pairs, and `[before, after]` for what compaction changes.
+            `{"runs", "run", "weights", "groups", "totals", "compaction"}`, with the history of each
+            number as `[step, value]` pairs, the number of groups that span several weights, and
+            `[before, after]` for what compaction changes.
         """
         runs = self.runs()
         if not runs:
-            return {"runs": [], "run": None, "weights": [], "totals": {}, "compaction": {}}
+            return {
+                "runs": [],
+                "run": None,
+                "weights": [],
+                "groups": 0,
+                "totals": {},
+                "compaction": {},
+            }
         run = wanted if wanted in runs else runs[0]
         tensors = self._tensors(run)
-        weights = _described(tensors.get(WEIGHTS_TAG))
-        of_weights = [{m: f"{m}/{weight['name']}" for m in METRICS} for weight in weights]
+        weights, groups = _described(tensors.get(WEIGHTS_TAG))
+        of_weights = [
+            {m: f"{m}/{weight['name']}" for m in (*METRICS, _dead(weight))} for weight in weights
+        ]
         of_totals = {m: f"{TOTALS}/{m}" for m in TOTAL_METRICS}
         series = self._series(run, [t for tags in (*of_weights, of_totals) for t in tags.values()])
 
@@ -74,6 +86,7 @@ class TableReader:
                 weight | {"series": history(tags)}
                 for weight, tags in zip(weights, of_weights, strict=True)
             ],
+            "groups": groups,
             "totals": history(of_totals),
             "compaction": _compacted(tensors.get(COMPACTION_TAG)),
         }
@@ -116,13 +129,23 @@ class TableReader:
         }
 
 
-def _described(tensor: Any) -> list[dict[str, Any]]:
-    """The weights that a tensor describes; none if it is not one that kerasreg has written."""
+def _dead(weight: dict[str, Any]) -> str:
+    """What of a weight is counted, beside single entries."""
+    return DEAD_PARTS if weight["parts"] else DEAD_UNITS
+
+
+def _described(tensor: Any) -> tuple[list[dict[str, Any]], int]:
+    """The weights that a tensor describes, and the number of groups that span several of them.
+
+    None if it is not one that kerasreg has written.
+    """
     try:
-        weights = json.loads(tensor.item(), parse_constant=_refuse)["weights"]
-        return [{key: kind(weight[key]) for key, kind in _FIELDS.items()} for weight in weights]
+        content = json.loads(tensor.item(), parse_constant=_refuse)
+        weights = [_LATER_FIELDS | weight for weight in content["weights"]]
+        read = [{key: kind(weight[key]) for key, kind in _FIELDS.items()} for weight in weights]
+        return read, int(content.get("groups", 0))
     except _NOT_OURS:
-        return []
+        return [], 0
 
 
 def _compacted(tensor: Any) -> dict[str, list[int]]:
@@ -159,7 +182,12 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "size": int,
     "units": int,
     "penalty": _text,
+    "parts": int,
+    "part": _text,
 }
+
+# What version 0.1 did not say.
+_LATER_FIELDS = {"parts": 0, "part": ""}
 
 
 def _refuse(constant: str) -> None:

@@ -35,6 +35,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     | `all/sparsity`, `sparsity/<weight>` | fraction of weights that are exactly zero |
     | `all/near_zero`, `near_zero/<weight>` | fraction below `threshold` in magnitude |
     | `all/dead_units`, `dead_units/<weight>` | output units all of whose weights are zero |
+    | `dead_parts/<weight>` | inputs, heads, blocks or slices that are zero, where its penalty \
+      zeroes those as a whole; of a pattern n:m the runs that keep to it |
+    | `all/dead_groups` | groups that are zero, of penalties with `groups` |
     | `all/l1_norm`, `all/l2_norm`, `all/max_abs`, and for each weight | norms |
     | `nonzero_mean/<weight>`, `nonzero_rms/<weight>` | magnitude of those that are not zero |
     | `all/regularization_loss`, `regularization_loss/<weight>` | the penalty at these weights |

@@ -18,6 +18,7 @@ from kerasreg._checks import check_non_negative, definer, invalid_value, is_numb
 from kerasreg._keras_internals import register_regularizer_string
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.regularizers.strength_scale import StrengthScale
+from kerasreg.regularizers.structures import Structure
 from kerasreg.regularizers.update import Update
 
 PACKAGE = "kerasreg"
@@ -385,6 +386,18 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         Args:
             memory: What `remember` returned before the update.
             count: Number of updates before this one.
+        """
+        return None
+
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure | None:
+        """What it makes zero as a whole, for report and log to count; by default it does not say.
+
+        Args:
+            shapes: The shapes of the weights that it acts on; of one unless it `spans_weights`.
+            paths: Their paths.
+
+        Raises:
+            ValueError: If a weight cannot be divided so.
         """
         return None
 

@@ -15,6 +15,7 @@ from kerasreg.regularizers.group_penalty import GroupPenalty
 from kerasreg.regularizers.groups import Groups
 from kerasreg.regularizers.joint_group_lasso import JointGroupLasso
 from kerasreg.regularizers.prox import group_soft_threshold
+from kerasreg.regularizers.structures import JointGroups, Structure
 from kerasreg.regularizers.update import Update
 
 
@@ -97,6 +98,12 @@ class GroupLasso(GroupPenalty):
     def spans_weights(self) -> bool:
         """Whether its groups may have parts in several weights."""
         return self.groups is not None
+
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure | None:
+        """The slices along `axis`, or the groups."""
+        if self.groups is None:
+            return super().structure(shapes, paths)
+        return JointGroups(self.groups, shapes, paths)
 
     def check_weight(self, variable: Any) -> None:
         """Raises if the weight has no axis `axis`, or not all the slices that `groups` name."""

@@ -22,6 +22,7 @@ from kerasreg._tensors import (
 from kerasreg.regularizers.axes import Axis, axes_in, axes_on_layer, check_axes
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.prox import soft_threshold
+from kerasreg.regularizers.structures import Slices, Structure, Tiles
 
 G = TypeVar("G", bound="GroupPenalty")
 
@@ -62,6 +63,10 @@ class GroupPenalty(Penalty):
         """Euclidean norm of each group, in the order of `axis`: a vector."""
         wide = to_accumulator(w)
         return ops.reshape(slice_norms(wide, self._axes_of(wide)), (-1,))
+
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure | None:
+        """The slices along `axis`."""
+        return Tiles("slices", [Slices(axes_in(self.axis, shape)) for shape in shapes], shapes)
 
     def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
         """The axes that number the groups."""

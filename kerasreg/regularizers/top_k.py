@@ -174,9 +174,10 @@ class TopK(Penalty):
             raise invalid_value("initial_sparsity", expected, self.initial_sparsity)
         object.__setattr__(self, "power", check_positive("power", self.power))
 
-    def __repr__(self) -> str:
-        """The call that makes it, without what layers have told."""
-        return Penalty.__repr__(dataclasses.replace(self, layout=None) if self.layout else self)
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor was given, by name, without what layers have told."""
+        return {name: value for name, value in super().arguments.items() if name != "layout"}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as plain data."""

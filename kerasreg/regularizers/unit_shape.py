@@ -100,7 +100,7 @@ class UnitShape:
             return JointGroups(self.groups, shapes, paths, costs)
         if self.run is not None:
             axes = [self._run_axis(*each) for each in zip(told, shapes, strict=True)]
-            return Runs(*self.run, axes)
+            return Runs(*self.run, axes, shapes)
         tilings = [self._tiling(*each) for each in zip(told, shapes, strict=True)]
         return Tiles(self._word(), tilings, shapes, costs)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kerasreg._backends import host_views
+from kerasreg._backends import host_view, host_views
 from kerasreg.statistics.numbers import (
     BUCKETS,
     LARGEST_EXPONENT,
@@ -20,6 +20,7 @@ from kerasreg.statistics.numbers import (
     histogram_rows,
     limit_of,
 )
+from kerasreg.statistics.structured import StructuredWeights
 from kerasreg.statistics.weights import Weight, penalty_values
 
 Array = npt.NDArray[Any]
@@ -54,6 +55,7 @@ class HostStatistics:
 
     def __init__(self, weights: Sequence[Weight], threshold: float, histograms: bool) -> None:
         self._weights = weights
+        self._structured = StructuredWeights(weights)
         self._counter = BlockCounter(threshold)
         self._histograms = [NonZeroHistogram() for _ in weights] if histograms else []
 
@@ -67,12 +69,14 @@ class HostStatistics:
             for array, weight, histogram in zip(arrays, weights, histograms, strict=True)
         ]
         rows = [histogram.rows() for histogram in self._histograms]
+        structured = self._structured.now()
         return partial(
             Measured,
             statistics,
             rows,
             penalty_values(weights, statistics),
             [weight.counts for weight in weights],
+            *self._structured.count(structured, lambda variable: host_view(variable.value) != 0),
         )
 
 

@@ -59,6 +59,26 @@ class Statistics:
         return self.l2_norm / math.sqrt(count) if count else 0.0
 
 
+@dataclass(frozen=True)
+class Parts:
+    """How many parts of weights are zero, in the shape in which a penalty zeroes them.
+
+    Args:
+        word: What a part is, in the plural, as `"heads"`.
+        zero: Number of parts that are zero; of runs of `n:m` of those that keep to it.
+        number: Number of parts.
+        penalty: The penalty in words.
+    """
+
+    word: str
+    zero: int
+    number: int
+    penalty: str
+
+    def __str__(self) -> str:
+        return f"{self.zero:,} of {self.number:,} {self.word}"
+
+
 # What is logged of each weight: the same as of all together, and then some.
 _TOTALS = ("sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs")
 _OF_A_WEIGHT = (*_TOTALS, "nonzero_mean", "nonzero_rms")
@@ -75,25 +95,31 @@ class Measured:
             where they were not asked for.
         penalties: For each weight what the penalties that act on it amount to.
         counts: For each weight whether the totals have it; its penalties they have always.
+        parts: For each weight the parts that its penalty zeroes, `None` where there are none.
+        groups: The parts of each penalty on groups of several weights.
     """
 
     statistics: list[Statistics]
     histograms: list[npt.NDArray[np.float64]]
     penalties: list[float]
     counts: list[bool]
+    parts: list[Parts | None]
+    groups: list[Parts]
 
     @functools.cached_property
     def totals(self) -> dict[str, float]:
         """The numbers of all weights together, by name."""
         total = total_statistics(itertools.compress(self.statistics, self.counts))
         numbers = {name: getattr(total, name) for name in _TOTALS}
-        return {**numbers, "regularization_loss": sum(self.penalties)}
+        groups = {"dead_groups": sum(each.zero for each in self.groups)} if self.groups else {}
+        return {**numbers, "regularization_loss": sum(self.penalties), **groups}
 
     def of_each(self) -> list[dict[str, float]]:
-        """The numbers of each weight, by name; without dead units where it has no units."""
+        """The numbers of each weight, by name; without dead units or parts where it has none."""
         return [
-            {n: getattr(part, n) for n in _OF_A_WEIGHT if n != "dead_units" or part.units}
-            for part in self.statistics
+            {n: getattr(numbers, n) for n in _OF_A_WEIGHT if n != "dead_units" or numbers.units}
+            | ({} if parts is None else {"dead_parts": parts.zero})
+            for numbers, parts in zip(self.statistics, self.parts, strict=True)
         ]
 
 

@@ -43,6 +43,7 @@ class Weight:
         unit_axes: The axes that number the layer's output units, or `None` for a bias, a gain
             and everything else that has no units to lose.
         input_axes: The axes that number its inputs, not the positions of a convolution; or `None`.
+        head_axes: The axis that numbers its heads, in an attention layer; or `None`.
         optimizers: Those that train the model.
         counts: Whether the totals have it.
         in_the_loss: Whether the model's loss contains its regularizer, see `loss_has_penalties`.
@@ -52,6 +53,7 @@ class Weight:
     name: str
     unit_axes: tuple[int, ...] | None
     input_axes: tuple[int, ...] | None = None
+    head_axes: tuple[int, ...] | None = None
     optimizers: Optimizers | None = None
     counts: bool = True
     in_the_loss: bool | None = True
@@ -67,6 +69,11 @@ class Weight:
         """Number of its output units; 0 where it has none to lose."""
         axes = self.unit_axes
         return 0 if axes is None else math.prod(self.variable.shape[axis] for axis in axes)
+
+    def word_of(self, axes: tuple[int, ...]) -> str | None:
+        """What its slices along some axes are called, in the plural, where that is known."""
+        words = {self.head_axes: "heads", self.input_axes: "inputs", self.unit_axes: "units"}
+        return words.get(axes)
 
     @property
     def proximal_penalties(self) -> list[tuple[Penalty, Any]]:
@@ -93,21 +100,25 @@ class Weight:
         return None if scale is None else scale.value
 
     @property
-    def acting_penalties(self) -> list[tuple[Any, Any]]:
-        """The penalties that add to what is minimised, each with what scales it now.
+    def acting(self) -> list[tuple[Any, Any]]:
+        """The penalties that act on it, in the loss or after the step, each with its scale now.
 
         That is a number, or the variable of a `Proximal`, which may lie on a device. A frozen
-        weight's penalty in the loss does not act, nor one that is known to be left out, and a
-        constraint has no value.
+        weight's penalty in the loss does not act, nor one that is known to be left out.
         """
         scale = self.strength_scale_in_loss
         in_the_loss = 1.0 if scale is None else scale
         places = [
             (p, in_the_loss) for p, place in self.penalties if place in (IN_THE_LOSS, IF_ADDED)
         ]
+        return [*places, *self.proximal_penalties]
+
+    @property
+    def acting_penalties(self) -> list[tuple[Any, Any]]:
+        """Those of them that add to what is minimised: a constraint has no value."""
         return [
             (penalty, scale)
-            for penalty, scale in [*places, *self.proximal_penalties]
+            for penalty, scale in self.acting
             if not (isinstance(penalty, Penalty) and penalty.is_constraint)
         ]
 
@@ -280,6 +291,7 @@ def find_weights(
             name=name,
             unit_axes=of_weight and of_weight.outputs,
             input_axes=of_weight and of_weight.inputs,
+            head_axes=(of_weight and of_weight.heads) or None,
             optimizers=optimizers,
             counts=each.counts,
             in_the_loss=in_the_loss,
@@ -290,11 +302,16 @@ def find_weights(
 
 def describe_penalties(weight: Weight) -> str:
     """Each penalty of a weight in words, with its place unless that is the loss."""
-    words = []
-    for penalty, place in weight.penalties:
-        name, strengths = describe_regularizer(penalty)
-        words.append(f"{name}({strengths})" + ("" if place == IN_THE_LOSS else f", {place}"))
-    return "; ".join(words)
+    return "; ".join(
+        name_penalty(penalty) + ("" if place == IN_THE_LOSS else f", {place}")
+        for penalty, place in weight.penalties
+    )
+
+
+def name_penalty(penalty: Any) -> str:
+    """A penalty in words, as `"L1(l1=0.001)"`."""
+    name, strengths = describe_regularizer(penalty)
+    return f"{name}({strengths})"
 
 
 def describe_regularizer(regularizer: Any) -> tuple[str, str]:

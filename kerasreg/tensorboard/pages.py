@@ -14,6 +14,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 from kerasreg._keras_internals import all_layers
 from kerasreg.statistics.names import LayerNames
 from kerasreg.statistics.sparsity_report import COLUMNS, SparsityReport
+from kerasreg.statistics.structured import StructuredWeights
 from kerasreg.statistics.weights import Weight, describe_penalties, describe_regularizer
 from kerasreg_tensorboard.names import PLUGIN_NAME, WEIGHTS_TAG
 
@@ -51,12 +52,15 @@ def configuration_page(
 
 
 def report_page(report: SparsityReport) -> str:
-    """A page of Markdown: the report's table, the total in its last line."""
-    return table(COLUMNS, (row.cells() for row in (*report.rows, report.total)))
+    """A page of Markdown: the report's table, the total in its last line, and groups below it."""
+    rows = table(COLUMNS, (row.cells() for row in (*report.rows, report.total)))
+    return "\n\n".join([rows, *map(plain_text, report.lines)])
 
 
 def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
     """Adds what the Sparsity tab says of each weight beside its charts."""
+    structured = StructuredWeights(weights).now()
+    of_weight = {each.number: each for each in structured}
     descriptions = [
         {
             "name": weight.name,
@@ -65,10 +69,13 @@ def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
             "size": math.prod(weight.variable.shape),
             "units": weight.units,
             "penalty": describe_penalties(weight),
+            "parts": of_weight[number].structure.number() if number in of_weight else 0,
+            "part": of_weight[number].word if number in of_weight else "",
         }
-        for weight in weights
+        for number, weight in enumerate(weights)
     ]
-    add_tensor(summary, WEIGHTS_TAG, {"weights": descriptions})
+    groups = sum(each.structure.number() for each in structured if each.number is None)
+    add_tensor(summary, WEIGHTS_TAG, {"weights": descriptions, "groups": groups})
 
 
 def add_tensor(summary: summary_pb2.Summary, tag: str, content: Any) -> None:

@@ -175,7 +175,7 @@ class Run:
         if self._last is not None:
             self._draw(step, final=True)
             page = self._dashboards.at_end()
-            report = report_of(self._weights, self._last().statistics)
+            report = report_of(self._weights, self._last())
             text = report_page(report)
             if self._writer is not None:
                 text += f"\n\n{add_compaction(page, model)}"

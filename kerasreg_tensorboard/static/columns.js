@@ -27,29 +27,35 @@ const name = {
   },
 };
 
-const history = (label, metric, format, top = () => undefined) => ({
+const history = (label, series, format, top = () => undefined) => ({
   label,
   className: "history",
-  key: (weight) => lastValue(weight.series[metric]),
+  key: (weight) => lastValue(series(weight)),
   cell: (node) => {
     const view = new HistoryView();
     node.append(...view.nodes);
     return (weight) =>
-      view.update(weight.series[metric], (value) => format(value, weight), top(weight));
+      view.update(series(weight), (value) => format(value, weight), top(weight));
   },
 });
+
+const of = (metric) => (weight) => weight.series[metric];
+
+// Output units, or the parts that the weight's penalty zeroes as a whole.
+const dead = (value, { parts, part, units }) =>
+  parts ? `${count(value)} of ${count(parts)} ${part}` : `${count(value)} of ${count(units)}`;
 
 export const COLUMNS = [
   name,
   text("Shape", "shape", (weight) => weight.shape.join(" × "), (weight) => weight.size),
-  history("Sparsity", "sparsity", percent, () => 1),
+  history("Sparsity", of("sparsity"), percent, () => 1),
   history(
     "Dead units",
-    "dead_units",
-    (value, weight) => `${count(value)} of ${count(weight.units)}`,
-    (weight) => weight.units,
+    ({ series }) => series.dead_parts ?? series.dead_units,
+    dead,
+    ({ parts, units }) => parts || units,
   ),
-  history("Penalty share", "penalty_share", percent, () => 1),
-  history("Strength", "strength", short),
+  history("Penalty share", of("penalty_share"), percent, () => 1),
+  history("Strength", of("strength"), short),
   text("Penalty", "penalty", (weight) => weight.penalty),
 ];

@@ -13,6 +13,8 @@ export class Summary {
   constructor() {
     this.sparsity = new HistoryView();
     this.deadUnits = new HistoryView();
+    this.deadGroups = new HistoryView();
+    this.groups = item("Dead groups", this.deadGroups.nodes);
     this.penalty = new HistoryView();
     this.parameters = element("span", { className: "value" });
     this.compaction = COMPACTED.map(([, label]) => new Compacted(label));
@@ -20,6 +22,7 @@ export class Summary {
     this.node = element("dl", { className: "summary" }, [
       item("Sparsity", this.sparsity.nodes),
       item("Dead units", this.deadUnits.nodes),
+      this.groups,
       item("Penalty", this.penalty.nodes),
       item("Parameters", [this.parameters]),
       ...this.compaction.map((each) => each.node),
@@ -27,10 +30,13 @@ export class Summary {
     ]);
   }
 
-  update({ weights, totals, compaction }) {
+  update({ weights, groups, totals, compaction }) {
     const units = total(weights, "units");
     this.sparsity.update(totals.sparsity, percent, 1);
     this.deadUnits.update(totals.dead_units, (n) => `${count(n)} of ${count(units)}`, units);
+    // Of penalties whose groups span several weights.
+    this.groups.hidden = !groups;
+    this.deadGroups.update(totals.dead_groups, (n) => `${count(n)} of ${count(groups)}`, groups);
     this.penalty.update(totals.regularization_loss, short);
     setText(this.parameters, weights.length ? count(total(weights, "size")) : "");
     COMPACTED.forEach(([name], i) => this.compaction[i].update(compaction[name]));

@@ -14,9 +14,10 @@ COMMON = """
     def fit(name):
         keras.utils.set_random_seed(0)
         first = keras.layers.Dense(16, "relu", kernel_regularizer=kr.L2(0.01), name="first")
-        last = keras.layers.Dense(4, kernel_regularizer=kr.GroupLasso(0.01), name="last")
+        last = keras.layers.Dense(4, kernel_regularizer=kr.GroupLasso(0.01, axis=0), name="last")
         model = keras.Sequential([keras.Input((6,)), first, last], name="model")
         first.kernel.assign(keras.ops.eye(6, 16))
+        last.kernel.assign(keras.ops.eye(16, 4))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # Neither rounds to zero on one device only, nor multiplies what devices round differently.
         penalty = {".*first/kernel": kr.KeepZeros(), ".*last/bias": kr.L1(1e-3)}
@@ -77,6 +78,8 @@ OF_COMPACTION = {
 def check_logs(path, runs, sharded=()):
     assert {run.name for run in path.iterdir()} == {"one", *runs}
     one = read(path / "one")
+    # Units without inputs, whose outputs stay zero.
+    assert one["dead_parts/last/kernel"][-1][1] == 10
     assert len([tag for tag in one if tag.startswith("nonzero/")]) == 4
     for run in runs:
         assert len(list((path / run).iterdir())) == 1

@@ -26,7 +26,7 @@ def model(units=12, html=HTML):
             layers.Dense(3, use_bias=False, name=html),
         ]
     )
-    penalties = {".*größer 2/kernel": kr.L1(1e-4)}
+    penalties = {".*größer 2/kernel": kr.GroupLasso(1e-4, axis=0)}
     network.compile(kr.Proximal(keras.optimizers.Adam(1e-3), penalties), "mse")
     return network
 
@@ -68,7 +68,7 @@ def values(step):
         "sparsity/größer 2/kernel": step / 40,
         f"sparsity/{HTML}/kernel": 0.005 * step,
         "dead_units/first/kernel": step / 10,
-        "dead_units/größer 2/kernel": 0.0,
+        "dead_parts/größer 2/kernel": step / 8,
         f"dead_units/{HTML}/kernel": 1.0,
         "penalty_share/first/kernel": 0.25,
         "penalty_share/größer 2/kernel": 0.75,

@@ -103,6 +103,28 @@ def test_the_value_says_whether_it_holds(shape, allowed):
     assert float(to_numpy(penalty(np.ones((2, 2), "float32")))) == np.inf
 
 
+COUNTED = [
+    ({"axis": 0}, (7, 3), lambda w: pruned.slice_norms(w, [0]) == 0),
+    ({"axis": (0, -1)}, (3, 2, 4), lambda w: pruned.slice_norms(w, [0, -1]) == 0),
+    ({"block": (4, 1)}, (10, 3), lambda w: pruned.block_norms(w, (4, 1)) == 0),
+    ({"block": (2, 3)}, (2, 5, 7), lambda w: pruned.block_norms(w, (2, 3)) == 0),
+    ({"block": (9, 9)}, (2, 3), lambda w: pruned.block_norms(w, (9, 9)) == 0),
+    ({"pattern": "2:4"}, (10, 3), lambda w: pruned.run_counts(w, 4, -2) <= 2),
+    ({"pattern": "1:4", "axis": -1}, (3, 9), lambda w: pruned.run_counts(w, 4, -1) <= 1),
+    ({}, (4, 5), lambda w: w == 0),
+]
+
+
+@pytest.mark.parametrize(("shape", "size", "zero"), COUNTED)
+@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+def test_units_that_are_zero_are_counted(shape, size, zero, density):
+    w = np.random.default_rng(0).random(size) < density
+    sparsity = {} if "pattern" in shape else {"sparsity": 0.5}
+    structure = kr.TopK(**sparsity, **shape).structure([size], [""])
+    expected = zero(w.astype("float64"))
+    assert (structure.count([w]), structure.number()) == (np.sum(expected), np.size(expected))
+
+
 SHAPED = [
     kr.TopK(0.5, axis="output"),
     kr.TopK(0.5, axis=(0, -1)),

@@ -83,7 +83,10 @@ def test_weights_are_described_in_the_order_of_the_model(server):
     assert [weight["name"] for weight in weights] == NAMES
     assert [weight["units"] for weight in weights] == [12, 0, 4, 3]
     assert [weight["shape"] for weight in weights] == [[6, 12], [12], [12, 4], [4, 3]]
-    assert weights[2]["penalty"] == "L2(l2=1e-05); L1(l1=0.0001), after the step"
+    lasso = "GroupLasso(strength=0.0001, axis=0, size_scaling=True)"
+    assert weights[2]["penalty"] == f"L2(l2=1e-05); {lasso}, after the step"
+    parts = [(weight["parts"], weight["part"]) for weight in weights]
+    assert parts == [(0, ""), (0, ""), (12, "inputs"), (0, "")]
 
 
 def test_what_compaction_leaves_of_the_run(server):
@@ -156,5 +159,5 @@ def test_without_our_data_there_is_no_tab(tmp_path):
         assert not json.loads(get(f"{address}/data/plugins_listing")[1])["kerasreg_sparsity"][
             "enabled"
         ]
-        empty = {"runs": [], "run": None, "weights": [], "totals": {}, "compaction": {}}
-        assert table(address, run="plain") == empty
+        empty = {"runs": [], "weights": [], "groups": 0, "totals": {}, "compaction": {}}
+        assert table(address, run="plain") == empty | {"run": None}

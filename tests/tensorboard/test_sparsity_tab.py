@@ -1,9 +1,11 @@
 """The Sparsity tab as a person sees it, in a real browser."""
 
 import pytest
-from helpers import dashboard
+from helpers import dashboard, structured
 from helpers.dashboard import wait_for
 from helpers.sparsity_logs import HTML, Log, model, write_runs
+
+import kerasreg as kr
 
 pytestmark = dashboard.MARKS
 
@@ -100,16 +102,18 @@ def sorted_by(browser):
 
 def test_cells_are_the_logged_numbers(server, browser):
     open_tab(browser, server)
-    l1, both = "L1(l1=0.001)", "L2(l2=1e-05); L1(l1=0.0001), after the step"
+    lasso = "GroupLasso(strength=0.0001, axis=0, size_scaling=True)"
+    l1, both = "L1(l1=0.001)", f"L2(l2=1e-05); {lasso}, after the step"
     assert browser.execute_script(ROWS) == [
         ["first/kernel", "6 × 12", "80.00%", "4 of 12", "25.00%", "0.001", l1],
         ["first/bias", "12", "0.00%", "", "", "", ""],
-        ["größer 2/kernel", "12 × 4", "100.00%", "0 of 4", "75.00%", "NaN", both],
+        ["größer 2/kernel", "12 × 4", "100.00%", "5 of 12 inputs", "75.00%", "NaN", both],
         [f"{HTML}/kernel", "4 × 3", "20.00%", "1 of 3", "", "", ""],
     ]
     assert summary(browser) == {
         "Sparsity": "40.00%",
         "Dead units": "4 of 19",
+        "Dead groups": "",
         "Penalty": "0.002",
         "Parameters": "144",
         "Parameters after compaction": "61 of 144",
@@ -118,12 +122,39 @@ def test_cells_are_the_logged_numbers(server, browser):
     }
 
 
+def test_parts_have_their_words(server, hurried, logs):
+    browser, network = hurried, structured.model()
+    penalties = structured.PENALTIES
+    network.compile(kr.Proximal("sgd", penalties, model=network), "mse")
+    log = Log(logs / "shapes", network)
+    counts = {name: min(number, 3) for name, (_, number) in structured.PARTS.items()}
+    points = {f"dead_parts/{name}": count for name, count in counts.items()}
+    log.write(10, {"all/sparsity": 0.5, "all/dead_groups": 5.0, "dead_units/units/kernel": 1.0})
+    log.write(20, points | {"all/dead_groups": 6.0})
+    log.close()
+    open_tab(browser, server)
+    known = "return [...document.getElementById('run').options].map((option) => option.value)"
+    wait_for(browser, lambda _: "shapes" in browser.execute_script(known))
+    choose(browser, "shapes")
+    wait_for(browser, lambda _: summary(browser)["Dead groups"] == "6 of 8")
+    cells = {row[0]: row[3] for row in browser.execute_script(ROWS)}
+    for name, (word, number) in structured.PARTS.items():
+        assert cells[name] == f"{counts[name]} of {number} {word}"
+    assert cells["units/kernel"] == "1 of 4"
+    sides = browser.execute_script(
+        "return [...document.querySelectorAll('td:nth-child(4) .sparkline')]"
+        ".map((node) => node.getBoundingClientRect().left);"
+    )
+    assert max(sides) - min(sides) < 1  # below each other, however long the words are
+
+
 def test_without_compaction_there_is_no_word_of_it(server, browser):
     shown = "return [...document.querySelectorAll('dl div')].map((item) => item.offsetHeight > 0);"
     open_tab(browser, server, "second")
-    assert all(browser.execute_script(shown))
+    before = [True, True, False, True, True]  # The third are groups, of which there are none.
+    assert browser.execute_script(shown) == [*before, True, True, True]
     choose(browser, "first")
-    assert browser.execute_script(shown) == [True] * 4 + [False] * 2 + [True]
+    assert browser.execute_script(shown) == [*before, False, False, True]
 
 
 def test_sparklines_are_drawn(server, browser):
@@ -139,7 +170,7 @@ def test_sparklines_are_drawn(server, browser):
     heights = [height for _, height, _ in paths]
     assert heights[0] == pytest.approx(16 * 0.8, abs=0.2)  # from 0% to 80% of the whole
     assert heights[8] == pytest.approx(16, abs=0.2)
-    penalty = browser.find_elements("css selector", "dl .line")[2].get_attribute("d")
+    penalty = browser.find_elements("css selector", "dl .line")[3].get_attribute("d")
     assert penalty.count("M") == 2  # the NaN in between parts the line
 
 

@@ -44,13 +44,28 @@ def test_the_answer_stays_small(weights, points):
     assert sum(lengths) <= MAX_POINTS_IN_ALL or points == 20
 
 
+@pytest.mark.parametrize(
+    ("parts", "shown"), [({}, "dead_units"), ({"parts": 3, "part": "heads"}, "dead_parts")]
+)
+def test_parts_are_read_where_a_weight_has_them_else_its_units(parts, shown):
+    """Version 0.1 said nothing of them."""
+    provider = Provider(0)
+    groups = {"groups": 5} if parts else {}
+    provider.marker = json.dumps({"weights": [WEIGHT | parts]} | groups)
+    table = TableReader(provider, None, "").read(None)
+    [weight] = table["weights"]
+    assert {key for key in weight["series"] if key.startswith("dead")} == {shown}
+    assert (weight["parts"], weight["part"]) == (parts.get("parts", 0), parts.get("part", ""))
+    assert table["groups"] == groups.get("groups", 0)
+
+
 BROKEN = ["", "{}", "[]", "null", '{"weights": 3}', '{"weights": [{}]}', '{"weights": ["a"]}']
 BROKEN += [json.dumps({"weights": [WEIGHT | {"size": float("nan")}]}), "[" * 100_000]
 DAMAGE = [
     *({"size": size} for size in ("1e999", None, "x", [])),
-    *({"units": units} for units in ("-1e999", None)),
+    *({key: number} for key in ("units", "parts") for number in ("-1e999", None)),
     *({"shape": shape} for shape in ("abc", "12", 3, None, [None], ["x"], [[1]], {"1": 1})),
-    *({key: "half of a pair: \ud800"} for key in ("name", "path", "penalty")),
+    *({key: "half of a pair: \ud800"} for key in ("name", "path", "penalty", "part")),
 ]
 BROKEN += [json.dumps({"weights": [WEIGHT, WEIGHT | damage]}) for damage in DAMAGE]
 BROKEN += [json.dumps({"weights": [WEIGHT | {"shape": ["?"]}]}).replace('"?"', "1e999")]

@@ -11,7 +11,7 @@ from keras import ops
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers.group_sums import GroupSums
 from kerasreg.regularizers.groups import Groups, labels_of_weights
-from kerasreg.regularizers.structures.structure import Structure, first_largest
+from kerasreg.regularizers.structures.structure import Alive, Structure, first_largest
 from kerasreg.regularizers.structures.tiles import gain
 
 
@@ -71,6 +71,19 @@ class JointGroups(Structure):
         every = ops.concatenate([*flat, ops.ones((1,), dtype="bool")])
         spread = self._sums.spread(ops.take(every, placed, axis=0))
         return [ops.broadcast_to(m, s) for m, s in zip(spread, self._shapes, strict=True)]
+
+    def count(self, alive: Sequence[Alive]) -> int:
+        """How many groups are zero in all weights."""
+        # Behind the groups what entries of none belong to.
+        found = np.zeros(self._number + 1, bool)
+        for x, labels in zip(alive, self._labels, strict=True):
+            within = tuple(i for i, size in enumerate(labels.shape) if size < x.shape[i])
+            found[labels[np.any(x, axis=within, keepdims=True)]] = True
+        return self.number() - int(np.count_nonzero(found[:-1]))
+
+    def axes(self) -> list[tuple[int, ...] | None]:
+        """None: a group has parts in several weights."""
+        return [None] * len(self._shapes)
 
     def _places(self) -> list[npt.NDArray[np.int32]]:
         """The numbers of the groups of each pool."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._tensors import Tensor
-from kerasreg.regularizers.structures.structure import Structure
+from kerasreg.regularizers.structures.structure import Alive, Structure, combined
 
 
 class Runs(Structure):
@@ -21,11 +21,14 @@ class Runs(Structure):
         most: How many entries of a run are kept in the end, n.
         length: The length of a run, m.
         axes: For each weight the axis that runs lie along, counted from 0.
+        shapes: The shapes of the weights.
     """
 
-    def __init__(self, most: int, length: int, axes: Sequence[int]) -> None:
+    def __init__(
+        self, most: int, length: int, axes: Sequence[int], shapes: Sequence[Sequence[int]]
+    ) -> None:
         self.word = f"runs of {most}:{length}"
-        self._most, self._length, self._axes = most, length, axes
+        self._most, self._length, self._axes, self._shapes = most, length, axes, shapes
 
     def pool_sizes(self) -> list[int]:
         """The length of a run, for each weight."""
@@ -41,11 +44,26 @@ class Runs(Structure):
         most = [ops.max(self._alive(x, axis)) for x, axis in zip(sizes, self._axes, strict=True)]
         return ops.max(ops.stack(most)) <= kept(self._length, self.least)
 
-    def count(self, sizes: Sequence[Tensor]) -> tuple[Tensor, int]:
-        """How many runs keep to `n:m`, a scalar, and how many there are."""
-        alive = [self._alive(x, axis) for x, axis in zip(sizes, self._axes, strict=True)]
-        held = sum(ops.sum(ops.cast(x <= self._most, "int32")) for x in alive)
-        return held, sum(math.prod(x.shape) for x in alive)
+    def number(self) -> int:
+        """How many runs there are."""
+        each = zip(self._shapes, self._axes, strict=True)
+        return sum(
+            -(-shape[axis] // self._length) * math.prod([*shape[:axis], *shape[axis + 1 :]])
+            for shape, axis in each
+        )
+
+    def count(self, alive: Sequence[Alive]) -> int:
+        """How many runs keep to `n:m`."""
+        dtype = np.min_scalar_type(self._length)
+        entries = (
+            combined(x, axis, self._length, np.add, dtype)
+            for x, axis in zip(alive, self._axes, strict=True)
+        )
+        return sum(int(np.count_nonzero(each <= self._most)) for each in entries)
+
+    def axes(self) -> list[tuple[int, ...] | None]:
+        """None: a run is a part of a slice."""
+        return [None] * len(self._axes)
 
     def _alive(self, x: Tensor, axis: int) -> Tensor:
         """How many entries of each run are not zero."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers.selection import largest
+
+Alive: TypeAlias = npt.NDArray[np.bool_]
+"""Which entries of a weight, or which units of it, are not zero."""
 
 
 class Structure:
@@ -63,14 +69,42 @@ class Structure:
         within = [_count_alive(pool) <= kept(size, self.least) for pool, size in pools]
         return ops.all(ops.stack(within))
 
-    def count(self, sizes: Sequence[Tensor]) -> tuple[Tensor, int]:
-        """How many units are zero, a scalar, and how many there are."""
-        total = sum(self.pool_sizes())
-        return total - sum(map(_count_alive, self.pools(sizes))), total
+    def number(self) -> int:
+        """How many units there are."""
+        return sum(self.pool_sizes())
+
+    def count(self, alive: Sequence[Alive]) -> int:
+        """How many units are zero.
+
+        In NumPy, so that a log has it in little more time than reading the weights takes.
+
+        Args:
+            alive: Which entries of each weight are not zero.
+        """
+        raise NotImplementedError
+
+    def axes(self) -> list[tuple[int, ...] | None]:
+        """The axes of each weight that number its units, where those are slices of it."""
+        raise NotImplementedError
 
 
 def _count_alive(pool: Sequence[Tensor]) -> Tensor:
     return sum(ops.sum(ops.cast(units != 0, "int32")) for units in pool)
+
+
+def combined(
+    x: npt.NDArray[Any], axis: int, length: int, combine: np.ufunc, dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """What each `length` neighbours along an axis make together; at its end there may be fewer.
+
+    In a fraction of the time of `ufunc.reduceat`, which looks at one after the other.
+    """
+    parts = np.moveaxis(x, axis, 0)
+    total = parts[::length].astype(dtype)
+    for place in range(1, min(length, len(parts))):
+        part = parts[place::length]
+        combine(total[: len(part)], part, out=total[: len(part)])
+    return np.moveaxis(total, 0, axis)
 
 
 def first_largest(x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from keras import ops
 
-from kerasreg._tensors import Tensor, slice_norms
-from kerasreg.regularizers.structures.structure import Structure, first_largest
+from kerasreg._tensors import Tensor, slice_axes, slice_norms
+from kerasreg.regularizers.structures.structure import Alive, Structure, combined, first_largest
 
 
 class Tiling(Protocol):
@@ -22,6 +22,12 @@ class Tiling(Protocol):
 
     def norms(self, x: Tensor) -> Tensor:
         """The Euclidean norm of each unit, in a shape of their own."""
+
+    def alive(self, x: Alive) -> Alive:
+        """Which units have an entry that is true, from booleans for each entry."""
+
+    def axes_of(self, shape: Sequence[int]) -> tuple[int, ...] | None:
+        """The axes that number the units, if each is a slice."""
 
     def counts(self, shape: Sequence[int]) -> Any:
         """How many entries each unit has, an array that broadcasts to the shape of `norms`."""
@@ -42,6 +48,14 @@ class Entries:
         """The entries."""
         return x
 
+    def alive(self, x: Alive) -> Alive:
+        """The same."""
+        return x
+
+    def axes_of(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """All axes."""
+        return tuple(range(len(shape)))
+
     def counts(self, shape: Sequence[int]) -> Any:
         """One."""
         return 1
@@ -56,7 +70,7 @@ class Slices:
     """Each slice along some axes is a unit.
 
     Args:
-        axes: The axes that number the slices, counted from 0.
+        axes: The axes that number the slices, counted from 0 and sorted.
     """
 
     axes: tuple[int, ...]
@@ -68,6 +82,15 @@ class Slices:
     def norms(self, x: Tensor) -> Tensor:
         """The norm of each slice, the axes within it kept as 1."""
         return slice_norms(x, self.axes)
+
+    def alive(self, x: Alive) -> Alive:
+        """Which slices have an entry that is true."""
+        alive: Alive = np.any(x, axis=slice_axes(x.ndim, self.axes))
+        return alive
+
+    def axes_of(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The axes that number the slices."""
+        return self.axes
 
     def counts(self, shape: Sequence[int]) -> Any:
         """The size of a slice."""
@@ -100,6 +123,15 @@ class Blocks:
             x = ops.pad(x, [(0, each) for each in missing])
         x = ops.reshape(x, [n for pair in zip(grid, lengths, strict=True) for n in pair])
         return ops.reshape(slice_norms(x, range(0, 2 * len(grid), 2)), grid)
+
+    def alive(self, x: Alive) -> Alive:
+        """Which blocks have an entry that is true."""
+        for axis, length in enumerate(self._lengths(x.shape)):
+            x = x if length == 1 else combined(x, axis, length, np.logical_or, np.bool_)
+        return x
+
+    def axes_of(self, shape: Sequence[int]) -> None:
+        """None: a block is a part of a slice."""
 
     def counts(self, shape: Sequence[int]) -> Any:
         """The size of each block."""
@@ -165,6 +197,16 @@ class Tiles(Structure):
         if not self._are_entries:
             gains = [ops.where(first_largest(x), float("inf"), x) for x in gains]
         return [gains]
+
+    def count(self, alive: Sequence[Alive]) -> int:
+        """How many units are zero."""
+        each = zip(self._tilings, alive, strict=True)
+        return self.number() - sum(int(np.count_nonzero(tiling.alive(x))) for tiling, x in each)
+
+    def axes(self) -> list[tuple[int, ...] | None]:
+        """The axes of slices, all axes where each entry is a unit; of blocks none."""
+        each = zip(self._tilings, self._shapes, strict=True)
+        return [tiling.axes_of(shape) for tiling, shape in each]
 
     def masks(self, chosen: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """The entries of units."""

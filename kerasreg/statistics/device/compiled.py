@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +15,7 @@ from kerasreg._tensors import Tensor
 from kerasreg.statistics.device.blocks import blocks_of, shard_shape
 from kerasreg.statistics.device.columns import NO_EXPONENT, Column
 from kerasreg.statistics.device.fused_reduction import block_columns
+from kerasreg.statistics.device.sharding import everywhere
 from kerasreg.statistics.weights import Computed, compute_penalties
 
 Values = Sequence[Tensor]
@@ -53,7 +53,7 @@ class CompiledReduction:
                 self.columns.append(Column(member, *padding))
         self._settings = (threshold, histograms)
         # The exponents lie where results of the program will lie.
-        self._sharding = _everywhere(values)
+        self._sharding = everywhere(values)
         exponents = np.full(len(self.columns), NO_EXPONENT, np.int32)
         self._exponents = ops.convert_to_tensor(exponents)
         if self._sharding is not None:
@@ -102,16 +102,3 @@ class CompiledReduction:
         wide = "float64" if "float64" in dtypes else "float32"
         vector = ops.concatenate([ops.cast(part, wide) for part in parts])
         return vector, ops.concatenate(new_exponents)
-
-
-def _everywhere(values: Values) -> Any:
-    """JAX's sharding for a copy on each device that holds a part of a weight; `None` for one."""
-    if keras.backend.backend() == "tensorflow":
-        return None
-    import jax
-
-    for value in values:
-        if len(value.sharding.device_set) > 1:
-            replicated: Any = jax.sharding.PartitionSpec
-            return jax.sharding.NamedSharding(value.sharding.mesh, replicated())
-    return None

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from kerasreg._tensors import Tensor
 from kerasreg.statistics.device.columns import LENGTH, LENGTH_WITH_BUCKETS, histogram_of
-from kerasreg.statistics.numbers import Measured, Statistics
+from kerasreg.statistics.device.packed_zeros import PackedZeros, unpacked
+from kerasreg.statistics.numbers import Measured, Parts, Statistics
+from kerasreg.statistics.structured import Structured, StructuredWeights
 from kerasreg.statistics.weights import (
     Weight,
     penalties_to_compute,
@@ -41,6 +43,7 @@ class DeviceStatistics:
         self._length = LENGTH_WITH_BUCKETS if histograms else LENGTH
         self._histograms = histograms
         arguments = (self._values(), [w.unit_axes for w in weights], threshold, histograms)
+        self._structured, self._zeros = StructuredWeights(weights), PackedZeros()
         self._reduction: Any
         if keras.backend.backend() == "torch":
             from kerasreg.statistics.device.torch_reduction import TorchReduction
@@ -64,7 +67,26 @@ class DeviceStatistics:
         values = list(map(_value_now, variables))
         vector = self._reduction(values, computed, list(map(_value_now, scales)))
         fetch, places = _fetch_later(vector), list(map(id, scales))
-        return lambda: self._measured(fetch(), acting, len(computed), places)
+        parts = self._count_parts(self._structured.now())
+        return lambda: self._measured(
+            np.asarray(fetch(), np.float64), acting, len(computed), places, parts()
+        )
+
+    def _count_parts(
+        self, structured: Sequence[Structured]
+    ) -> Callable[[], tuple[list[Parts | None], list[Parts]]]:
+        """Starts to read what penalties zero as a whole; returns a function that counts it."""
+        variables = {id(v): v for each in structured for v in each.variables}
+        if not variables:
+            return lambda: self._structured.count([], {}.__getitem__)
+        fetch = _fetch_later(self._zeros(list(map(_value_now, variables.values()))))
+        shapes = [tuple(variable.shape) for variable in variables.values()]
+
+        def count() -> tuple[list[Parts | None], list[Parts]]:
+            alive = dict(zip(variables, unpacked(fetch(), shapes), strict=True))
+            return self._structured.count(structured, lambda variable: alive[id(variable)])
+
+        return count
 
     def _measured(
         self,
@@ -72,6 +94,7 @@ class DeviceStatistics:
         acting: list[list[tuple[Any, Any]]],
         computed: int,
         scales: list[int],
+        parts: tuple[list[Parts | None], list[Parts]],
     ) -> Measured:
         columns = self._reduction.columns
         table, rest = np.split(vector, [len(columns) * self._length])
@@ -92,7 +115,8 @@ class DeviceStatistics:
             total_value(of_weight, numbers, scale, lambda _: next(values))
             for of_weight, numbers in zip(acting, statistics, strict=True)
         ]
-        return Measured(statistics, histograms, penalties, [w.counts for w in self._weights])
+        counts = [w.counts for w in self._weights]
+        return Measured(statistics, histograms, penalties, counts, *parts)
 
     def _values(self) -> list[Tensor]:
         return [_value_now(weight.variable) for weight in self._weights]
@@ -109,12 +133,12 @@ def _value_now(variable: Any) -> Tensor:
     return variable.value
 
 
-def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[np.float64]]:
+def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[Any]]:
     """A function that waits for a tensor and fetches it, in any thread."""
     if keras.backend.backend() == "jax":
         import jax
 
-        return lambda: np.asarray(jax.device_get(vector), dtype=np.float64)
+        return lambda: np.asarray(jax.device_get(vector))
     if keras.backend.backend() == "torch" and vector.device.type != "cpu":
         import torch
 
@@ -122,9 +146,9 @@ def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[np.float64]]:
         event = torch.Event(vector.device)
         event.record()
 
-        def fetch() -> npt.NDArray[np.float64]:
+        def fetch() -> npt.NDArray[Any]:
             event.synchronize()
-            return np.asarray(vector.cpu().numpy(), dtype=np.float64)
+            return np.asarray(vector.cpu().numpy())
 
         return fetch
-    return lambda: np.asarray(vector.numpy(), dtype=np.float64)
+    return lambda: np.asarray(vector.numpy())
