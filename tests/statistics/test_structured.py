@@ -93,6 +93,24 @@ def test_a_penalty_that_does_not_fit_its_weight_is_no_reason_to_fail():
     assert StructuredWeights(weights).now() == []
 
 
+@keras.saving.register_keras_serializable("kerasreg_tests")
+class Failing(kr.L2):
+    """A penalty of one's own that cannot say what it zeroes."""
+
+    def structure(self, shapes, paths):
+        raise RuntimeError("no idea")
+
+
+def test_a_structure_that_fails_ends_the_log_and_not_the_training(tmp_path):
+    layer = keras.layers.Dense(2, kernel_regularizer=Failing(0.1))
+    network = keras.Sequential([keras.Input((2,)), layer])
+    network.compile("sgd", "mse")
+    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    x = np.zeros((4, 2), "float32")
+    with pytest.warns(UserWarning, match="logs no more in this run.*no idea"):
+        assert len(network.fit(x, x, epochs=2, verbose=0, callbacks=[logger]).history["loss"]) == 2
+
+
 def test_the_log_has_a_chart_for_each(tmp_path):
     network = compiled()
     logger = kr.RegularizationLogger(tmp_path, verbose=0)
