@@ -9,6 +9,7 @@ import keras
 
 from kerasreg._checks import check_built, invalid_value
 from kerasreg._tensors import to_float
+from kerasreg.callbacks.penalised_units import PenalisedUnits
 from kerasreg.optimizers import Proximal
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.regularizers import Penalty
@@ -25,8 +26,7 @@ class ScaledPenalties:
         optimizers: Those that train the model; by default those that it holds.
 
     Attributes:
-        sparse_weights: The weights on which `Proximal` has a penalty that makes zeros.
-        are_separable: Whether those penalties act on every entry of a weight by itself.
+        units: What the penalties of `Proximal` that make zeros set to zero; `None` without any.
 
     Raises:
         ValueError: If there are none, or one cannot be scaled.
@@ -59,8 +59,8 @@ class ScaledPenalties:
             if not in_the_loss:
                 expected = f"a pattern found in one of the paths with a penalty\n  {paths}\n"
                 raise invalid_value("weights", expected, pattern.pattern)
-        self.sparse_weights = [variable for variable, penalty in targets if penalty.has_kink]
-        self.are_separable = all(p.is_separable for _, p in targets if p.has_kink)
+        sparse = [(variable, penalty) for variable, penalty in targets if penalty.has_kink]
+        self.units = PenalisedUnits(sparse) if sparse else None
         self._scales = scale_penalties(model, in_the_loss)
 
     @property

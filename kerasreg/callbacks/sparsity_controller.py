@@ -13,6 +13,7 @@ import math
 # |                         |       | the target                                                   |
 # | _FALL_AHEAD             | 2.0   | where it is ahead the logarithm of the scale may fall lower  |
 # | _INTEGRAL               | 0.05  | the logarithm follows an error faster, ...                   |
+# | _INTEGRAL_AHEAD         | 0.5   | ... where it looks ahead, ...                                |
 # | _INTEGRAL_EACH_STEP     | 0.6   | ... where every update is measured                           |
 # | _PROPORTIONAL           | 1.5   | it follows a change of the error further, ...                |
 # | _PROPORTIONAL_EACH_STEP | 2.5   | ... where every update is measured                           |
@@ -27,7 +28,7 @@ RANGE = 1e4
 TOLERANCE = 0.01
 
 _RISE, _AHEAD, _FALL_AHEAD = 0.15, 0.5, 2.0
-_INTEGRAL, _INTEGRAL_EACH_STEP = 0.05, 0.6
+_INTEGRAL, _INTEGRAL_AHEAD, _INTEGRAL_EACH_STEP = 0.05, 0.5, 0.6
 _PROPORTIONAL, _PROPORTIONAL_EACH_STEP = 1.5, 2.5
 _INTEGRAL_LEFT, _UNKNOWN_LEFT = 4.5, 100.0
 _FASTEST_INTEGRAL, _FASTEST, _FALLING = 30.0, 5.0, 5.0
@@ -62,14 +63,23 @@ class SparsityController:
         start: Number of updates before the training.
         end: Number of updates after it; infinity where that is not known.
         strength_scale: The scale at the start.
+        looks_ahead: Whether the sparsity that it gets is one to be expected, which answers at once,
+            and so may be followed faster.
     """
 
     def __init__(
-        self, target: float, frequency: int, start: float, end: float, strength_scale: float
+        self,
+        target: float,
+        frequency: int,
+        start: float,
+        end: float,
+        strength_scale: float,
+        looks_ahead: bool = False,
     ) -> None:
         self.target = target
         self.end = end
         self._frequency = frequency
+        self._integral = _INTEGRAL_AHEAD if looks_ahead else _INTEGRAL
         self._start = self._last = self._due = start
         self._lowest = math.log(min(1.0, strength_scale) / RANGE)
         self._highest = math.log(max(1.0, strength_scale) * RANGE)
@@ -122,7 +132,7 @@ class SparsityController:
         self, error: float, interval: float, relative: float, relative_to_left: float
     ) -> float:
         each_step = 1 / interval
-        integral = _INTEGRAL + (_INTEGRAL_EACH_STEP - _INTEGRAL) * each_step**2
+        integral = self._integral + (_INTEGRAL_EACH_STEP - self._integral) * each_step**2
         proportional = _PROPORTIONAL + (_PROPORTIONAL_EACH_STEP - _PROPORTIONAL) * each_step
         urgent = min(_INTEGRAL_LEFT * relative_to_left, _INTEGRAL_EACH_STEP)
         integral = max(integral, urgent) * (_FALLING if error < 0 else 1.0)

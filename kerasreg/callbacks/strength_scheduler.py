@@ -46,9 +46,15 @@ class StrengthScheduler(Scheduler):
     The last ten updates come too late for an answer; what they change away from the target is
     undone. If zeros are still missing then, but no more than a tenth of the weights that are left,
     the smallest become zero. So the target is met to the weight, except in three cases: the
-    penalties are of groups, as `GroupLasso`; they are mostly L2; or the end is not known, as with
-    one epoch of a generator. A warning says where it is missed. Where `EarlyStopping` ends the
-    training or restores other weights, the sparsity is another.
+    penalties are mostly L2; one of your own does not say by `structure` what it sets to zero; or
+    the end is not known, as with one epoch of a generator. A warning says where it is missed. Where
+    `EarlyStopping` ends the training or restores other weights, the sparsity is another.
+
+    With `GroupLasso`, `BlockMCP` and `BlockSCAD` groups are counted instead of weights, and the
+    target is met to the group; weights in no group do not count. Groups shrink together and hardly
+    ever come back from zero, so the `strength_scale` also answers those that would be zero in 50
+    updates if they went on to shrink as they do. Where more become zero than the target between two
+    measurements, or the last unit of a layer, the largest of them get their earlier values back.
 
     Sources: Sonderby et al., Ladder Variational Autoencoders, 2016 (warm-up of a penalty);
     Astrom & Hagglund, PID Controllers, 1995 (feedback); Zhu & Gupta, To Prune, or Not to Prune,
@@ -59,7 +65,8 @@ class StrengthScheduler(Scheduler):
             `initial_epoch` on, that returns the `strength_scale`; or a
             `keras.optimizers.schedules.LearningRateSchedule`, a function of the step.
         target_sparsity: Instead of a schedule, fraction of zeros in (0, 1) among the weights on
-            which `Proximal` has a penalty that makes zeros, all together.
+            which `Proximal` has a penalty that makes zeros, all together; where it makes zeros of
+            whole groups, among those, each of which counts as one.
         weights: Regular expression, searched for in `variable.path`, that chooses the weights
             whose penalties in the loss are scaled, and no others: those of `Proximal` are left
             alone. `None` for all.
@@ -68,8 +75,8 @@ class StrengthScheduler(Scheduler):
             execution of `steps_per_execution` it stays as it is.
         where: `"loss"` or `"proximal"`, to scale only penalties there; `None` for both.
         frequency: With `target_sparsity` only, the number of steps between two measurements; near
-            both ends of a training there are more. Each counts the zeros of all those weights, and
-            on JAX brings the model up to date.
+            both ends of a training there are more. Each counts the zeros of all those weights, on
+            JAX brings the model up to date, and of weights in groups makes a copy.
 
     Raises:
         ValueError: If an argument is invalid; when training starts, if the model is not built
@@ -88,6 +95,12 @@ class StrengthScheduler(Scheduler):
     >>> model.compile(kerasreg.Proximal(adam, kerasreg.L1(1e-3)), model.loss)
     >>> half = kerasreg.StrengthScheduler(target_sparsity=0.5)
     >>> history = model.fit(x, y, batch_size=8, epochs=30, verbose=0, callbacks=[half])
+
+    Half of the channels that `kerasreg.compact` can take out:
+
+    >>> penalty = kerasreg.GroupLasso(1e-3, groups=kerasreg.coupled_groups(model))
+    >>> model.compile(kerasreg.Proximal(keras.optimizers.Adam(0.01), penalty), model.loss)
+    >>> half = kerasreg.StrengthScheduler(target_sparsity=0.5)
     """
 
     def __init__(
@@ -130,7 +143,7 @@ class StrengthScheduler(Scheduler):
             where = self.where if self.weights is None else "loss"
             optimizers = Optimizers(model, self._optimizer)
             self._penalties = ScaledPenalties(model, where, self.weights, optimizers)
-            if self.target_sparsity is not None and not self._penalties.sparse_weights:
+            if self.target_sparsity is not None and self._penalties.units is None:
                 expected = (
                     "a model with a penalty by `Proximal` that makes zeros, as kerasreg.L1; one "
                     "that is not the model's own optimizer has to be built before"

@@ -18,7 +18,7 @@ from kerasreg._checks import check_non_negative, definer, invalid_value, is_numb
 from kerasreg._keras_internals import register_regularizer_string
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.regularizers.strength_scale import StrengthScale
-from kerasreg.regularizers.structures import Structure
+from kerasreg.regularizers.structures import Entries, Structure, Tiles
 from kerasreg.regularizers.update import Update
 
 PACKAGE = "kerasreg"
@@ -275,6 +275,22 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         # A penalty of strength 0 keeps zeros where nothing moves them.
         return ops.where(ops.any(wide != 0), self._dual_norm(wide), 0.0)
 
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure | None:
+        """What it sets to zero as a whole: the entries if it is separable.
+
+        Args:
+            shapes: The shapes of the weights that it acts on; of one unless it `spans_weights`.
+            paths: Their paths.
+
+        Returns:
+            The structure; `None` where a class does not say.
+
+        Raises:
+            ValueError: If a weight cannot be divided so.
+        """
+        entries = Tiles("weights", [Entries()] * len(shapes), shapes)
+        return entries if self.is_separable else None
+
     def divisible_axes(self, w: Tensor) -> tuple[int, ...]:
         """The axes along which each slice of a weight is acted on by itself.
 
@@ -386,18 +402,6 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         Args:
             memory: What `remember` returned before the update.
             count: Number of updates before this one.
-        """
-        return None
-
-    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure | None:
-        """What it makes zero as a whole, for report and log to count; by default it does not say.
-
-        Args:
-            shapes: The shapes of the weights that it acts on; of one unless it `spans_weights`.
-            paths: Their paths.
-
-        Raises:
-            ValueError: If a weight cannot be divided so.
         """
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keras import ops
@@ -11,6 +12,7 @@ from kerasreg._tensors import Tensor, accurate_sum, magnitude, slice_axes, slice
 from kerasreg.regularizers.base import register_penalty
 from kerasreg.regularizers.group_penalty import GroupPenalty, beyond_ball
 from kerasreg.regularizers.prox import group_soft_threshold, soft_threshold
+from kerasreg.regularizers.structures import Entries, Structure, Tiles
 
 NEWTON_ITERATIONS = 40
 
@@ -50,6 +52,12 @@ class SparseGroupLasso(GroupPenalty):
         """Validates the arguments."""
         super().__post_init__()
         object.__setattr__(self, "l1_ratio", check_fraction("l1_ratio", self.l1_ratio))
+
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure:
+        """Single weights, unless it is the group lasso."""
+        if self.l1_ratio == 0:
+            return super().structure(shapes, paths)
+        return Tiles("weights", [Entries()] * len(shapes), shapes)
 
     @property
     def _l1(self) -> float:

@@ -36,10 +36,11 @@ def statistics_of(
 def zero_fraction(variables: Sequence[Any]) -> float:
     """The fraction of all weights that are exactly zero now."""
     size: int = sum(math.prod(variable.shape) for variable in variables)
-    return 1 - sum(map(_count_nonzero, variables)) / size
+    return 1 - sum(map(count_nonzero, variables)) / size
 
 
-def _count_nonzero(variable: Any) -> int:
+def count_nonzero(variable: Any) -> int:
+    """How many weights are not zero now."""
     if is_on_host(variable):
         return int(np.count_nonzero(host_view(variable)))
     return int(ops.sum(ops.cast(ops.not_equal(variable.value, 0), "int32")))

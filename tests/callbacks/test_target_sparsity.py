@@ -10,6 +10,7 @@ from helpers.marks import slow
 from sklearn.datasets import load_digits
 
 import kerasreg as kr
+from kerasreg.callbacks.penalised_units import PenalisedUnits
 from kerasreg.callbacks.sparsity_controller import SparsityController
 from kerasreg.callbacks.sparsity_target import LastUpdates
 from kerasreg.statistics.measurement import zero_fraction
@@ -235,7 +236,7 @@ def test_without_a_strength_there_is_nothing_to_control(penalty):
 )
 def test_the_last_updates_are_undone_as_far_as_they_lead_away(target, expected):
     variables = [keras.Variable([0.0, 0.0, 0.0, 2.0, 3.0]), keras.Variable([[1.0, 2.0, 3.0]])]
-    last = LastUpdates(variables)
+    last = LastUpdates(PenalisedUnits([(v, kr.L1()) for v in variables]))
     variables[0].assign([0.0, 0.2, 0.3, 0.0, 0.0])
     variables[1].assign([[4.0, 5.0, 6.0]])
     last.settle(target)
@@ -253,7 +254,7 @@ def test_a_tenth_of_the_weights_that_are_left_may_become_zero(target, zeros):
     values[np.flatnonzero(np.abs(values) == 5)[0]] = 0.0
     assert (values == 0).sum() == 10
     variable = keras.Variable(values)
-    LastUpdates([variable]).settle(target)
+    LastUpdates(PenalisedUnits([(variable, kr.L1())])).settle(target)
     after = keras.ops.convert_to_numpy(variable)
     assert (after == 0).sum() == zeros
     kept = after != 0

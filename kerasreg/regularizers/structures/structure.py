@@ -29,6 +29,11 @@ class Structure:
     least: int = 1
     """How many units of a pool are kept, unless none is to be."""
 
+    @property
+    def are_entries(self) -> bool:
+        """Whether each entry is a unit."""
+        return False
+
     def pool_sizes(self) -> list[int]:
         """The number of units of each pool."""
         raise NotImplementedError

@@ -177,9 +177,13 @@ class Tiles(Structure):
         costs: Sequence[float] | None = None,
     ) -> None:
         self.word, self._tilings, self._shapes, self._costs = word, tilings, shapes, costs
-        self._are_entries = all(isinstance(tiling, Entries) for tiling in tilings)
-        if costs is not None and not self._are_entries:
+        if costs is not None and not self.are_entries:
             self.least = len(shapes)
+
+    @property
+    def are_entries(self) -> bool:
+        """Whether each entry is a unit."""
+        return all(isinstance(tiling, Entries) for tiling in self._tilings)
 
     def pool_sizes(self) -> list[int]:
         """The number of units of each weight, or of all."""
@@ -194,7 +198,7 @@ class Tiles(Structure):
             return [[each] for each in norms]
         each = zip(norms, self._tilings, self._shapes, self._costs, strict=True)
         gains = [gain(norm, tiling.counts(shape) * cost) for norm, tiling, shape, cost in each]
-        if not self._are_entries:
+        if not self.are_entries:
             gains = [ops.where(first_largest(x), float("inf"), x) for x in gains]
         return [gains]
 
