@@ -279,7 +279,7 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
         """What it sets to zero as a whole: the entries if it is separable.
 
         Args:
-            shapes: The shapes of the weights that it acts on; of one unless it `spans_weights`.
+            shapes: The shapes of weights that it acts on; of all if it `spans_weights`.
             paths: Their paths.
 
         Returns:

@@ -99,7 +99,7 @@ class GroupLasso(GroupPenalty):
         """Whether its groups may have parts in several weights."""
         return self.groups is not None
 
-    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure | None:
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure:
         """The slices along `axis`, or the groups."""
         if self.groups is None:
             return super().structure(shapes, paths)

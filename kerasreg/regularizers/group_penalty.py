@@ -64,7 +64,7 @@ class GroupPenalty(Penalty):
         wide = to_accumulator(w)
         return ops.reshape(slice_norms(wide, self._axes_of(wide)), (-1,))
 
-    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure | None:
+    def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure:
         """The slices along `axis`."""
         return Tiles("slices", [Slices(axes_in(self.axis, shape)) for shape in shapes], shapes)
 
