@@ -13,7 +13,8 @@ from keras import ops
 from kerasreg._backends import compiled_like
 from kerasreg._keras_internals import seed_states
 from kerasreg._tensors import Tensor, to_accumulator, to_numpy
-from kerasreg.monte_carlo.switches import find_switches, switched_on
+from kerasreg.layers.replaced import replaced
+from kerasreg.monte_carlo.switches import find_switches
 
 # Up to which Keras draws its own default seeds.
 LARGEST_SEED = 10**9
@@ -95,7 +96,7 @@ class Passes:
         mapping = list(zip(variables, [*values, *states], strict=True))
         # In this scope nothing that the model assigns reaches a variable.
         with keras.StatelessScope(mapping) as scope:
-            with switched_on(self._switches):
+            with replaced(self._switches):
                 y = self._model(x, training=False)
         return y, [scope.get_current_value(v) for v in self._seeds]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from keras import ops
@@ -15,13 +14,12 @@ from kerasreg._keras_internals import all_layers, seed_states
 from kerasreg._tensors import Tensor
 from kerasreg.layers.drop_connect import DropConnect
 from kerasreg.layers.dropout_rates import dropout_rates
+from kerasreg.layers.replaced import Attributes
 
 Call: TypeAlias = Callable[..., Any]
-Switches: TypeAlias = list[tuple[Any, dict[str, Any]]]
-"""Layers, each with the attributes with which it drops whatever `training` it is called with."""
 
 
-def find_switches(model: Any, frozen_masks: bool) -> Switches:
+def find_switches(model: Any, frozen_masks: bool) -> Attributes:
     """The layers of a model that drop something, at their present rates.
 
     Args:
@@ -29,7 +27,7 @@ def find_switches(model: Any, frozen_masks: bool) -> Switches:
         frozen_masks: Whether all samples of a batch, and all batches, are to have the same mask.
 
     Returns:
-        What `switched_on` takes.
+        What `replaced` takes: attributes with which each drops whatever `training` it gets.
 
     Raises:
         ValueError: If there are no such layers, or one cannot freeze its masks.
@@ -41,20 +39,6 @@ def find_switches(model: Any, frozen_masks: bool) -> Switches:
     if not frozen_masks:
         return [(layer, {"call": call}) for layer, call in zip(found, calls, strict=True)]
     return [(layer, frozen(layer, call)) for layer, call in zip(found, calls, strict=True)]
-
-
-@contextlib.contextmanager
-def switched_on(switches: Switches) -> Iterator[None]:
-    """Within it these layers drop."""
-    with contextlib.ExitStack() as stack:
-        for layer, attributes in switches:
-            # Past what Keras and PyTorch do on setting attributes.
-            own: Any = vars(layer)
-            stack.callback(own.update, {name: own[name] for name in attributes if name in own})
-            for name in attributes:
-                stack.callback(own.pop, name)
-            own.update(attributes)
-        yield
 
 
 def _training_call(layer: Any) -> Call:

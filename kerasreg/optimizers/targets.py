@@ -8,10 +8,14 @@ from typing import Any
 
 import keras
 
-from kerasreg._checks import check_pattern, definer, invalid_on_weight, invalid_value
+from kerasreg._checks import definer, invalid_on_weight, invalid_value
 from kerasreg.regularizers import Penalty
 from kerasreg.regularizers.from_keras import as_penalty, has_kink
-from kerasreg.regularizers.penalty_map import match_penalties, penalties_on_layers
+from kerasreg.regularizers.penalty_map import (
+    checked_penalties,
+    match_penalties,
+    penalties_on_layers,
+)
 
 
 def check_penalty(penalty: Any, model: Any = None) -> Penalty | dict[str, Penalty]:
@@ -19,18 +23,8 @@ def check_penalty(penalty: Any, model: Any = None) -> Penalty | dict[str, Penalt
 
     With a built model they are those for its layers.
     """
-    checked = _checked(penalty)
+    checked = checked_penalties("penalty", penalty, _with_prox)
     return checked if model is None else penalties_on_layers(model, checked)
-
-
-def _checked(penalty: Any) -> Penalty | dict[str, Penalty]:
-    if not isinstance(penalty, Mapping):
-        return _with_prox(penalty)
-    if not penalty or not all(isinstance(pattern, str) for pattern in penalty):
-        raise invalid_value("penalty", "a penalty, or a dict from patterns to penalties", penalty)
-    for pattern in penalty:
-        check_pattern("penalty", pattern)
-    return {pattern: _with_prox(value) for pattern, value in penalty.items()}
 
 
 def _with_prox(penalty: Any) -> Penalty:

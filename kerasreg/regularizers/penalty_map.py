@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from kerasreg._checks import check_built, invalid_value
+from kerasreg._checks import check_built, check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers, optimizers_within
 from kerasreg.regularizers.base import Penalty
 from kerasreg.regularizers.path_patterns import PathMatcher
@@ -96,14 +96,32 @@ def owning_layers(model: Any) -> dict[int, Any]:
     return {id(variable): layer for layer in all_layers(model) for variable in layer.variables}
 
 
+def checked_penalties(
+    argument: str, given: Any, check: Callable[[Any], Penalty]
+) -> Penalty | dict[str, Penalty]:
+    """One penalty, or a dict of penalties by valid patterns, each as `check` returns it.
+
+    Raises:
+        ValueError: If a pattern is not valid, or `check` raises.
+    """
+    if not isinstance(given, Mapping):
+        return check(given)
+    if not given or not all(isinstance(pattern, str) for pattern in given):
+        raise invalid_value(argument, "a penalty, or a dict from patterns to penalties", given)
+    for pattern in given:
+        check_pattern(argument, pattern)
+    return {pattern: check(value) for pattern, value in given.items()}
+
+
 def penalties_on_layers(
-    model: Any, penalty: Penalty | Mapping[str, Penalty]
+    model: Any, penalty: Penalty | Mapping[str, Penalty], argument: str = "penalty"
 ) -> Penalty | dict[str, Penalty]:
     """The penalties for a model's weights, with what only their layers can tell.
 
     Args:
         model: A built model.
         penalty: One penalty, or a map from patterns.
+        argument: Name of the argument that an error is about.
 
     Returns:
         The same, or another map if one penalty is not the same on all of its weights.
@@ -114,7 +132,7 @@ def penalties_on_layers(
     check_built(model)
     variables, owners = model.trainable_variables, owning_layers(model)
     patterns: Any = penalty if isinstance(penalty, Mapping) else {}
-    matched = match_penalties(penalty, variables)
+    matched = match_penalties(penalty, variables, argument)
     of_penalty: dict[Penalty, list[tuple[Any, Any]]] = defaultdict(list)
     for variable, each in zip(variables, matched, strict=True):
         if each is not None:
@@ -125,7 +143,7 @@ def penalties_on_layers(
         for (_, variable), told in zip(pairs, each.on_layers(model, pairs), strict=True)
     }
     of_key: dict[str | None, set[Penalty]] = defaultdict(set)
-    keys = match_patterns(patterns, variables)
+    keys = match_patterns(patterns, variables, argument)
     for variable in variables:
         if id(variable) in chosen:
             of_key[keys.get(variable.path)].add(chosen[id(variable)])
