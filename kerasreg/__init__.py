@@ -32,6 +32,7 @@ from kerasreg.layers import (
 )
 from kerasreg.monte_carlo import mc_predict
 from kerasreg.optimizers import Proximal
+from kerasreg.pruning import prune
 from kerasreg.regularizers import (
     L0_5,
     L1,
@@ -102,6 +103,7 @@ __all__ = [
     "detach_regularizers",
     "max_strength",
     "mc_predict",
+    "prune",
     "regularization_path",
     "save_sparse",
     "sparsity_report",

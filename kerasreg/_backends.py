@@ -92,6 +92,15 @@ def gradient_of(loss: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor]]:
     return torch_gradient
 
 
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A scope in which PyTorch keeps nothing for gradients; the others do so where asked only."""
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
 def outside_of_graphs() -> contextlib.AbstractContextManager[Any]:
     """A scope in which variables have values, even while TensorFlow traces a function."""
     if keras.backend.backend() != "tensorflow":

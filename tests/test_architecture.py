@@ -17,7 +17,7 @@ FLOORS = [
     ["kerasreg_tensorboard"],  # which TensorBoard's server loads, without Keras
     ["_checks", "_tensors", "_keras_internals", "_backends"],
     ["regularizers", "layers"],
-    ["optimizers", "monte_carlo", "statistics", "compaction"],
+    ["optimizers", "monte_carlo", "statistics", "pruning", "compaction"],
     ["tensorboard"],
     ["callbacks"],
     ["strength"],

@@ -65,6 +65,13 @@ def keep(mask: Tensor, w: Tensor) -> Tensor:
     return ops.where(mask, ops.where(ops.equal(w, 0), smallest, w), zero)
 
 
+def with_zeros_of(w: Tensor, before: Tensor) -> Tensor:
+    """The entries of a weight, but zero again where `keep` has lifted a zero of `before`."""
+    smallest = SMALLEST[keras.backend.standardize_dtype(w.dtype)]
+    lifted = ops.logical_and(ops.equal(before, 0), ops.abs(w) <= smallest)
+    return ops.where(lifted, before, w)
+
+
 def _largest_integer(holds: Callable[[Tensor], Tensor]) -> Tensor:
     """The largest non-negative 32-bit integer for which a monotone condition holds; 0 if none."""
 

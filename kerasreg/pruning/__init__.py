@@ -1,0 +1,5 @@
+"""Pruning once and without training."""
+
+from kerasreg.pruning.prune import prune
+
+__all__ = ["prune"]
