@@ -18,6 +18,25 @@ def test_the_api_page_has_every_public_name_and_no_other():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "jax", reason="one backend is enough for the page")
+def test_the_page_on_pruning_runs_as_it_stands(tmp_path, monkeypatch):
+    page = (DOCS / "pruning.md").read_text()
+    sizes, compact = [], kr.compact
+
+    def noting(model, **arguments):
+        small = compact(model, **arguments)
+        sizes.append((model.count_params(), small.count_params()))
+        return small
+
+    monkeypatch.setattr(kr, "compact", noting)
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
+    exec(compile(code, "pruning.md", "exec"), {})
+    assert len(sizes) == 4 and all(after < 0.9 * before for before, after in sizes)
+    assert (tmp_path / "small.keras").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough for the guide")
 def test_the_guide_to_a_smaller_cnn_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     section = (DOCS / "compaction.md").read_text().split("## A CNN, end to end\n")[1]

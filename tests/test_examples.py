@@ -69,6 +69,22 @@ def test_sweep(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "jax", reason="one backend is enough for the example")
+def test_prune_and_rewind(tmp_path):
+    printed = run(copy_of("prune_and_rewind.py", tmp_path, EPOCHS=8))
+    rows = re.findall(r"^(\S.*?|  and fine-tuned) +([\d.]+)% +([\d.]+)%$", printed, re.M)
+    names, zeros, accuracies = zip(*((n, float(z), float(a)) for n, z, a in rows), strict=True)
+    assert names == (
+        "trained",
+        *("pruned", "  and fine-tuned") * 3,
+        "rewound",
+        "the same zeros, other weights",
+    )
+    assert zeros == (0.0, 50.0, 50.0, 80.0, 80.0, 90.0, 90.0, 90.0, 90.0)
+    assert accuracies[0] > 90 and accuracies[6] > accuracies[5], "fine-tuning gives back"
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="1,500 steps one by one take a while")
 def test_lasso_diabetes():
     printed = run(ROOT / "examples" / "lasso_diabetes.py")
