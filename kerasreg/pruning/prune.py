@@ -67,7 +67,8 @@ def prune(
             or batches with or without targets: a `tf.data.Dataset`, a `PyDataset`, a `DataLoader`
             or a generator that ends.
         y: Targets, if the saliency needs them and the batches of `x` have none.
-        batch_size: Number of samples in a batch, unless `x` comes in batches.
+        batch_size: Number of samples in a batch, unless `x` comes in batches. At an optimum the
+            gradient of all samples is zero, so that `"taylor"` wants small ones.
 
     Returns:
         The `sparsity_report` of the model.

@@ -6,7 +6,7 @@ import pytest
 from helpers import pruned
 from helpers.backends import BACKEND, to_numpy
 from helpers.marks import first_is_fast, slow
-from helpers.models import Subclassed, classifier, data
+from helpers.models import Subclassed, data
 from keras import layers, optimizers
 
 import kerasreg as kr
@@ -84,8 +84,14 @@ def test_the_numbers_are_exact_and_in_the_report(name, alive, sparsity):
         assert rows[w.path].sparsity == sparsity
 
 
+def two_layers():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(8, "relu"), layers.Dense(4)])
+    model.compile(optimizers.SGD(0.1, momentum=0.9), "mse")
+    return model
+
+
 def test_a_schedule_is_left_out():
-    model, scheduled = with_random_weights(classifier()), with_random_weights(classifier())
+    model, scheduled = with_random_weights(two_layers()), with_random_weights(two_layers())
     kr.prune(model, kr.TopK(0.75))
     schedule = {"initial_sparsity": 0.25, "begin_step": 10, "end_step": 100, "frequency": 7}
     kr.prune(scheduled, kr.TopK(0.75, **schedule))
@@ -94,7 +100,7 @@ def test_a_schedule_is_left_out():
 
 
 def test_zeros_stay_zeros_where_they_are_kept():
-    model = classifier()
+    model = two_layers()
     kr.prune(model, kr.TopK(0.9))
     before = model.get_weights()
     kr.prune(model, kr.TopK(0.5))
@@ -124,12 +130,6 @@ def test_nested_shared_and_subclassed_models(make, saliency):
     kr.prune(model, kr.TopK(0.5, saliency=saliency), x, np.ones((len(x), 3)))
     for w in kernels(model).values():
         assert np.count_nonzero(to_numpy(w.value)) == w.shape[0] * w.shape[1] // 2
-
-
-def two_layers():
-    model = keras.Sequential([keras.Input((6,)), layers.Dense(8, "relu"), layers.Dense(4)])
-    model.compile(optimizers.SGD(0.1, momentum=0.9), "mse")
-    return model
 
 
 def test_a_compiled_model_trains_on_and_keep_zeros_keeps_them():
@@ -194,6 +194,17 @@ def test_a_pruned_network_is_compacted(saliency):
     small = kr.compact(model)
     assert small.get_layer("stem").filters == small.get_layer("branch").filters == 4
     np.testing.assert_allclose(to_numpy(small(images)), to_numpy(model(images)), atol=1e-4)
+
+
+def test_units_and_features_go_too():
+    x, model = data()[0], two_layers()
+    first, _ = (w.path for w in kernels(model).values())
+    kr.prune(model, {first: kr.TopK(0.5, axis="output")})
+    kr.prune(model, {first: kr.TopK(0.5, axis="input", saliency="activation")}, x)
+    small = kr.compact(model, drop_inputs=True)
+    assert small.layers[0].kernel.shape == (3, 4)
+    [kept] = small.kept_features.values()
+    np.testing.assert_allclose(to_numpy(small(x[:, kept])), to_numpy(model(x)), atol=1e-5)
 
 
 def two_of_four():
