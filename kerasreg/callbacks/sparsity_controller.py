@@ -13,7 +13,7 @@ import math
 # |                         |       | the target                                                   |
 # | _FALL_AHEAD             | 2.0   | where it is ahead the logarithm of the scale may fall lower  |
 # | _INTEGRAL               | 0.05  | the logarithm follows an error faster, ...                   |
-# | _INTEGRAL_AHEAD         | 0.5   | ... where it looks ahead, ...                                |
+# | _INTEGRAL_AHEAD         | 0.03  | ... with each update where it looks ahead, ...               |
 # | _INTEGRAL_EACH_STEP     | 0.6   | ... where every update is measured                           |
 # | _PROPORTIONAL           | 1.5   | it follows a change of the error further, ...                |
 # | _PROPORTIONAL_EACH_STEP | 2.5   | ... where every update is measured                           |
@@ -28,7 +28,7 @@ RANGE = 1e4
 TOLERANCE = 0.01
 
 _RISE, _AHEAD, _FALL_AHEAD = 0.15, 0.5, 2.0
-_INTEGRAL, _INTEGRAL_AHEAD, _INTEGRAL_EACH_STEP = 0.05, 0.5, 0.6
+_INTEGRAL, _INTEGRAL_AHEAD, _INTEGRAL_EACH_STEP = 0.05, 0.03, 0.6
 _PROPORTIONAL, _PROPORTIONAL_EACH_STEP = 1.5, 2.5
 _INTEGRAL_LEFT, _UNKNOWN_LEFT = 4.5, 100.0
 _FASTEST_INTEGRAL, _FASTEST, _FALLING = 30.0, 5.0, 5.0
@@ -63,8 +63,8 @@ class SparsityController:
         start: Number of updates before the training.
         end: Number of updates after it; infinity where that is not known.
         strength_scale: The scale at the start.
-        looks_ahead: Whether the sparsity that it gets is one to be expected, which answers at once,
-            and so may be followed faster.
+        looks_ahead: Whether the sparsity is one to be expected, from how fast groups shrink. It
+            answers the strength at once, so that feedback on the error alone does not oscillate.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class SparsityController:
         self.target = target
         self.end = end
         self._frequency = frequency
-        self._integral = _INTEGRAL_AHEAD if looks_ahead else _INTEGRAL
+        self._looks_ahead = looks_ahead
         self._start = self._last = self._due = start
         self._lowest = math.log(min(1.0, strength_scale) / RANGE)
         self._highest = math.log(max(1.0, strength_scale) * RANGE)
@@ -131,8 +131,11 @@ class SparsityController:
     def _change(
         self, error: float, interval: float, relative: float, relative_to_left: float
     ) -> float:
+        if self._looks_ahead:
+            integral = _INTEGRAL_AHEAD * interval * (_FALLING if error < 0 else 1.0)
+            return _clip(integral * error, _FASTEST * relative)
         each_step = 1 / interval
-        integral = self._integral + (_INTEGRAL_EACH_STEP - self._integral) * each_step**2
+        integral = _INTEGRAL + (_INTEGRAL_EACH_STEP - _INTEGRAL) * each_step**2
         proportional = _PROPORTIONAL + (_PROPORTIONAL_EACH_STEP - _PROPORTIONAL) * each_step
         urgent = min(_INTEGRAL_LEFT * relative_to_left, _INTEGRAL_EACH_STEP)
         integral = max(integral, urgent) * (_FALLING if error < 0 else 1.0)
