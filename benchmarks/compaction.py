@@ -127,9 +127,9 @@ def compiled(model):
 def compare(models, batch, seconds):
     """Milliseconds of each model, and the ratio of the second to the first."""
     rng, functions = np.random.default_rng(0), [compiled(model) for model in models]
-    x = rng.normal(size=(batch, *models[0].input_shape[1:])).astype("float32")
-    x = keras.ops.convert_to_tensor(x)
-    for function in functions * 2:  # The first call compiles.
+    shapes = [(batch, *model.input_shape[1:]) for model in models]
+    xs = [keras.ops.convert_to_tensor(rng.normal(size=s).astype("float32")) for s in shapes]
+    for function, x in [*zip(functions, xs, strict=True)] * 2:  # The first call compiles.
         start = time.perf_counter()
         keras.ops.convert_to_numpy(function(x))
         once = time.perf_counter() - start
@@ -139,7 +139,7 @@ def compare(models, batch, seconds):
         for i in random.sample(range(2), 2):
             start = time.perf_counter()
             for _ in range(calls):
-                y = functions[i](x)
+                y = functions[i](xs[i])
             keras.ops.convert_to_numpy(y)
             times[i].append(1000 * (time.perf_counter() - start) / calls)
     ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
