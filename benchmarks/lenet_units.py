@@ -49,6 +49,7 @@ class Plan:
         refit: Epochs of what is left.
         dropout: The rate of each `Dropout` while units are taken out.
         refit_dropout: The rates after that.
+        rate: The learning rate after that.
         decay: The weight decay after that.
     """
 
@@ -58,17 +59,18 @@ class Plan:
     refit: int
     dropout: tuple[float, ...]
     refit_dropout: tuple[float, ...]
+    rate: float
     decay: float
 
 
 PLANS = {
     "lenet300": {
-        "small": Plan((240, 80, 30), 30, (2, 25), 60, (0.1, 0.1, 0.1), (0.1, 0.05, 0.05), 0.05),
-        "large": Plan((300, 150, 60), 30, (2, 25), 60, (0.2, 0.2, 0.2), (0.2, 0.1, 0.1), 0.05),
+        "small": Plan((220, 70, 28), 30, (2, 25), 60, (0.1,) * 3, (0.1, 0.05, 0.05), 1e-3, 0.05),
+        "large": Plan((300, 150, 60), 30, (2, 25), 60, (0.2,) * 3, (0.2, 0.1, 0.1), 1e-3, 0.05),
     },
     "lenet5": {
-        "small": Plan((3, 14, 100), 3, (0.3, 2.5), 15, (0.2, 0.2), (0.3, 0.3), 0.1),
-        "large": Plan((4, 16, 100), 3, (0.3, 2.5), 15, (0.2, 0.2), (0.3, 0.3), 0.1),
+        "small": Plan((3, 14, 100), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.3, 0.3), 4e-3, 0.1),
+        "large": Plan((4, 16, 100), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.3, 0.3), 4e-3, 0.1),
     },
 }
 RESIDUAL_EPOCHS = {"prune": 3, "refit": 2}
@@ -185,7 +187,7 @@ def small_lenet(name, plan, data, seed):
     ((*features,),) = small.kept_features.values()
     data = x[:, features], y, x_test[:, features], y_test
     set_dropout(small, plan.refit_dropout)
-    train(small, data, plan.refit, 1e-3, decay=plan.decay)
+    train(small, data, plan.refit, plan.rate, decay=plan.decay)
     return small, data
 
 
