@@ -69,8 +69,9 @@ PLANS = {
         "large": Plan((300, 150, 60), 30, (2, 25), 60, (0.2,) * 3, (0.2, 0.1, 0.1), 1e-3, 0.05),
     },
     "lenet5": {
-        "small": Plan((3, 10, 60), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.2, 0.2), 4e-3, 0.1),
-        "large": Plan((3, 14, 100), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.3, 0.3), 4e-3, 0.1),
+        "small": Plan((3, 12, 80), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.2, 0.2), 4e-3, 0.1),
+        "medium": Plan((3, 14, 100), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.3, 0.3), 4e-3, 0.1),
+        "large": Plan((3, 16, 100), 3, (0.3, 2.5), 25, (0.2, 0.2), (0.3, 0.3), 3e-3, 0.1),
     },
 }
 RESIDUAL_EPOCHS = {"prune": 3, "refit": 2}
@@ -250,15 +251,15 @@ def show(name, label, units, cost, mistakes):
     print(f"{name:>9} {label:27} {widths:>15} {cost:10,.0f}  {mistakes:.2f} %", flush=True)
 
 
-def show_lenet(name, data, folder, seeds):
+def show_lenet(name, data, folder, labels, seeds):
     print(f"{name:>9} {'':27} {'units':>15} {'mult.-adds':>10}  error")
     for label, (units, mistakes) in PUBLISHED[name].items():
         show(name, label, units, multiply_adds(published_kernels(units)), mistakes)
-    for label, plan in PLANS[name].items():
+    for label in [label for label in PLANS[name] if label in labels]:
         points = []
         for seed in range(seeds):
             start = time.perf_counter()
-            small, small_data = small_lenet(name, plan, data, seed)
+            small, small_data = small_lenet(name, PLANS[name][label], data, seed)
             model = loaded(small, folder / f"{name}_{label}.keras")
             found = kernels(model)
             points.append((*units_of(found), multiply_adds(found), error(model, small_data)))
@@ -307,6 +308,8 @@ def main():
     parts = (*WHOLE, "latency")
     parser.add_argument("--data", required=True, help="path of mnist.npz")
     parser.add_argument("--only", nargs="+", default=parts, choices=parts)
+    labels = ("small", "medium", "large")
+    parser.add_argument("--plans", nargs="+", default=labels, choices=labels)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--validate", action="store_true", help="never look at the test images")
     parser.add_argument("--seconds", type=float, default=5, help="for each pair of models")
@@ -319,7 +322,7 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         for name in args.only:
             if name in PLANS:
-                show_lenet(name, data, folder, args.seeds)
+                show_lenet(name, data, folder, args.plans, args.seeds)
             elif name == "residual":
                 show_residual(data, folder, args.seeds)
             else:
