@@ -70,8 +70,7 @@ PLANS = {
     },
     "lenet5": {
         "small": Plan((3, 12, 80), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.2, 0.2), 4e-3, 0.1),
-        "medium": Plan((3, 14, 100), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.3, 0.3), 4e-3, 0.1),
-        "large": Plan((3, 16, 100), 3, (0.3, 2.5), 25, (0.2, 0.2), (0.3, 0.3), 3e-3, 0.1),
+        "large": Plan((3, 14, 100), 3, (0.3, 2.5), 20, (0.2, 0.2), (0.3, 0.3), 4e-3, 0.1),
     },
 }
 RESIDUAL_EPOCHS = {"prune": 3, "refit": 2}
@@ -308,7 +307,7 @@ def main():
     parts = (*WHOLE, "latency")
     parser.add_argument("--data", required=True, help="path of mnist.npz")
     parser.add_argument("--only", nargs="+", default=parts, choices=parts)
-    labels = ("small", "medium", "large")
+    labels = ("small", "large")
     parser.add_argument("--plans", nargs="+", default=labels, choices=labels)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--validate", action="store_true", help="never look at the test images")
