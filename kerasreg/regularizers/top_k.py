@@ -84,7 +84,8 @@ class TopK(Penalty):
             selection goes on.
         axis: `"output"`, `"input"` or `"heads"`, an integer or a tuple of integers that number the
             units together. A weight does not know its layer, so words need
-            `Proximal(..., model=model)`, or `kerasreg.prune`. Beside `pattern` an integer: the axis
+            `Proximal(..., model=model)`, or `kerasreg.prune`. The units of the last layer are the
+            outputs of the model: leave it out with a pattern. Beside `pattern` an integer: the axis
             along which the weights are neighbours.
         block: The lengths of a block along the last axes of a weight: inputs and outputs of a
             `Dense` or `Conv` kernel. A block at the end of an axis may be smaller.
