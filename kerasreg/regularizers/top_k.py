@@ -217,6 +217,9 @@ class TopK(Penalty):
     def check_weight(self, variable: Any) -> None:
         """Raises if a weight cannot be divided so; warns if it is too small to keep that share."""
         where = f" of {type(self).__name__} on weight `{variable.path}`"
+        if self.cost == "macs" and self.layout is None:
+            expected = "'parameters' here; how often a weight is used is known in `Proximal(..., "
+            raise invalid_value("cost", expected + "model=model)`", self.cost, where)
         self._shape.check_weight(variable, where)
         alone = self.scope == "weight" and self.groups is None and self.pattern is None
         if not alone or 0 in variable.shape or self.sparsity == 1:

@@ -293,6 +293,7 @@ REFUSED = [
     (lambda model: kr.TopK(0.5, saliency="activation"), {}, "`penalty`.*kerasreg.prune"),
     (lambda model: kr.TopK(0.5, axis="output"), {}, "`axis` of TopK.*model=model"),
     (lambda model: kr.TopK(0.5, axis="heads"), {"model": True}, "`axis` of TopK on weight"),
+    (lambda model: kr.TopK(0.5, scope="global", cost="macs"), {}, "`cost` of TopK.*model=model"),
     (lambda model: kr.TopK(0.5, groups=GROUPS), {}, "a/kernel"),
 ]
 
