@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import keras
 import numpy as np
 import pytest
-from helpers.backends import JIT_COMPILE, to_numpy
+from helpers.backends import BACKEND, JIT_COMPILE, to_numpy
 from helpers.marks import slow
 from helpers.models import Subclassed, classifier, data, kitchen_sink
 from helpers.references import reference
@@ -57,8 +57,9 @@ MODELS = {
     "kitchen_sink": kitchen_sink,
     "classifier": lambda: classifier(penalties=False),
     "nested": nested,
-    "mobile_net": mobile_net,
 }
+if BACKEND != "jax":  # which takes half a minute to make one
+    MODELS["mobile_net"] = mobile_net
 
 
 def penalty_map(model):

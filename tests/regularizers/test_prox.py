@@ -4,7 +4,7 @@ import hypothesis.extra.numpy as arrays
 import keras
 import numpy as np
 import pytest
-from helpers.backends import to_numpy
+from helpers.backends import BACKEND, to_numpy
 from helpers.references import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +42,7 @@ def test_group_prox_in_a_metric_of_twelve_orders_of_magnitude(w, exponents):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(deadline=None, max_examples=100 if BACKEND == "jax" else 200, derandomize=True)
 @extreme
 def test_group_prox_in_many_such_metrics(w, exponents):
     check_group_prox(w, exponents)
