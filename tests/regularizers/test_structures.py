@@ -84,6 +84,18 @@ def test_of_every_run_the_largest_are_kept(pattern, size, axis, seed, kind):
             np.testing.assert_array_equal(np.sort(rest[start : start + m])[::-1][:n], run[:n])
 
 
+def test_a_broken_weight_is_not_hidden():
+    z = to_numpy(kr.TopK(pattern="1:4", axis=0).prox(np.array([3, 2, np.nan, 1], "float32"), 1.0))
+    np.testing.assert_array_equal(z, [0, 0, np.nan, 0])
+
+
+def test_runs_may_be_long():
+    w = np.random.default_rng(0).normal(size=(512, 1)).astype("float32")
+    z = to_numpy(kr.TopK(pattern="128:256").prox(w, 1.0))
+    np.testing.assert_array_equal(pruned.run_counts(z, 256, 0), [128, 128])
+    assert np.abs(z[:256][z[:256] != 0]).min() > np.abs(w[:256][z[:256] == 0]).max()
+
+
 def test_of_equal_entries_of_a_run_the_first_ones_are_kept():
     z = to_numpy(kr.TopK(pattern="2:4").prox(np.ones((8, 1), "float32"), 1.0))
     np.testing.assert_array_equal(z.ravel(), [1, 1, 0, 0, 1, 1, 0, 0])

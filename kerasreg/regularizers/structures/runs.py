@@ -71,15 +71,21 @@ class Runs(Structure):
         return ops.sum(runs, axis=axis + 1)
 
     def _chosen(self, x: Tensor, axis: int, count: Tensor) -> Tensor:
-        runs = self._runs(x, axis, -1.0)
-        places = np.arange(self._length).reshape([-1, *(1,) * (len(x.shape) - axis - 1)])
-        rank: Tensor = 0
-        for place in range(self._length):
-            other = ops.take(runs, [place], axis=axis + 1)
+        # What is no number is not to be hidden by a zero.
+        runs = self._runs(ops.where(ops.isnan(x), float("inf"), x), axis, -1.0)
+        dtype = "int8" if self._length < 128 else "int32"
+        before = (slice(None),) * (axis + 1)
+        rank: Tensor = 0  # How many of its run are ahead of an entry.
+        for distance in range(1, self._length):
             # Of two equal entries the earlier one is ahead.
-            ahead = ops.where(places > place, other >= runs, other > runs)
-            rank = rank + ops.cast(ahead, "int32")
-        mask = ops.reshape(rank < count, [*x.shape[:axis], -1, *x.shape[axis + 1 :]])
+            is_larger = runs[(*before, slice(distance, None))] > runs[(*before, slice(-distance))]
+            is_larger = ops.cast(is_larger, dtype)
+            for ahead, widths in ((is_larger, (0, distance)), (1 - is_larger, (distance, 0))):
+                pairs = [(0, 0)] * len(runs.shape)
+                pairs[axis + 1] = widths
+                rank = rank + ops.pad(ahead, pairs)
+        kept = rank < ops.cast(count, dtype)
+        mask = ops.reshape(kept, [*x.shape[:axis], -1, *x.shape[axis + 1 :]])
         return mask[(slice(None),) * axis + (slice(x.shape[axis]),)]
 
     def _runs(self, x: Tensor, axis: int, fill: float) -> Tensor:
