@@ -81,8 +81,9 @@ def test_coupled_groups(target, strength):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "penalty", [slow(kr.BlockMCP(1e-3, 100.0, axis="output")), kr.GroupLasso(1e-1, axis="output")]
+    "penalty", [kr.BlockMCP(1e-3, 100.0, axis="output"), kr.GroupLasso(1e-1, axis="output")]
 )
 def test_units_of_each_layer(penalty):
     model = residual_mlp()
