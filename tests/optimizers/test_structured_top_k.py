@@ -289,6 +289,31 @@ def test_what_is_in_no_group_is_left_alone():
     assert alive[4:].all() and np.count_nonzero(alive[:4]) == 2
 
 
+@pytest.mark.parametrize(("scope", "alive"), [("weight", [4, 2]), ("global", [2, 4])])
+def test_groups_of_the_same_weights_compete_with_each_other(scope, alive):
+    weights = variables()
+    for w, size in zip(weights, ([1e-3] * 8, [1.0] * 4), strict=True):
+        w.assign(np.ones(w.shape) * np.array(size))
+    groups = kr.Groups.from_labels([("a/kernel", 1, 8), ("b/kernel", 1, [8, 9, 10, 11])])
+    penalty = kr.TopK(0.5, groups=groups, scope=scope, saliency="metric")
+    optimizer = kr.Proximal(optimizers.SGD(1e-6), penalty)
+    optimizer.apply([keras.ops.ones_like(w.value) for w in weights], weights)
+    found = [np.count_nonzero(pruned.slice_norms(to_numpy(w.value), [1])) for w in weights]
+    assert found == alive
+
+
+def test_blocks_of_all_weights_compete_by_what_they_cost():
+    weights = variables()
+    for w in weights:  # A block at the rim has half of the weights, and is as good for its size.
+        w.assign(np.ones(w.shape) * np.where(np.arange(w.shape[0]) < 4, 1.0, 2.0)[:, None])
+    penalty = kr.TopK(0.5, block=(4, 1), scope="global", saliency="metric")
+    optimizer = kr.Proximal(optimizers.SGD(1e-6), penalty)
+    optimizer.apply([keras.ops.ones_like(w.value) for w in weights], weights)
+    for w in weights:
+        alive = to_numpy(w.value) != 0
+        assert alive[4:].all() and not alive[:4].any()
+
+
 REFUSED = [
     (lambda model: kr.TopK(0.5, saliency="activation"), {}, "`penalty`.*kerasreg.prune"),
     (lambda model: kr.TopK(0.5, axis="output"), {}, "`axis` of TopK.*model=model"),

@@ -225,4 +225,5 @@ def gain(norms: Tensor, costs: Any) -> Tensor:
     if roots.size == 1 and roots == 1:
         return norms
     # What costs nothing is kept before all else.
-    return norms * (1.0 / np.where(roots > 0, roots, 1e-9)).astype("float32")
+    factors = (1.0 / np.where(roots > 0, roots, 1e-9)).astype("float32")
+    return norms * ops.convert_to_tensor(factors)
