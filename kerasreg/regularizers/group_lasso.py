@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from kerasreg._checks import check_bool, invalid_value
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.regularizers.base import Penalty, later, register_penalty
 from kerasreg.regularizers.group_penalty import GroupPenalty
-from kerasreg.regularizers.groups import Groups
+from kerasreg.regularizers.groups import Groups, OnGroups, checked_groups
 from kerasreg.regularizers.joint_group_lasso import JointGroupLasso
 from kerasreg.regularizers.prox import group_soft_threshold
 from kerasreg.regularizers.structures import JointGroups, Structure
@@ -21,7 +21,7 @@ from kerasreg.regularizers.update import Update
 
 @register_penalty
 @dataclass(frozen=True, repr=False)
-class GroupLasso(GroupPenalty):
+class GroupLasso(OnGroups, GroupPenalty):
     """The group lasso: `strength * sum_g sqrt(|g|) * ||w_g||`, whole groups become zero together.
 
     A group is one slice of the weight along `axis`, and `|g|` its number of weights.
@@ -75,29 +75,14 @@ class GroupLasso(GroupPenalty):
         """Validates the arguments."""
         super().__post_init__()
         check_bool("positive", self.positive)
-        if isinstance(self.groups, Mapping):  # from a configuration
-            object.__setattr__(self, "groups", Groups.from_config(self.groups))
-        if self.groups is None:
-            return
-        if not isinstance(self.groups, Groups):
-            raise invalid_value("groups", "a `kerasreg.Groups`, or None", self.groups)
-        if self.axis != -1:
+        object.__setattr__(self, "groups", checked_groups(self.groups))
+        if self.groups is not None and self.axis != -1:
             raise invalid_value("axis", "no axis beside `groups`, which have theirs", self.axis)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, as plain numbers; of groups their configuration."""
         groups = {} if self.groups is None else {"groups": self.groups.get_config()}
         return {**self.arguments, **groups}
-
-    @property
-    def patterns(self) -> tuple[str, ...] | None:
-        """Regular expressions for the paths of the weights that `groups` name."""
-        return None if self.groups is None else self.groups.patterns
-
-    @property
-    def spans_weights(self) -> bool:
-        """Whether its groups may have parts in several weights."""
-        return self.groups is not None
 
     def structure(self, shapes: Sequence[Sequence[int]], paths: Sequence[str]) -> Structure:
         """The slices along `axis`, or the groups."""
@@ -174,12 +159,7 @@ class GroupLasso(GroupPenalty):
         return JointGroupLasso(groups, self.strength, self.size_scaling, self.positive, ws, paths)
 
     def _axes_of(self, w: Any, where: str = "") -> tuple[int, ...]:
-        if self.groups is not None:
-            expected = (
-                "None here, where one weight is seen by itself; `Proximal(optimizer, penalty)` "
-                "acts on groups of one's own"
-            )
-            raise invalid_value("groups", expected, self.groups, where)
+        self._check_alone(where)
         return super()._axes_of(w, where)
 
     def allowed(self, w: Tensor) -> Tensor:

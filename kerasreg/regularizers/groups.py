@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -176,6 +176,39 @@ class Groups:
             expected = "what `get_config` of a `Groups` returns"
             raise invalid_value("config", expected, type(config)) from None
         return cls.from_labels(places)
+
+
+class OnGroups:
+    """What penalties share that take `groups`, or `None` to act on each weight by itself."""
+
+    groups: Groups | None
+
+    @property
+    def patterns(self) -> tuple[str, ...] | None:
+        """Regular expressions for the paths of the weights that `groups` name."""
+        return None if self.groups is None else self.groups.patterns
+
+    @property
+    def spans_weights(self) -> bool:
+        """Whether its groups may have parts in several weights."""
+        return self.groups is not None
+
+    def _check_alone(self, where: str = "") -> None:
+        """Raises if one weight is seen by itself, whose groups may have parts in others."""
+        if self.groups is not None:
+            expected = (
+                "None here, where one weight is seen by itself; `Proximal(optimizer, penalty)` "
+                "acts on groups of one's own"
+            )
+            raise invalid_value("groups", expected, self.groups, where)
+
+
+def checked_groups(given: Any) -> Groups | None:
+    """The groups, which may come from a configuration; raises if it is something else."""
+    groups = Groups.from_config(dict(given)) if isinstance(given, Mapping) else given
+    if groups is not None and not isinstance(groups, Groups):
+        raise invalid_value("groups", "a `kerasreg.Groups`, or None", groups)
+    return groups
 
 
 @functools.lru_cache(maxsize=32)

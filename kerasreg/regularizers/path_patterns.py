@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import regex
 
@@ -38,7 +40,7 @@ class PathMatcher:
 
     def matches(self, pattern: str, paths: Sequence[str]) -> list[str]:
         """The paths that a pattern matches."""
-        compiled, found = regex.compile(_as_in_re(pattern)), []
+        compiled, found = _compiled(pattern), []
         try:
             for path in paths:
                 left = max(self._deadline - time.monotonic(), 1e-3)
@@ -60,6 +62,11 @@ class PathMatcher:
             expected = f"patterns that match one of the paths\n  {listing}\n{ADVICE}"
             raise invalid_value(self._argument, expected, pattern)
         return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> Any:
+    return regex.compile(_as_in_re(pattern))
 
 
 def _as_in_re(pattern: str) -> str:

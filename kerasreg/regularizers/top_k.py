@@ -22,7 +22,7 @@ from kerasreg._checks import (
 from kerasreg._tensors import Tensor, cast_like, to_numpy
 from kerasreg.regularizers.axes import Axis
 from kerasreg.regularizers.base import Penalty, later, register_penalty
-from kerasreg.regularizers.groups import Groups
+from kerasreg.regularizers.groups import Groups, OnGroups
 from kerasreg.regularizers.selection import keep
 from kerasreg.regularizers.structures import Structure
 from kerasreg.regularizers.unit_shape import OnLayer, UnitShape
@@ -31,7 +31,7 @@ from kerasreg.regularizers.update import Update
 
 @register_penalty
 @dataclasses.dataclass(frozen=True, repr=False)
-class TopK(Penalty):
+class TopK(OnGroups, Penalty):
     """Keeps at most `(1 - sparsity) * n` weights, the largest, and sets the rest to zero.
 
     Or so many units, channels, heads, blocks or groups, or n of every m weights:
@@ -190,16 +190,6 @@ class TopK(Penalty):
         return config
 
     @property
-    def patterns(self) -> tuple[str, ...] | None:
-        """Regular expressions for the paths of the weights that `groups` name."""
-        return None if self.groups is None else self.groups.patterns
-
-    @property
-    def spans_weights(self) -> bool:
-        """Whether its groups may have parts in several weights."""
-        return self.groups is not None
-
-    @property
     def at_once(self) -> TopK:
         """The same without a schedule."""
         return dataclasses.replace(self, initial_sparsity=0.0, begin_step=0, end_step=0)
@@ -336,12 +326,7 @@ class TopK(Penalty):
 
     def _of_one(self, w: Tensor) -> Structure:
         """The units of a weight that is seen by itself, without its path."""
-        if self.groups is not None:
-            expected = (
-                "None here, where one weight is seen by itself; `Proximal(optimizer, penalty)` "
-                "acts on groups of one's own"
-            )
-            raise invalid_value("groups", expected, self.groups)
+        self._check_alone()
         return self.structure([w.shape], [""])
 
     def _value(self, w: Tensor) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kerasreg._checks import check_axis, check_integer, invalid_value
+from kerasreg._checks import check_axis, check_integer, check_pattern, invalid_value
 from kerasreg.regularizers.axes import Axis, axes_in, axes_on_layer, check_axes
-from kerasreg.regularizers.groups import Groups
+from kerasreg.regularizers.groups import Groups, checked_groups
+from kerasreg.regularizers.path_patterns import PathMatcher
 from kerasreg.regularizers.penalty_map import find_pattern
 from kerasreg.regularizers.positions import positions_of_weights
 from kerasreg.regularizers.structures import (
@@ -67,10 +69,7 @@ class UnitShape:
         cls, axis: Any, block: Any, pattern: Any, groups: Any, layout: Any = None
     ) -> UnitShape:
         """The shape from arguments, which may come from a configuration; raises if one is wrong."""
-        if isinstance(groups, Mapping):
-            groups = Groups.from_config(dict(groups))
-        if groups is not None and not isinstance(groups, Groups):
-            raise invalid_value("groups", "a `kerasreg.Groups`, or None", groups)
+        groups = checked_groups(groups)
         given = {"groups": groups, "pattern": pattern, "block": block, "axis": axis}
         names = [name for name, value in given.items() if value is not None]
         if len(names) > 1 and names != ["pattern", "axis"]:
@@ -80,8 +79,7 @@ class UnitShape:
             _parsed(pattern)
             if axis is not None and not isinstance(axis, int):
                 raise invalid_value("axis", "one integer beside `pattern`, or None", axis)
-        if layout is not None:
-            layout = tuple(OnLayer(p, tuple(axes), int(n)) for p, axes, n in layout)
+        layout = None if layout is None else _checked_layout(layout)
         block = None if block is None else _checked_block(block)
         return cls(axis, block, pattern, groups, layout)
 
@@ -94,7 +92,7 @@ class UnitShape:
         self, shapes: Sequence[Sequence[int]], paths: Sequence[str], is_global: bool
     ) -> Structure:
         """The units of weights, which compete within each weight, or all with each other."""
-        told = [self._told(path) for path in paths]
+        told = [_told(self.layout, path) for path in paths]
         costs = [float(each.positions) for each in told] if is_global else None
         if self.groups is not None:
             return JointGroups(self.groups, shapes, paths, costs)
@@ -106,7 +104,7 @@ class UnitShape:
 
     def check_weight(self, variable: Any, where: str) -> None:
         """Raises if a weight cannot be divided so."""
-        shape, told = tuple(variable.shape), self._told(variable.path)
+        shape, told = tuple(variable.shape), _told(self.layout, variable.path)
         if self.groups is not None:
             self.groups.labels_of(variable.path, shape, where)
         elif self.block is not None and len(shape) < len(self.block):
@@ -149,8 +147,10 @@ class UnitShape:
 
         `None` where there are no runs, or layers have told different axes.
         """
+        if self.pattern is None:
+            return None
         axes = {self._along(each) for each in self.layout or [OnLayer("")]}
-        if self.pattern is None or len(axes) > 1:
+        if len(axes) > 1:
             return None
         [axis] = axes
         return axis % rank if -rank <= axis < rank else None
@@ -167,12 +167,6 @@ class UnitShape:
             )
             raise invalid_value("pattern", expected, self.pattern, where)
         return (summed[-1] - len(variable.shape),)
-
-    def _told(self, path: str) -> OnLayer:
-        for each in self.layout or ():
-            if re.fullmatch(each.pattern, path):
-                return each
-        return OnLayer("")
 
     def _tiling(self, told: OnLayer, shape: Sequence[int]) -> Tiling:
         if self.block is not None:
@@ -193,6 +187,25 @@ class UnitShape:
         if self.axis is None:
             return "weights"
         return _WORDS.get(self.axis, "slices") if isinstance(self.axis, str) else "slices"
+
+
+@functools.lru_cache(maxsize=4096)
+def _told(layout: tuple[OnLayer, ...] | None, path: str) -> OnLayer:
+    """What the layer of a weight has told, by its path; nothing if it was not asked."""
+    matcher = PathMatcher("layout")
+    found = (each for each in layout or () if matcher.matches(each.pattern, [path]))
+    return next(found, OnLayer(""))
+
+
+def _checked_layout(given: Any) -> tuple[OnLayer, ...]:
+    try:
+        layout = tuple(OnLayer(p, tuple(map(int, axes)), int(n)) for p, axes, n in given)
+    except (TypeError, ValueError):
+        expected = "what `Proximal(..., model=model)` fills in, or None"
+        raise invalid_value("layout", expected, given) from None
+    for each in layout:
+        check_pattern("layout", each.pattern)
+    return layout
 
 
 def _parsed(pattern: Any) -> tuple[int, int]:

@@ -188,11 +188,21 @@ GROUPS = kr.Groups.from_labels([(".*", 0, 3)])
         ({"sparsity": 0.5, "cost": "macs"}, "cost"),
         ({"sparsity": 0.5, "cost": "bytes"}, "cost"),
         ({"sparsity": 0.5, "saliency": "wanda"}, "saliency"),
+        ({"sparsity": 0.5, "axis": "output", "layout": [["a"]]}, "layout"),
+        ({"sparsity": 0.5, "axis": "output", "layout": [["a", "b", 1]]}, "layout"),
     ],
 )
 def test_bad_arguments(arguments, argument):
     with pytest.raises(ValueError, match=f"argument `{argument}`. Expected.*Received: {argument}="):
         kr.TopK(**arguments)
+
+
+def test_a_layout_of_somebody_else_does_not_hang():
+    penalty = kr.TopK(0.5, axis="output", layout=[["((a|aa)+)+", [-1], 1]])
+    with keras.name_scope("a" * 60 + "b"):
+        variables = [keras.Variable(np.ones((2, 2)), name="kernel")]
+    with pytest.raises(ValueError, match="`layout`. Expected patterns that are matched within"):
+        kr.Proximal("sgd", penalty).build(variables)
 
 
 @pytest.mark.parametrize(
