@@ -7,7 +7,7 @@ import numbers
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 
 def invalid_value(argument: str, expected: str, received: Any, where: str = "") -> ValueError:
@@ -88,8 +88,9 @@ def check_bool(argument: str, value: Any) -> bool:
     return value
 
 
-def check_choice(argument: str, value: Any, choices: Sequence[str]) -> str:
-    """Returns `value`, or raises if it is none of the strings in `choices`."""
+def check_choice(argument: str, value: Any, literal: Any) -> Any:
+    """Returns `value`, or raises if it is none of the strings of a `Literal` type."""
+    choices = get_args(literal)
     if not isinstance(value, str) or value not in choices:
         raise invalid_value(argument, f"one of {', '.join(map(repr, choices))}", value)
     return value

@@ -10,7 +10,7 @@ import keras
 
 from kerasreg._checks import check_pattern, invalid_value
 from kerasreg._keras_internals import all_layers, forget_compiled_steps
-from kerasreg.callbacks.scheduler import Schedule, Scheduler
+from kerasreg.callbacks.scheduler import Every, Schedule, Scheduler
 from kerasreg.layers.dropout_rates import LiveRate, live_rate
 
 # A step that was compiled while a dropout's rate was 0 leaves it out. For each model, the dropouts
@@ -56,7 +56,7 @@ class DropoutRateScheduler(Scheduler):
         self,
         schedule: Schedule | keras.optimizers.schedules.LearningRateSchedule,
         layers: str | re.Pattern[str] | None = None,
-        every: str | None = None,
+        every: Every | None = None,
     ) -> None:
         super().__init__(schedule, every)
         self.layers = None if layers is None else check_pattern("layers", layers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import keras
 
@@ -14,6 +14,8 @@ from kerasreg.callbacks.step_counter import FitStepCounter
 Schedule: TypeAlias = Callable[[int], Any]
 """A function of the epoch or the step; a `LearningRateSchedule` of Keras is one of the step."""
 
+Every: TypeAlias = Literal["epoch", "step"]
+
 
 class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
     """Asks a schedule for a number at the beginning of each epoch or step; see its subclasses.
@@ -22,7 +24,7 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
     training that is resumed, by `initial_epoch` or `BackupAndRestore`, the epochs before it count.
     """
 
-    def __init__(self, schedule: Schedule, every: str | None = None) -> None:
+    def __init__(self, schedule: Schedule, every: Every | None = None) -> None:
         super().__init__()
         if not callable(schedule):
             expected = "a function or a keras.optimizers.schedules.LearningRateSchedule"
@@ -31,7 +33,7 @@ class Scheduler(keras.callbacks.Callback):  # type: ignore[misc]
             of_step = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
             every = "step" if of_step else "epoch"
         self.schedule = schedule
-        self.every = check_choice("every", every, ("epoch", "step"))
+        self.every: Every = check_choice("every", every, Every)
         self._steps = FitStepCounter()
         self._optimizer: Any = None
 

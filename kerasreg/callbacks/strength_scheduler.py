@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
 
 from kerasreg._checks import check_choice, check_integer, check_pattern, invalid_value, is_number
 from kerasreg.callbacks.scaled_penalties import ScaledPenalties
-from kerasreg.callbacks.scheduler import Schedule, Scheduler
+from kerasreg.callbacks.scheduler import Every, Schedule, Scheduler
 from kerasreg.callbacks.sparsity_target import SparsityTarget
 from kerasreg.optimizers.of_model import Optimizers
+
+Where: TypeAlias = Literal["loss", "proximal"]
 
 _LARGEST = float(np.finfo("float32").max)
 
@@ -108,8 +110,8 @@ class StrengthScheduler(Scheduler):
         schedule: Schedule | keras.optimizers.schedules.LearningRateSchedule | None = None,
         target_sparsity: float | None = None,
         weights: str | re.Pattern[str] | None = None,
-        every: str | None = None,
-        where: str | None = None,
+        every: Every | None = None,
+        where: Where | None = None,
         frequency: int = 10,
     ) -> None:
         if (schedule is None) == (target_sparsity is None):
@@ -121,7 +123,7 @@ class StrengthScheduler(Scheduler):
             schedule, every, where = self._controlled, "step", "proximal"
         super().__init__(schedule, every)
         self.target_sparsity = target_sparsity
-        self.where = None if where is None else check_choice("where", where, ("loss", "proximal"))
+        self.where = None if where is None else check_choice("where", where, Where)
         self.weights = None if weights is None else check_pattern("weights", weights)
         if self.where == "proximal" and weights is not None:
             raise invalid_value("weights", 'None with where="proximal"', weights)

@@ -13,7 +13,7 @@ from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import Tensor, cast_like, to_accumulator
 from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.layers.masks import drawing, fusion
-from kerasreg.layers.spatial_dropout import check_data_format
+from kerasreg.layers.spatial_dropout import DataFormat, check_data_format
 
 NEWTON_STEPS = 24
 
@@ -56,7 +56,7 @@ class DropBlock2D(BaseDropout):
         self,
         rate: float,
         block_size: int | Sequence[int],
-        data_format: str | None = None,
+        data_format: DataFormat | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:

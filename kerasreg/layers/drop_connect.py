@@ -13,7 +13,7 @@ from kerasreg._checks import check_bool, check_choice, invalid_value
 from kerasreg._keras_internals import all_layers
 from kerasreg._tensors import Tensor
 from kerasreg.layers.base_dropout import BaseDropout
-from kerasreg.layers.dropout import SCALINGS
+from kerasreg.layers.dropout import Scaling
 from kerasreg.layers.masked_kernels import masked_kernels
 from kerasreg.layers.masks import drawing
 
@@ -90,7 +90,7 @@ class DropConnect(BaseDropout, keras.layers.Wrapper):  # type: ignore[misc]
         layer: Any,
         rate: float,
         per_sample: bool = False,
-        scaling: str = "training",
+        scaling: Scaling = "training",
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -100,7 +100,7 @@ class DropConnect(BaseDropout, keras.layers.Wrapper):  # type: ignore[misc]
             kwargs["dtype"] = layer.dtype_policy
         super().__init__(rate, seed=seed, layer=layer, **kwargs)
         self.per_sample = per_sample
-        self.scaling = check_choice("scaling", scaling, SCALINGS)
+        self.scaling = check_choice("scaling", scaling, Scaling)
         self.supports_masking = layer.supports_masking
         self.input_spec = layer.input_spec
 

@@ -5,7 +5,7 @@ They differ in what a dropped unit becomes: zero, what SELU tends to, or noise o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import keras
 from keras import ops
@@ -15,7 +15,7 @@ from kerasreg._tensors import Tensor, to_accumulator
 from kerasreg.layers.base_dropout import BaseDropout, invalid_argument
 from kerasreg.layers.masks import drawing, fusion
 
-SCALINGS = ("training", "inference")
+Scaling: TypeAlias = Literal["training", "inference"]
 
 
 class NoiseShapeDropout(BaseDropout):
@@ -114,11 +114,11 @@ class Dropout(NoiseShapeDropout):
         rate: float,
         noise_shape: tuple[int | None, ...] | None = None,
         seed: int | None = None,
-        scaling: str = "training",
+        scaling: Scaling = "training",
         **kwargs: Any,
     ) -> None:
         super().__init__(rate, noise_shape, seed, **kwargs)
-        self.scaling = check_choice("scaling", scaling, SCALINGS)
+        self.scaling = check_choice("scaling", scaling, Scaling)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import keras
 
@@ -11,14 +11,15 @@ from kerasreg._tensors import Tensor
 from kerasreg.layers.base_dropout import BaseDropout
 from kerasreg.layers.masks import drawing
 
-DATA_FORMATS = ("channels_last", "channels_first")
+DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 
 
-def check_data_format(data_format: str | None) -> str:
+def check_data_format(data_format: DataFormat | None) -> DataFormat:
     """Returns `data_format`, or Keras's default for `None`, or raises."""
     if data_format is None:
-        return str(keras.config.image_data_format())
-    return check_choice("data_format", data_format, DATA_FORMATS)
+        return cast(DataFormat, keras.config.image_data_format())
+    checked: DataFormat = check_choice("data_format", data_format, DataFormat)
+    return checked
 
 
 class BaseSpatialDropout(BaseDropout):
@@ -36,7 +37,11 @@ class BaseSpatialDropout(BaseDropout):
     """Number of spatial axes."""
 
     def __init__(
-        self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any
+        self,
+        rate: float,
+        data_format: DataFormat | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(rate, seed=seed, **kwargs)
         self.data_format = check_data_format(data_format)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import keras
 import numpy as np
@@ -36,6 +36,33 @@ class MonteCarloSamples(NamedTuple):
     mean: Any
     std: Any
     samples: Any
+
+
+@overload
+def mc_predict(
+    model: Any,
+    x: Any,
+    n_samples: int = ...,
+    batch_size: int = ...,
+    frozen_masks: bool = ...,
+    return_samples: Literal[False] = ...,
+    seed: int | None = ...,
+    verbose: Any = ...,
+) -> MonteCarloPrediction: ...
+
+
+@overload
+def mc_predict(
+    model: Any,
+    x: Any,
+    n_samples: int = ...,
+    batch_size: int = ...,
+    frozen_masks: bool = ...,
+    *,
+    return_samples: bool,
+    seed: int | None = ...,
+    verbose: Any = ...,
+) -> MonteCarloSamples: ...
 
 
 def mc_predict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from keras import ops
 
@@ -44,11 +44,11 @@ class KeepZeros(Penalty):
     is_constraint: ClassVar[bool] = True
     moves_resting: ClassVar[bool] = False
 
-    all_zero: str = "free"
+    all_zero: Literal["free", "keep"] = "free"
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
-        check_choice("all_zero", self.all_zero, ("free", "keep"))
+        check_choice("all_zero", self.all_zero, Literal["free", "keep"])
 
     def frees(self, variable: Any) -> str | None:
         """Why nothing of the weight is kept at zero, if all of it is zero now."""

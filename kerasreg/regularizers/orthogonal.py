@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -39,12 +39,12 @@ class OrthogonalRegularizer(Penalty):
     has_kink = False
 
     factor: float = 0.01
-    mode: str = "rows"
+    mode: Literal["rows", "columns"] = "rows"
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
         self._check_strengths("factor")
-        check_choice("mode", self.mode, ("rows", "columns"))
+        check_choice("mode", self.mode, Literal["rows", "columns"])
 
     def check_weight(self, variable: Any) -> None:
         """Raises if the weight is no matrix."""

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from keras import ops
@@ -27,6 +27,10 @@ from kerasreg.regularizers.selection import keep
 from kerasreg.regularizers.structures import Structure
 from kerasreg.regularizers.unit_shape import OnLayer, UnitShape
 from kerasreg.regularizers.update import Update
+
+Scope: TypeAlias = Literal["weight", "global"]
+Saliency: TypeAlias = Literal["magnitude", "metric", "taylor", "activation"]
+Cost: TypeAlias = Literal["parameters", "macs"]
 
 
 @register_penalty
@@ -115,8 +119,8 @@ class TopK(OnGroups, Penalty):
     is_constraint: ClassVar[bool] = True
 
     sparsity: float | None = None
-    scope: str = "weight"
-    saliency: str = "magnitude"
+    scope: Scope = "weight"
+    saliency: Saliency = "magnitude"
     initial_sparsity: float = 0.0
     begin_step: int = 0
     end_step: int = 0
@@ -127,7 +131,7 @@ class TopK(OnGroups, Penalty):
     block: tuple[int, ...] | None = later(None)
     pattern: str | None = later(None)
     groups: Groups | None = later(None)
-    cost: str = later("parameters")
+    cost: Cost = later("parameters")
     layout: tuple[OnLayer, ...] | None = later(None)
 
     def __post_init__(self) -> None:
@@ -136,9 +140,9 @@ class TopK(OnGroups, Penalty):
         for field in dataclasses.fields(shape):
             object.__setattr__(self, field.name, getattr(shape, field.name))
         self._check_sparsities(shape.run)
-        check_choice("scope", self.scope, ("weight", "global"))
-        check_choice("saliency", self.saliency, ("magnitude", "metric", "taylor", "activation"))
-        check_choice("cost", self.cost, ("parameters", "macs"))
+        check_choice("scope", self.scope, Scope)
+        check_choice("saliency", self.saliency, Saliency)
+        check_choice("cost", self.cost, Cost)
         if self.scope == "global" and self.pattern is not None:
             expected = "'weight' with `pattern`, which is the same everywhere"
             raise invalid_value("scope", expected, self.scope)

@@ -11,6 +11,7 @@ from typing import Any
 
 from kerasreg._checks import check_built
 from kerasreg.optimizers.of_model import Optimizers
+from kerasreg.statistics.loss_only import loss_only
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.noisy_penalties import noisy_penalties
 from kerasreg.statistics.numbers import Measured, Parts, Statistics, total_statistics
@@ -69,7 +70,7 @@ class SparsityReport:
     Args:
         rows: A `ReportRow` for each weight.
         total: The `ReportRow` of all weights together.
-        notes: Sentences on penalties that make few zeros, and what to do.
+        notes: Sentences on penalties that make few zeros or none, and what to do.
         groups: The `Parts` of each penalty on groups of several weights.
     """
 
@@ -121,9 +122,9 @@ def sparsity_report(
             name the penalties of each `Proximal`; by default those that the model holds.
 
     Returns:
-        A `SparsityReport` with `.rows`, `.total`, `.groups`, `.notes` and `.to_dict()`. A note
-        says where a penalty of `Proximal` makes few zeros because the gradients of minibatches are
-        noisy.
+        A `SparsityReport` with `.rows`, `.total`, `.groups`, `.notes` and `.to_dict()`. Notes
+        say where penalties make no zeros, as all of them act in the loss, or a penalty of
+        `Proximal` makes few because the gradients of minibatches are noisy.
 
     Raises:
         ValueError: If the model is not built, no path matches, or what is given is no optimizer.
@@ -160,4 +161,5 @@ def report_of(weights: Sequence[Weight], measured: Measured) -> SparsityReport:
     total = row("total", (), total_statistics(counted), "")
     optimizers = weights[0].optimizers if weights else None
     noisy = noisy_penalties(optimizers.proximals() if optimizers else [])
-    return SparsityReport(rows, total, tuple(noisy), tuple(measured.groups))
+    notes = (*loss_only(weights), *noisy)
+    return SparsityReport(rows, total, notes, tuple(measured.groups))

@@ -25,16 +25,20 @@ def text_table(head: Cells, rows: Sequence[Cells], total: Cells, sides: str) -> 
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
-def html_table(head: Cells, rows: Sequence[Cells], total: Cells, notes: Sequence[str]) -> str:
-    """A table in HTML, with a paragraph for each note below it; arguments as for `text_table`."""
+def html_table(
+    head: Cells, rows: Sequence[Cells], total: Cells | None, notes: Sequence[str]
+) -> str:
+    """A table in HTML, with a paragraph for each note below it; arguments as for `text_table`.
+
+    Without colours of its own, so that a notebook shows it in its light or dark ones.
+    """
 
     def line(cells: Cells, tag: str) -> str:
         inner = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
         return f"<tr>{inner}</tr>"
 
     body = "".join(line(row, "td") for row in rows)
-    return (
-        f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody>"
-        f"<tfoot>{line(total, 'th')}</tfoot></table>"
-        + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    foot = "" if total is None else f"<tfoot>{line(total, 'th')}</tfoot>"
+    return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody>{foot}</table>" + "".join(
+        f"<p>{html.escape(note)}</p>" for note in notes
     )

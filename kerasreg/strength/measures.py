@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -12,6 +12,8 @@ from kerasreg._tensors import to_numpy
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.numbers import total_statistics
 from kerasreg.statistics.weights import find_weights
+
+Mode: TypeAlias = Literal["auto", "min", "max"]
 
 
 def find_mode(model: Any, monitor: str, mode: str) -> str:

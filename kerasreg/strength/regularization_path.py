@@ -12,13 +12,14 @@ from kerasreg.regularizers import Penalty
 from kerasreg.strength import checks
 from kerasreg.strength.checkpoint import Checkpoint
 from kerasreg.strength.max_strength import check_compiled
+from kerasreg.strength.measures import Mode
 from kerasreg.strength.null_model import is_single_layer
 from kerasreg.strength.path_row import PathRow
 from kerasreg.strength.penalty_path import PenaltyPath, progress_bar
 from kerasreg.strength.plan import BATCH_SIZE, EPOCHS, LINEAR_EPOCHS, Plan
 from kerasreg.strength.result import Path
 from kerasreg.strength.samples import Samples
-from kerasreg.strength.strengths import DENSE_TO_SPARSE, SPARSE_TO_DENSE
+from kerasreg.strength.strengths import DENSE_TO_SPARSE, SPARSE_TO_DENSE, Direction
 
 PenaltyMap = Penalty | Mapping[str, Penalty]
 
@@ -33,12 +34,12 @@ def regularization_path(
     n_strengths: int = 20,
     strengths: Sequence[float] | None = None,
     min_ratio: float = 1e-3,
-    direction: str | None = None,
+    direction: Direction | None = None,
     epochs_per_strength: int | None = None,
     batch_size: int | None = None,
     folds: int | Iterable[tuple[Any, Any]] | None = None,
     monitor: str = "data_loss",
-    mode: str = "auto",
+    mode: Mode = "auto",
     callbacks: Sequence[Any] | None = None,
     log_dir: str | os.PathLike[str] | None = None,
     keep_weights: bool = True,
@@ -133,7 +134,7 @@ def regularization_path(
         model=model,
         penalties=penalties,
         samples=samples,
-        direction=check_choice("direction", direction, (SPARSE_TO_DENSE, DENSE_TO_SPARSE)),
+        direction=check_choice("direction", direction, Direction),
         folds=checks.check_folds(folds, samples, model, direction),
         validation=checks.check_validation(validation_data),
         strengths=checks.check_strengths(strengths),
@@ -142,7 +143,7 @@ def regularization_path(
         epochs=checks.at_least_1("epochs_per_strength", epochs_per_strength, epochs),
         batch_size=None if at_once else checks.at_least_1("batch_size", batch_size, BATCH_SIZE),
         monitor=checks.check_monitor(monitor),
-        mode=check_choice("mode", mode, ("auto", "min", "max")),
+        mode=check_choice("mode", mode, Mode),
         callbacks=checks.check_callbacks(callbacks),
         log_dir=checks.check_local_folder(log_dir),
         keep_weights=check_bool("keep_weights", keep_weights),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasreg._checks import check_built, check_integer, invalid_value
+from kerasreg.statistics.tables import html_table
 from kerasreg.strength.path_row import PathRow
 from kerasreg.strength.samples import Arrays
 
@@ -152,10 +153,22 @@ class Path:
             values, kind = [self.value_of(row) for row in self.rows], "held-out"
         return plot.plot_values(self.rows, values, f"{kind} {self.monitor}", choices, ax)
 
-    def __str__(self) -> str:
+    def _cells(self) -> list[list[str]]:
+        """The titles of the columns, then the rows, as strings."""
         rows = [row.to_dict() for row in self.rows]
         titles = list(dict.fromkeys(key for row in rows for key in row))
-        cells = [titles, *([_short(row.get(title, "")) for title in titles] for row in rows)]
+        return [titles, *([_short(row.get(title, "")) for title in titles] for row in rows)]
+
+    def _repr_html_(self) -> str:
+        titles, *rows = self._cells()
+        choices = [
+            f"{name}: {row.penalty}, strength {_short(row.strength)}"
+            for name, row in self._choices().items()
+        ]
+        return html_table(titles, rows, None, choices)
+
+    def __str__(self) -> str:
+        cells = self._cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join(
             "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
@@ -184,8 +197,8 @@ class Path:
         return math.inf if math.isnan(value) else value if self.mode == "min" else -value
 
     def _choices(self) -> dict[str, PathRow]:
-        """The rows that a plot marks, by the names of the marks."""
-        if not self.has_choice():
+        """The rows that a plot or a table marks, by the names of the marks."""
+        if not self.has_choice() or not any(math.isfinite(self.value_of(r)) for r in self.rows):
             return {}
         best = self.best
         if not best.fold_values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from kerasreg.strength.max_strength import DualNorms, main_strength
 from kerasreg.strength.null_model import is_single_layer
 from kerasreg.strength.samples import Arrays, Samples
 
-SPARSE_TO_DENSE = "sparse_to_dense"
-DENSE_TO_SPARSE = "dense_to_sparse"
+Direction: TypeAlias = Literal["sparse_to_dense", "dense_to_sparse"]
+SPARSE_TO_DENSE: Direction = "sparse_to_dense"
+DENSE_TO_SPARSE: Direction = "dense_to_sparse"
 
 # So that the first strength leaves nothing, in spite of rounding.
 _MARGIN = 1.0 + 1e-6

@@ -40,7 +40,7 @@ def test_rows():
 def test_forms():
     report = kr.sparsity_report(pruned_classifier())
     lines = str(report).splitlines()
-    assert len(lines) == len(report.rows) + 4
+    assert len(lines) == len(report.rows) + 4 + 2, "an empty line and a note below the table"
     assert lines[0].split() == "path shape parameters zeros sparsity dead units penalty".split()
     (line,) = [line for line in lines if "second/kernel" in line]
     assert "16 × 8" in line and "13.28%" in line and "1 of 8" in line and "GroupLasso" in line
@@ -107,3 +107,45 @@ def test_penalties_that_drown_in_noise_are_named(strength, options, advice):
     assert 0.3 < ratio * strength < 1.5  # of one sample: 2 x y / 3
     assert note in str(report) and note in report._repr_html_()
     assert report.to_dict()["notes"] == [note]
+
+
+class Foreign(keras.regularizers.Regularizer):
+    def __call__(self, w):
+        return keras.ops.sum(keras.ops.abs(w) ** 3)
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "advice"),
+    [
+        (kr.L1(0.1), "detach_regularizers"),
+        (kr.GroupLasso(0.1), "detach_regularizers"),
+        (keras.regularizers.L1L2(0.1, 0.1), "detach_regularizers"),
+        (kr.L2(0.1), "a penalty with a kink"),
+        (keras.regularizers.L2(0.1), "a penalty with a kink"),
+        (Foreign(), "a penalty with a kink"),
+    ],
+)
+def test_why_is_my_sparsity_zero(regularizer, advice):
+    layer = keras.layers.Dense(3, kernel_regularizer=regularizer)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile("adam", "mse")
+    report = kr.sparsity_report(model)
+    [note] = report.notes
+    assert "All penalties act in the loss" in note and "never exactly zero" in note
+    assert advice in note and str(report).endswith(note) and note in report._repr_html_()
+
+
+def test_penalties_by_proximal_make_zeros():
+    """Also beside some in the loss, and where no penalty acts there is nothing to explain."""
+    layers = [keras.layers.Dense(3, kernel_regularizer=kr.L2(0.1), name="in_the_loss")]
+    model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(2, name="last")])
+    model.compile(kr.Proximal(keras.optimizers.SGD(), {".*last/kernel": kr.L1(0.1)}), "mse")
+    assert kr.sparsity_report(model).notes == ()
+    kr.detach_regularizers(model)
+    model.compile("sgd", "mse")
+    assert kr.sparsity_report(model).notes == ()
+
+
+def test_a_frozen_weight_has_no_penalty_to_explain():
+    layer = keras.layers.Dense(3, kernel_regularizer=kr.L1(0.1), trainable=False)
+    assert kr.sparsity_report(keras.Sequential([keras.Input((4,)), layer])).notes == ()

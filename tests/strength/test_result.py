@@ -118,3 +118,22 @@ def test_to_pandas():
     assert isinstance(frame, pandas.DataFrame) and frame.index.name == "index"
     assert frame["strength"].tolist() == [1.0, 0.1, 0.01]
     assert frame["accuracy"].tolist() == [0.5] * 3
+
+
+def test_a_notebook_gets_a_table_with_the_choices_below():
+    page = WITH_FOLDS._repr_html_()
+    assert page.count("<tr>") == 1 + len(FOLDS) and "<th>strength</th>" in page
+    assert "<td>0.01</td>" in page and "dataclass" not in page and "Path(" not in page
+    assert "<p>best: L1, strength 0.01</p>" in page
+    assert "<p>one standard error: L1, strength 0.1</p>" in page
+    assert "style" not in page and "color" not in page, "the notebook's own, light or dark"
+
+
+def test_a_notebook_gets_a_table_where_there_is_no_choice():
+    rows = [row(0, 1.0, val_data_loss=float("nan")), row(1, 0.1, val_data_loss=float("inf"))]
+    for each in (path(rows), path([row(0, 1.0)]), path([])):
+        assert "best" not in each._repr_html_()
+
+
+def test_html_in_a_name_of_a_penalty_stays_text():
+    assert "<b>" not in path([row(0, 1.0, penalty="<b>")])._repr_html_()
