@@ -59,6 +59,7 @@ from kerasreg.regularizers.attachment import attach_regularizers, detach_regular
 from kerasreg.statistics.sparsity_report import sparsity_report
 from kerasreg.strength import regularization_path
 from kerasreg.strength.max_strength import max_strength
+from kerasreg.tensorboard.show import show
 
 __all__ = [
     "AlphaDropout",
@@ -106,6 +107,7 @@ __all__ = [
     "prune",
     "regularization_path",
     "save_sparse",
+    "show",
     "sparsity_report",
     "strip",
 ]

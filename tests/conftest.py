@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import tempfile
+import webbrowser
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # To share small tensors among threads costs PyTorch five times what it saves.
@@ -44,3 +45,9 @@ def fresh_keras():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
+
+
+@pytest.fixture(autouse=True)
+def no_windows(monkeypatch):
+    """No browser opens where the tests run on somebody's desktop."""
+    monkeypatch.setattr(webbrowser, "open", lambda url: False)

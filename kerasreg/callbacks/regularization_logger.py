@@ -18,9 +18,9 @@ from kerasreg.callbacks.logged_steps import LoggedSteps, begin_log, steps_logged
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.loss_split import LossSplit
-from kerasreg.tensorboard.dashboards import invitation
 from kerasreg.tensorboard.event_file import check_log_dir
 from kerasreg.tensorboard.run import Options, Run, replaces_points
+from kerasreg.tensorboard.show import invitation
 
 T = TypeVar("T")
 

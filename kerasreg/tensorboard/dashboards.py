@@ -1,15 +1,12 @@
-"""Sets up the tabs Custom Scalars and HPARAMS for a run, and says how to open them."""
+"""Sets up the tabs Custom Scalars and HPARAMS for a run."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import quote
 
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -181,22 +178,3 @@ def _largest(weights: Sequence[Weight], count: int) -> list[Weight]:
     sizes = [math.prod(weight.variable.shape) for weight in weights]
     by_size = sorted(range(len(weights)), key=lambda index: -sizes[index])
     return [weights[index] for index in sorted(by_size[:count])]
-
-
-MAIN_CHARTS = ("sparsity", "near_zero", "data_loss", "val_data_loss", "penalty", "dead_units")
-
-
-def invitation(log_dir: str) -> str:
-    """Three lines to print: how to start TensorBoard, and the address of the main charts.
-
-    TensorBoard smooths charts unless it is told not to, which hides when zeros come and go.
-    """
-    parent = os.path.dirname(log_dir.rstrip("/"))
-    # Runs are folders side by side; the folder around them shows them all.
-    shown = parent if parent and not parent.endswith((":/", "/")) else log_dir
-    pins = json.dumps([{"plugin": "scalars", "tag": f"{TOTALS}/{name}"} for name in MAIN_CHARTS])
-    return (
-        f"kerasreg logs to {log_dir}. To look at it:\n"
-        f"    tensorboard --logdir {shlex.quote(shown)}\n"
-        f"    http://localhost:6006/?smoothing=0&pinnedCards={quote(pins)}#timeseries"
-    )
