@@ -101,7 +101,9 @@ def train(name, technique, data):
         validation_batch_size=len(x_test),
         verbose=0,
         callbacks=[
-            kr.RegularizationLogger(LOG_DIR / name, weights="hidden_./kernel", verbose=0),
+            kr.RegularizationLogger(
+                LOG_DIR / name, weights="hidden_./kernel", verbose=0, in_logs="all"
+            ),
             ProgressBar(name),
         ],
     ).history

@@ -62,6 +62,7 @@ def train(name, strength, data):
         weights="kernel",
         hparams={"penalty": name, "strength": float(strength)},
         verbose=0,
+        in_logs=("sparsity", "dead_units", "regularization_loss"),
     )
     start = time.perf_counter()
     history = model.fit(

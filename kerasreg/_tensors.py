@@ -55,6 +55,8 @@ def to_number(value: Any) -> float | None:
     try:
         if isinstance(value, numbers.Real):
             return float(value)
+        if "bfloat16" in str(getattr(value, "dtype", "")):  # which NumPy does not count as real
+            value = ops.cast(value, "float32")
         array = to_numpy(value)
     except Exception:  # Each backend has errors of its own for what is no tensor.
         return None

@@ -163,7 +163,7 @@ class TestOwnPenalty:
     def test_schedule_log_and_report(self, penalty, place, tmp_path):
         model = linear(*((penalty, None) if place == "loss" else (None, proximal(penalty))))
         scheduler = kr.StrengthScheduler(lambda epoch: 2.0 + epoch)
-        logger = kr.RegularizationLogger(tmp_path, optimality_data=(X, Y), verbose=0)
+        logger = kr.RegularizationLogger(tmp_path, optimality_data=(X, Y), verbose=0, in_logs="all")
         history = fit(model, 1, 2, [scheduler, logger])
         points = read(tmp_path)
         value = 3.0 * float(to_numpy(penalty(model.get_weights()[0])))

@@ -6,23 +6,24 @@ import contextlib
 import os
 import re
 import warnings
-import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import to_numpy
+from kerasreg.callbacks.guard import Guard
+from kerasreg.callbacks.keras_logs import DEFAULT, KerasLogs, check_in_logs
 from kerasreg.callbacks.logged_steps import LoggedSteps, begin_log, steps_logged
+from kerasreg.callbacks.own_numbers import check_numbers
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.optimizers.of_model import Optimizers
 from kerasreg.statistics.loss_split import LossSplit
 from kerasreg.tensorboard.event_file import check_log_dir
+from kerasreg.tensorboard.point_hook import OnPoint
 from kerasreg.tensorboard.run import Options, Run, replaces_points
 from kerasreg.tensorboard.show import invitation
-
-T = TypeVar("T")
 
 
 class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
@@ -44,13 +45,19 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     | `penalty_share/<weight>` | its share of that |
     | `strength/<weight>` | the penalty's first hyper-parameter, times `strength_scale` |
     | `all/optimality_residual`, and for each weight | distance from optimality, when asked for |
+    | `all/activation_zeros`, `activation_zeros/<layer>` | fraction of the outputs of ReLU and the \
+      like that are zero on `activation_data` |
+    | `all/dead_activations`, `dead_activations/<layer>` | units that are zero for all of it |
     | `all/data_loss`, `all/penalty`, `all/total_loss` | Keras's `loss`, split: data + penalty |
     | `all/val_data_loss`, `all/val_penalty`, `all/val_total_loss` | `val_loss`, split |
-    | `all/<metric>`, `all/val_<metric>` | Keras's metrics, at the end of an epoch |
+    | `all/<metric>`, `all/val_<metric>` | Keras's metrics: at the end of an epoch, and with an \
+      integer `update_freq` those of the training at each point, as means over the epoch so far |
+    | `all/<name>` | numbers of your own, given to `log` |
     | `all/learning_rate`, `dropout_rate/<layer>` | as they are at that step |
     | `all/compacted_parameters`, `all/compacted_multiply_adds` | what `compact` leaves at the end |
 
-    Beside them histograms of the non-zero values (`nonzero/<weight>`), pictures of where the
+    Beside them histograms of the non-zero values (`nonzero/<weight>`, `activations/<layer>`),
+    pictures of where the
     zeros are (`zero_pattern/<weight>`, drawn when their number has changed), text pages with the
     configuration and, at the end, the reports on sparsity and on compaction, a layout for Custom
     Scalars, a row for HPARAMS, and what the Sparsity tab shows. A weight is named by its path
@@ -63,9 +70,10 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     the weights as they are now, in the loss and by `Proximal`. The split is logged only where it
     is exact; a model with a `train_step` of its own is logged without.
 
-    The totals also go into `logs`, under the same names without `all/`, for `History`,
+    The totals that `in_logs` names also go into `logs`, without `all/`, for `History`,
     `CSVLogger`, `EarlyStopping("sparsity", mode="max")` and the progress bar: put this callback
-    before those that read them.
+    before those that read them. What is not named there cannot be monitored: Keras only warns, and
+    `EarlyStopping("near_zero")` never stops, unless `in_logs` has `"near_zero"`.
 
     Logging never changes the training and never stops it: where the log cannot be written there
     is one warning. The report on sparsity is of the last epoch, also where `EarlyStopping` restores
@@ -89,6 +97,21 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             strings or regularizers. Runs that are to be compared need the same names; a strength
             of 0 among them turns the logarithmic axis off.
         verbose: 0 or 1: whether to print, once, how to open TensorBoard.
+        in_logs: Which totals go into `logs`, in this order, where they are known: names from the
+            table without `all/`, of those that are measured of the weights, or a part of a loss;
+            `"all"` for all of them. One more than by default is
+            `in_logs=("sparsity", "data_loss", "penalty", "val_data_loss", "near_zero")`.
+        activation_data: Inputs, as `model.predict` takes them, to log on which outputs of rectified
+            layers are zero: an array of shape `(n, ...)`, or a structure of arrays; some hundred
+            samples do. Each point takes one more forward pass of all of them, in inference, that is
+            compiled once. A layer counts if its `activation` is zero on an interval, as `relu` is,
+            and so does `ReLU`; operations outside of layers are not seen.
+        on_point: A function `(step, numbers)` that is called for each point, as for another
+            tracker: `numbers` is a dict of floats by tag, all that the charts show at this step,
+            without histograms and without what compaction leaves at the end. Where the last batch
+            of an epoch has a point already, what is known at the epoch's end comes in a second call
+            of the same step. It runs in the thread that trains, which waits for it, and in one
+            process of a distributed training. What it raises becomes one warning.
 
     Raises:
         ValueError: If an argument is invalid; when training starts, if one fits no weight.
@@ -101,7 +124,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     >>> logger = kerasreg.RegularizationLogger("tensorboard_logs/run-1", verbose=0)
     >>> logger.set_model(model)
-    >>> totals = logger.log(step)
+    >>> totals = logger.log(step, {"d_loss": 1.2, "g_loss": 0.7})
     >>> logger.close()
     """
 
@@ -116,6 +139,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         input_shape: tuple[int, ...] | None = None,
         hparams: dict[str, Any] | None = None,
         verbose: int = 1,
+        in_logs: Sequence[str] | str = DEFAULT,
+        activation_data: Any = None,
+        on_point: OnPoint | None = None,
     ) -> None:
         super().__init__()
         self.log_dir = check_log_dir("log_dir", log_dir)
@@ -124,11 +150,19 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             update_freq = check_integer("update_freq", update_freq, expected, least=1)
         self.update_freq = update_freq
         self.options = Options(
-            weights, threshold, histograms, optimality_data, input_shape, hparams
+            weights,
+            threshold,
+            histograms,
+            optimality_data,
+            input_shape,
+            hparams,
+            activation_data,
+            on_point,
         )
         if verbose not in (0, 1):
             raise invalid_value("verbose", "0 or 1", verbose)
         self.verbose = verbose
+        self.in_logs = check_in_logs("in_logs", in_logs)
         self._invited = False
         self._optimizer: Any = None
         self._steps = StepCounter()
@@ -174,17 +208,25 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         if model is not None and model.built:
             self.options.check_fit(model)
 
-    def log(self, step: int) -> dict[str, float]:
+    def log(self, step: int, numbers: Mapping[str, Any] | None = None) -> dict[str, float]:
         """Logs the weights as they are now, in a training loop of your own.
 
         Args:
             step: Number of training batches so far; an integer, or a scalar tensor or variable
                 like `optimizer.iterations`. Where another loop has logged the model into the same
                 folder, and the number begins anew, it is counted from the last point there.
+            numbers: More numbers for this point, by name, which becomes the chart `all/<name>`:
+                each a real number, or an array, tensor or variable that holds one. NaN and infinity
+                are logged as they are. Names of what the logger measures are refused, as
+                `sparsity`; those of losses, which it does not see in a loop, are free.
 
         Returns:
-            The totals: `sparsity`, `regularization_loss` and the others.
+            The totals: `sparsity`, `regularization_loss` and the others, and `numbers` as floats.
+
+        Raises:
+            ValueError: If the step is none, or a name or value in `numbers`.
         """
+        own = check_numbers("numbers", numbers)
         if isinstance(step, keras.Variable) or keras.ops.is_tensor(step):
             step = to_numpy(step).item()
         step = check_integer("step", step, "a non-negative integer", least=0)
@@ -196,10 +238,10 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         run = self._open(first_step=step)
         if run is None:
             return {}
-        self._log_point(run, {})
-        self._guard.run(run.end_epoch, step, {}, {})
+        self._log_point(run, {}, {})
+        self._guard.run(run.end_epoch, step, {}, own)
         self._guard.run(run.flush)  # A loop of one's own may end without `close`.
-        return {} if self._guard.failed else dict(run.totals)
+        return {} if self._guard.failed else {**run.totals, **own}
 
     def close(self) -> None:
         """Writes the reports and closes the event file, after a loop of your own."""
@@ -211,7 +253,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Prepares the model's steps to tell data loss and penalty apart."""
         self._guard = Guard(type(self).__name__)
-        self._logs = KerasLogs(self.model)
+        self._logs = KerasLogs(self.model, self.in_logs)
         self._invite()
         self._steps.begin_fit()
         self._guard.run(self._split.begin_fit, self.model)
@@ -235,7 +277,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         losses: dict[str, float] = {}
         if self._steps.step // self.update_freq > before // self.update_freq:
             losses = self._read_split(logs)
-            self._log_point(run, losses)
+            self._log_point(run, losses, logs or {})
+            self._guard.run(run.hand_over, self._steps.step)
         self._tell(run, logs, losses)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -255,7 +298,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             return
         losses = self._read_split(logs)
         if self._steps.step != self._logged_step:  # unless the last batch has done it
-            self._log_point(run, losses)
+            self._log_point(run, losses, {})
         self._guard.run(run.end_epoch, self._steps.step, losses, logs or {})
         self._tell(run, logs, losses)
 
@@ -308,74 +351,12 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             return {}
         return self._guard.run(self._split.split, logs or {}) or {}
 
-    def _log_point(self, run: Run, losses: Mapping[str, float]) -> None:
+    def _log_point(self, run: Run, losses: Mapping[str, float], logs: Mapping[str, Any]) -> None:
         self._logged_step = self._steps.step
-        self._guard.run(run.log, self.model, self._logged_step, losses)
+        self._guard.run(run.log, self.model, self._logged_step, losses, logs)
         if self._logged is not None:
             self._logged.add(self._logged_step, self._steps.shift)
 
     def _tell(self, run: Run, logs: dict[str, Any] | None, losses: Mapping[str, float]) -> None:
         if logs is not None and self._logs is not None and not self._guard.failed:
             self._logs.add(logs, {**run.totals, **losses})
-
-
-class Guard:
-    """Runs the parts of a logger; the first failure is its last, with one warning.
-
-    Args:
-        name: Name of the logger.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.failed = False
-
-    def run(self, action: Callable[..., T], *args: Any) -> T | None:
-        """Runs a part, unless one has failed before; returns its result, if there is one."""
-        return None if self.failed else self.run_always(action, *args)
-
-    def run_always(self, action: Callable[..., T], *args: Any) -> T | None:
-        """Runs a part that tidies up."""
-        try:
-            return action(*args)
-        except Exception as error:
-            self.failed = True
-            warnings.warn(
-                f"{self._name} failed in `{action.__name__}` and logs no more in this run; "
-                f"training goes on. {type(error).__name__}: {error}",
-                stacklevel=2,
-            )
-            return None
-
-
-# What the loggers of a model's training have added. Keras may hand on the dict of a batch, with
-# all that is in it, at the epoch's end, and there may be several loggers.
-_ADDED: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
-
-
-class KerasLogs:
-    """Adds to the logs of one training, and never takes the place of what Keras has put there.
-
-    Args:
-        model: The model that begins to train.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._added = _ADDED[model] = set()
-        self._model = weakref.ref(model)
-        self._taken: set[str] = set()
-
-    def add(self, logs: dict[str, Any], values: Mapping[str, float]) -> None:
-        """Adds numbers, but for names that are a metric's of the model."""
-        added = _ADDED.get(self._model(), self._added)
-        taken = values.keys() & (logs.keys() - added)
-        if taken - self._taken:
-            self._taken |= taken
-            warnings.warn(
-                f"The model has metrics called {sorted(taken)}. `logs` keep them; what "
-                "RegularizationLogger calls so is in TensorBoard only.",
-                stacklevel=2,
-            )
-        added |= values.keys() - taken
-        # In their own order, which a set of strings does not keep from process to process.
-        logs.update({name: value for name, value in values.items() if name not in taken})

@@ -83,6 +83,9 @@ class Parts:
 _TOTALS = ("sparsity", "near_zero", "dead_units", "l1_norm", "l2_norm", "max_abs")
 _OF_A_WEIGHT = (*_TOTALS, "nonzero_mean", "nonzero_rms")
 
+TOTAL_NAMES = (*_TOTALS, "regularization_loss", "dead_groups")
+"""All names that `Measured.totals` may have, in their order."""
+
 
 @dataclass(frozen=True)
 class Measured:

@@ -15,6 +15,8 @@ from kerasreg.regularizers import Penalty
 from kerasreg.statistics.loss_gradient import LossGradient
 from kerasreg.statistics.weights import Weight
 
+RESIDUAL = "optimality_residual"
+
 _METHODS = ("_residual", "residuals", "subdifferential_distance")
 
 

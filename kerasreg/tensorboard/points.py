@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasreg._checks import is_number
 from kerasreg._tensors import to_float
+from kerasreg.statistics.activations import Activated
 from kerasreg.statistics.names import Dropouts
 from kerasreg.statistics.numbers import Measured
 from kerasreg.statistics.weights import Weight, strengths
@@ -56,72 +58,88 @@ def with_sums(losses: Mapping[str, float]) -> dict[str, float]:
     return {**losses, **sums}
 
 
+def metrics_in(logs: Mapping[str, Any], losses: Mapping[str, float]) -> dict[str, float]:
+    """Keras's metrics, and other numbers, among its logs.
+
+    Args:
+        logs: The logs.
+        losses: The parts of the losses: Keras's loss is there as their sum.
+    """
+    split = {name.replace("data_loss", "loss") for name in losses}
+    known = {*with_sums(losses), *split, "learning_rate"}
+    return {
+        str(name): float(value)
+        for name, value in logs.items()
+        if is_number(value) and str(name) not in known
+    }
+
+
 def add_totals(summary: summary_pb2.Summary, totals: Mapping[str, float]) -> None:
     """Adds numbers of the whole model, by the names of their charts."""
     for name, value in totals.items():
         add_scalar(summary, f"{TOTALS}/{name}", value)
 
 
-def add_epoch(
-    summary: summary_pb2.Summary,
-    totals: Mapping[str, float],
-    losses: Mapping[str, float],
-    logs: Mapping[str, Any],
-) -> list[str]:
-    """Adds what is known at the end of an epoch only; returns its names.
+def epoch_numbers(
+    totals: Mapping[str, float], losses: Mapping[str, float], logs: Mapping[str, Any]
+) -> dict[str, float]:
+    """What is known of the whole model at the end of an epoch only, by name.
 
     Args:
-        summary: The summary to add to.
         totals: The numbers of the last point, which it has already.
         losses: The parts of the losses.
         logs: Keras's metrics of the epoch, and whatever else its `logs` hold.
     """
-    # Keras's loss is there as the sum of its parts.
-    split = {name.replace("data_loss", "loss") for name in losses}
+    metrics = {n: value for n, value in metrics_in(logs, losses).items() if n not in totals}
     parts = with_sums(losses)
-    known = {*totals, *parts, *split, "learning_rate"}
-    metrics = {
-        str(name): float(value)
-        for name, value in logs.items()
-        if is_number(value) and str(name) not in known
-    }
-    metrics |= {name: loss for name, loss in parts.items() if name.startswith("val_")}
-    add_totals(summary, metrics)
-    return list(metrics)
+    return metrics | {name: loss for name, loss in parts.items() if name.startswith("val_")}
 
 
-def add_measured(
-    summary: summary_pb2.Summary,
-    weights: Sequence[Weight],
-    measured: Measured,
-    totals: Mapping[str, float],
-    values: Mapping[str, float],
-) -> None:
-    """Adds what was measured of a model and of each of its weights.
+@dataclass(frozen=True)
+class Point:
+    """What is measured at one step; asking for it waits for the device, in any thread.
 
     Args:
-        summary: The summary to add to.
         weights: The weights.
-        measured: What was measured of them.
+        measured: Waits for what is measured of them.
+        activated: Waits for what is measured of the activations.
         totals: More numbers of the whole model, by name.
         values: Points of other charts, by tag.
     """
-    add_totals(summary, {**measured.totals, **totals})
-    total = measured.totals["regularization_loss"]
-    for weight, numbers, penalty in zip(
-        weights, measured.of_each(), measured.penalties, strict=True
-    ):
-        for name, value in numbers.items():
-            add_scalar(summary, f"{name}/{weight.name}", value)
-        # Asked at each point, as a penalty may come while the run is open.
-        if weight.variable.regularizer is not None or weight.proximal_penalties:
-            share = penalty / total if total and math.isfinite(total) else total
-            add_scalar(summary, f"regularization_loss/{weight.name}", penalty)
-            add_scalar(summary, f"penalty_share/{weight.name}", share)
-    for weight, rows in zip(weights, measured.histograms, strict=False):
-        add_histogram(summary, f"nonzero/{weight.name}", rows)
-    for tag, value in values.items():
+
+    weights: Sequence[Weight]
+    measured: Callable[[], Measured]
+    activated: Callable[[], Activated]
+    totals: Mapping[str, float]
+    values: Mapping[str, float]
+
+    def numbers(self) -> dict[str, float]:
+        """All numbers, of the model, its weights and its layers, by tag."""
+        measured, activated = self.measured(), self.activated()
+        totals = {**self.totals, **measured.totals, **activated.totals}
+        numbers = {f"{TOTALS}/{name}": value for name, value in totals.items()}
+        total = measured.totals["regularization_loss"]
+        for weight, of_weight, penalty in zip(
+            self.weights, measured.of_each(), measured.penalties, strict=True
+        ):
+            numbers |= {f"{name}/{weight.name}": value for name, value in of_weight.items()}
+            # Asked at each point, as a penalty may come while the run is open.
+            if weight.variable.regularizer is not None or weight.proximal_penalties:
+                share = penalty / total if total and math.isfinite(total) else total
+                numbers[f"regularization_loss/{weight.name}"] = penalty
+                numbers[f"penalty_share/{weight.name}"] = share
+        return numbers | activated.of_each() | dict(self.values)
+
+
+def add_measured(summary: summary_pb2.Summary, point: Point) -> None:
+    """Adds the numbers of a point, and the histograms of weights and activations."""
+    for tag, value in point.numbers().items():
         add_scalar(summary, tag, value)
+    measured, activated = point.measured(), point.activated()
+    for weight, rows in zip(point.weights, measured.histograms, strict=False):
+        add_histogram(summary, f"nonzero/{weight.name}", rows)
+    for name, rows in zip(activated.names, activated.histograms, strict=False):
+        add_histogram(summary, f"activations/{name}", rows)
 
 
 def add_scalar(summary: summary_pb2.Summary, tag: str, value: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,11 @@ from tensorboard.compat.proto import summary_pb2
 
 from kerasreg._backends import is_chief
 from kerasreg._checks import check_bool, check_non_negative, check_pattern
+from kerasreg.statistics.activations import Activated, Activations, check_activation_data
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.numbers import Measured
-from kerasreg.statistics.optimality import Optimality, check_data, total_residual
+from kerasreg.statistics.optimality import RESIDUAL, Optimality, check_data, total_residual
 from kerasreg.statistics.sparsity_report import report_of
 from kerasreg.statistics.variables import choose_weights
 from kerasreg.statistics.weights import find_weights
@@ -26,8 +28,19 @@ from kerasreg.tensorboard.event_file import EventWriter, has_points
 from kerasreg.tensorboard.hparams import check_hparams
 from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
 from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape, input_kernel
-from kerasreg.tensorboard.points import add_epoch, add_measured, add_text, live_values, with_sums
+from kerasreg.tensorboard.point_hook import OnPoint, PointHook, check_on_point
+from kerasreg.tensorboard.points import (
+    Point,
+    add_measured,
+    add_text,
+    add_totals,
+    epoch_numbers,
+    live_values,
+    metrics_in,
+    with_sums,
+)
 from kerasreg.tensorboard.worker import Worker
+from kerasreg_tensorboard.names import TOTALS
 
 
 @dataclass
@@ -41,6 +54,8 @@ class Options:
         optimality_data: Data to log the optimality residual on, or `None`.
         input_shape: Shape of an image, to draw which pixels are used, or `None`.
         hparams: Hyper-parameters of the run for the HPARAMS tab, or `None`.
+        activation_data: Inputs to log activations on, or `None`.
+        on_point: Is called with the step and the numbers of each point, or `None`.
     """
 
     weights: str | re.Pattern[str] | None
@@ -49,6 +64,8 @@ class Options:
     optimality_data: tuple[Any, ...] | None
     input_shape: tuple[int, ...] | None
     hparams: dict[str, Any] | None
+    activation_data: Any
+    on_point: OnPoint | None
 
     def __post_init__(self) -> None:
         """Validates the arguments."""
@@ -59,6 +76,8 @@ class Options:
         self.optimality_data = check_data("optimality_data", self.optimality_data)
         self.input_shape = check_input_shape("input_shape", self.input_shape)
         self.hparams = check_hparams("hparams", self.hparams)
+        self.activation_data = check_activation_data("activation_data", self.activation_data)
+        self.on_point = check_on_point("on_point", self.on_point)
 
     def check_fit(self, model: Any) -> None:
         """Raises if the model has none of the weights that these arguments speak of."""
@@ -103,11 +122,21 @@ class Run:
         data = options.optimality_data
         self._optimality = None if data is None else Optimality(model, weights, data)
         self._residual: dict[str, float] = {}
+        x = options.activation_data
+        self._activations = (
+            None if x is None else Activations(model, self._names, x, options.histograms)
+        )
+        self._activated: Callable[[], Activated] = Activated
+        self._running: tuple[int, set[str]] = (-1, set())
         self._patterns = ZeroPatterns(weights, options.input_shape)
         self._dashboards = Dashboards(log_dir, weights, options.hparams)
         self._last: Callable[[], Measured] | None = None
         # Every process of a distributed training measures; one of them writes.
         self._writer = EventWriter(log_dir, first_step) if is_chief(model) else None
+        # That process alone hands points on, too.
+        hook = options.on_point if self._writer is not None else None
+        self._hook = None if hook is None else PointHook(hook)
+        self._not_handed: Callable[[], dict[str, float]] = dict
         # After the writer, so that at the end of the process it has written before that closes.
         self._worker = Worker()
         self._describe(model, first_step)
@@ -120,7 +149,9 @@ class Run:
         add_marker(summary, self._weights)
         self._write(step, summary)
 
-    def log(self, model: Any, step: int, losses: Mapping[str, float]) -> None:
+    def log(
+        self, model: Any, step: int, losses: Mapping[str, float], logs: Mapping[str, Any]
+    ) -> None:
         """Measures the weights as they are, for a point on every chart.
 
         Args:
@@ -128,6 +159,7 @@ class Run:
             step: Training batches that the model has seen.
             losses: The parts of the losses, where they are known; those of `val_loss` wait for
                 `end_epoch`.
+            logs: Keras's metrics of the epoch so far, where they are known.
         """
         self._check()
         if not self._statistics.immediate:
@@ -135,6 +167,7 @@ class Run:
         if self._optimizers.refresh():  # one that was built since then
             self._describe(model, step)
         self._last = functools.cache(self._statistics())
+        self._activated = functools.cache(self._activate())
         self._residual = {}
         rates = self._optimizers.learning_rates()
         held = self._optimizers.share_held()
@@ -142,13 +175,17 @@ class Run:
         if self._optimality is not None:
             residuals = self._optimality.residuals()
             values |= {f"optimality_residual/{name}": value for name, value in residuals.items()}
-            self._residual = {"optimality_residual": total_residual(residuals)}
+            self._residual = {RESIDUAL: total_residual(residuals)}
         if self._statistics.immediate:
             self._settle()
+        metrics = metrics_in(logs, losses)
+        self._running = step, set(metrics)
         if self._writer is not None:
             training = {n: loss for n, loss in losses.items() if not n.startswith("val_")}
-            point = (self._last, with_sums(training) | self._residual, values)
-            self._worker.put(partial(self._write_point, self._writer, step, *point))
+            totals = metrics | with_sums(training) | self._residual
+            point = Point(self._weights, self._last, self._activated, totals, values)
+            self._worker.put(partial(self._write_point, self._writer, step, point))
+            self._not_handed = point.numbers
 
     def end_epoch(self, step: int, losses: Mapping[str, float], logs: Mapping[str, Any]) -> None:
         """Adds to the last point what is known at the end of an epoch only.
@@ -159,11 +196,26 @@ class Run:
             logs: Keras's metrics of the epoch, and whatever else its `logs` hold.
         """
         self._settle()
+        numbers = epoch_numbers(self.totals, losses, logs)
+        # The epoch's metrics are those so far, where its last batch has a point.
+        known = self._running[1] if self._running[0] == step else set()
+        new = {name: number for name, number in numbers.items() if name not in known}
         summary = summary_pb2.Summary()
-        metrics = add_epoch(summary, self.totals, losses, logs)
-        summary.MergeFrom(self._dashboards.after_first_epoch(metrics))
+        add_totals(summary, new)
+        summary.MergeFrom(self._dashboards.after_first_epoch(list(numbers)))
         self._write(step, summary)
         self._draw(step)
+        self.hand_over(step, {f"{TOTALS}/{name}": number for name, number in new.items()})
+
+    def hand_over(self, step: int, more: Mapping[str, float] | None = None) -> None:
+        """Hands the numbers of the last point to `on_point`, unless it has had them, and others.
+
+        On an accelerator it waits until they have been measured.
+        """
+        if self._hook is not None:
+            numbers, self._not_handed = self._not_handed() | dict(more or {}), dict
+            if numbers:
+                self._hook(step, numbers)
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> None:
         """Waits until all is written, for `timeout` seconds at most."""
@@ -192,7 +244,7 @@ class Run:
     def _settle(self) -> None:
         """Waits until `totals` are those of the last point."""
         if self._last is not None:
-            self.totals = self._last().totals | self._residual
+            self.totals = self._last().totals | self._activated().totals | self._residual
 
     def _draw(self, step: int, final: bool = False) -> None:
         """Draws where the zeros are, of all weights or of those whose number of zeros changed."""
@@ -202,17 +254,24 @@ class Run:
             self._patterns.add_to(pictures, step, zeros, final)
             self._write(step, pictures)
 
-    def _write_point(
-        self,
-        writer: EventWriter,
-        step: int,
-        wait: Callable[[], Measured],
-        totals: Mapping[str, float],
-        values: Mapping[str, float],
-    ) -> None:
+    def _activate(self) -> Callable[[], Activated]:
+        """Starts to measure the activations; without them the log goes on."""
+        if self._activations is not None:
+            try:
+                return self._activations()
+            except Exception as error:
+                self._activations = None
+                warnings.warn(
+                    "The log goes on without activations: the outputs of the model's layers on "
+                    f"`activation_data` could not be had. {type(error).__name__}: {error}",
+                    stacklevel=2,
+                )
+        return Activated
+
+    def _write_point(self, writer: EventWriter, step: int, point: Point) -> None:
         """Runs in the worker's thread."""
         summary = summary_pb2.Summary()
-        add_measured(summary, self._weights, wait(), totals, values)
+        add_measured(summary, point)
         writer.write(step, summary)
 
     def _write(self, step: int, summary: summary_pb2.Summary) -> None:

@@ -45,7 +45,7 @@ def run(request, tmp_path_factory):
         validation_data=data(seed=1, samples=25),
         validation_batch_size=10,
         verbose=0,
-        callbacks=[kr.RegularizationLogger(log_dir, threshold=THRESHOLD), snapshots],
+        callbacks=[kr.RegularizationLogger(log_dir, threshold=THRESHOLD, in_logs="all"), snapshots],
     ).history
     return model, read(log_dir), history, snapshots.weights
 
@@ -200,7 +200,9 @@ def test_learning_rate_of_a_schedule(tmp_path):
 
 def test_filter(tmp_path):
     model, (x, y) = classifier(), data()
-    logger = kr.RegularizationLogger(tmp_path, weights="(first|last)/kernel", histograms=False)
+    logger = kr.RegularizationLogger(
+        tmp_path, weights="(first|last)/kernel", histograms=False, in_logs=["l1_norm"]
+    )
     history = model.fit(x, y, verbose=0, callbacks=[logger]).history
     points = read(tmp_path)
     assert {t for t in points if t.startswith("sparsity/")} == {

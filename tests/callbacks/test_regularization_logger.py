@@ -171,7 +171,8 @@ def test_interrupted_training(tmp_path):
 def test_totals_reach_other_callbacks(tmp_path):
     csv_log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     stop = keras.callbacks.EarlyStopping("sparsity", mode="max", patience=0, min_delta=0.5)
-    history = fit(classifier(), kr.RegularizationLogger(tmp_path), csv_log, stop, epochs=5)
+    logger = kr.RegularizationLogger(tmp_path, in_logs="all")
+    history = fit(classifier(), logger, csv_log, stop, epochs=5)
     assert len(history["sparsity"]) == 2
     with open(tmp_path / "log.csv") as file:
         rows = list(csv.DictReader(file))
@@ -230,7 +231,7 @@ def test_nan_and_infinite_weights_are_logged_as_such(tmp_path):
     model = classifier(optimizer=keras.optimizers.SGD(float("nan")))
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        history = fit(model, kr.RegularizationLogger(tmp_path))
+        history = fit(model, kr.RegularizationLogger(tmp_path, in_logs="all"))
     assert np.isnan(history["max_abs"][-1]) and np.isnan(history["regularization_loss"][-1])
     points = read(tmp_path)
     assert np.isnan(points["max_abs/first/kernel"][-1][1])
@@ -315,7 +316,7 @@ TWO_REPLICAS = """
         sgd = keras.optimizers.SGD(0.1)
         model = classifier(optimizer=kr.Proximal(sgd, {".*last/bias": kr.L1(1e-3)}))
     x, y = data()
-    logger = kr.RegularizationLogger(sys.argv[1], update_freq=1)
+    logger = kr.RegularizationLogger(sys.argv[1], update_freq=1, in_logs="all")
     scheduler = kr.StrengthScheduler(lambda epoch: 1.0 + epoch)
     arguments = {"validation_data": (x, y), "callbacks": [scheduler, logger]}
     history = model.fit(x, y, 8, epochs=2, verbose=0, **arguments).history

@@ -104,7 +104,7 @@ def test_a_penalty_is_cut_off_at_the_reach_of_the_optimizer():
 @pytest.mark.parametrize("penalty", first_is_fast(PENALTIES), ids=str)
 def test_log_and_report(penalty, tmp_path):
     model = model_with(penalty)
-    logger = kr.RegularizationLogger(tmp_path, optimality_data=(X, Y), verbose=0)
+    logger = kr.RegularizationLogger(tmp_path, optimality_data=(X, Y), verbose=0, in_logs="all")
     history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[logger]).history
     value = 0.0 if penalty.is_constraint else float(to_numpy(penalty(model.get_weights()[0])))
     np.testing.assert_allclose(history["regularization_loss"][-1], value, rtol=1e-5)

@@ -222,7 +222,8 @@ def test_the_log_and_the_report_show_its_penalties(tmp_path):
     optimizer = kr.Proximal(optimizers.SGD(0.01), {".*first/kernel": kr.L1(0.05)})
     model = model_with(optimizer)
     optimizer.strength_scale = 2.0
-    history = fit(model, callbacks=[kr.RegularizationLogger(tmp_path)]).history
+    logger = kr.RegularizationLogger(tmp_path, in_logs=("regularization_loss", "penalty"))
+    history = fit(model, callbacks=[logger]).history
     points = read(tmp_path)
     expected = 2.0 * 0.05 * np.abs(kernels(model)[0]).sum()
     np.testing.assert_allclose(history["regularization_loss"][-1], expected, rtol=1e-6)

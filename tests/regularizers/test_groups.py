@@ -317,7 +317,7 @@ def compiled(strength=0.03):
 
 def test_the_report_and_the_log(tmp_path):
     model, (x, y) = compiled(), data()
-    log = kr.RegularizationLogger(tmp_path / "log", optimality_data=(x, y))
+    log = kr.RegularizationLogger(tmp_path / "log", optimality_data=(x, y), in_logs="all")
     history = model.fit(x, y, epochs=2, callbacks=[log], verbose=0).history
     variables = model.trainable_variables[:3]
     penalty = model.optimizer.penalty
@@ -335,7 +335,7 @@ def test_a_log_of_some_weights_knows_the_others(tmp_path):
     totals = []
     for weights in (None, "first/kernel"):
         model, (x, y) = compiled(), data()
-        log = kr.RegularizationLogger(tmp_path / str(weights), weights=weights)
+        log = kr.RegularizationLogger(tmp_path / str(weights), weights=weights, in_logs="all")
         totals.append(
             model.fit(x, y, callbacks=[log], verbose=0).history["regularization_loss"][-1]
         )

@@ -222,7 +222,9 @@ def test_schedule_report_and_file(place, tmp_path):
     penalty = kr.Weighted(kr.L1(0.1), FACTORS)
     inside = place == "loss"
     model = linear(6, penalty if inside else None, None if inside else _proximal(penalty))
-    logger = kr.RegularizationLogger(tmp_path / "log", optimality_data=(X, Y), verbose=0)
+    logger = kr.RegularizationLogger(
+        tmp_path / "log", optimality_data=(X, Y), verbose=0, in_logs="all"
+    )
     scheduler = kr.StrengthScheduler(lambda epoch: 2.0 + epoch)
     history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[scheduler, logger]).history
     value = 3 * float(to_numpy(penalty(model.get_weights()[0])))

@@ -27,7 +27,9 @@ def fit(model, *callbacks, **kwargs):
 
 @pytest.mark.parametrize("penalty", [kr.L2(1e4), kr.L1(1e-7), kr.L1(10.0)])
 def test_a_part_much_larger_than_the_other_costs_it_no_digits(tmp_path, penalty):
-    history = fit(simple(kernel_regularizer=penalty), kr.RegularizationLogger(tmp_path))
+    history = fit(
+        simple(kernel_regularizer=penalty), kr.RegularizationLogger(tmp_path, in_logs="all")
+    )
     for prefix in ("", "val_"):
         data_loss, part = (np.array(history[prefix + k]) for k in ("data_loss", "penalty"))
         np.testing.assert_allclose(data_loss, history[prefix + "entropy"], rtol=1e-6)
@@ -81,7 +83,10 @@ def test_training_again_with_the_same_logger_traces_nothing_anew(tmp_path):
             calls.append(1)
             return keras.ops.sum(w * w)
 
-    model, logger = simple(kernel_regularizer=Counted()), kr.RegularizationLogger(tmp_path)
+    model, logger = (
+        simple(kernel_regularizer=Counted()),
+        kr.RegularizationLogger(tmp_path, in_logs="all"),
+    )
     counts = []
     for _ in range(3):
         calls.clear()
@@ -135,7 +140,7 @@ def test_multiple_outputs_with_weights_and_add_loss(tmp_path):
     model = keras.Model(inputs, outputs)
     model.compile("sgd", ["mse", "mae"], loss_weights=[0.3, 2.0])
     x, _ = data()
-    logger = kr.RegularizationLogger(tmp_path)
+    logger = kr.RegularizationLogger(tmp_path, in_logs="all")
     targets = [x[:, :1], x[:, 1:3]]
     history = model.fit(x, targets, 8, epochs=2, verbose=0, callbacks=[logger]).history
     parts = 0.3 * np.array(history["a_loss"]) + 2.0 * np.array(history["b_loss"])
@@ -164,7 +169,7 @@ class OwnFunction(keras.Sequential):
 def test_a_model_with_its_own_steps_is_logged_without_the_split(tmp_path, cls):
     model = cls([keras.Input((6,)), keras.layers.Dense(3, kernel_regularizer=kr.L1(0.1))])
     model.compile("sgd", CROSS_ENTROPY)
-    history = fit(model, kr.RegularizationLogger(tmp_path))
+    history = fit(model, kr.RegularizationLogger(tmp_path, in_logs="all"))
     assert "data_loss" not in history and "val_data_loss" not in history
     assert len(history["regularization_loss"]) == 2
 
@@ -177,7 +182,7 @@ def test_a_loss_of_the_instance_is_left_alone(tmp_path):
         return 2.0 * original(*args, **kwargs)
 
     model.compute_loss = mine
-    history = fit(model, kr.RegularizationLogger(tmp_path))
+    history = fit(model, kr.RegularizationLogger(tmp_path, in_logs="all"))
     assert model.compute_loss is mine and "data_loss" not in history
 
 
@@ -203,7 +208,7 @@ def test_inputs_of_unknown_rank(tmp_path):
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(3))
     model = Reshaping()
     model.compile("sgd", CROSS_ENTROPY)
-    logger = kr.RegularizationLogger(tmp_path)
+    logger = kr.RegularizationLogger(tmp_path, in_logs="all")
     history = model.fit(dataset, epochs=2, shuffle=False, verbose=0, callbacks=[logger]).history
     total = np.add(history["data_loss"], history["penalty"])
     np.testing.assert_allclose(total, history["loss"], rtol=1e-6)
@@ -228,6 +233,6 @@ def test_half_precision_everywhere_costs_the_means_no_digits(tmp_path):
         [keras.Input((6,)), keras.layers.Dense(3, kernel_regularizer=kr.L2(0.01))]
     )
     model.compile(keras.optimizers.SGD(0.0), CROSS_ENTROPY)
-    history = fit(model, kr.RegularizationLogger(tmp_path))
+    history = fit(model, kr.RegularizationLogger(tmp_path, in_logs="all"))
     np.testing.assert_allclose(history["penalty"], history["regularization_loss"], rtol=1e-6)
     np.testing.assert_allclose(history["val_penalty"], history["penalty"], rtol=1e-6)

@@ -63,7 +63,7 @@ def test_the_log_shows_it_by_the_formula(optimizer, arguments, strengths, tmp_pa
     x, y = diabetes()
     model = lasso(optimizer(), **arguments)
     model.fit(x, y, epochs=2, verbose=0)
-    logger = kr.RegularizationLogger(tmp_path, optimality_data=(x, y))
+    logger = kr.RegularizationLogger(tmp_path, optimality_data=(x, y), in_logs="all")
     history = model.fit(x, y, epochs=1, verbose=0, callbacks=[logger]).history
     right = expected(model, x, y, *strengths)
     np.testing.assert_allclose(residuals(tmp_path), right, rtol=2e-4, atol=2e-6)
@@ -119,7 +119,9 @@ def test_any_model_can_be_measured_and_trains_the_same(tmp_path):
         keras.utils.set_random_seed(0)
         model = classifier()
         folder = tmp_path / str(len(runs))
-        logger = kr.RegularizationLogger(folder, update_freq=2, optimality_data=measured)
+        logger = kr.RegularizationLogger(
+            folder, update_freq=2, optimality_data=measured, in_logs="all"
+        )
         history = model.fit(x, y, epochs=2, verbose=0, callbacks=[logger]).history
         runs.append((history.pop("optimality_residual", None), history, model.get_weights()))
     assert runs[0][0] is None and all(value > 0 for value in runs[1][0])

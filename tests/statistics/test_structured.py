@@ -113,7 +113,7 @@ def test_a_structure_that_fails_ends_the_log_and_not_the_training(tmp_path):
 
 def test_the_log_has_a_chart_for_each(tmp_path):
     network = compiled()
-    logger = kr.RegularizationLogger(tmp_path, verbose=0)
+    logger = kr.RegularizationLogger(tmp_path, verbose=0, in_logs=["dead_groups"])
     x, y = np.zeros((4, 3, 6), "float32"), np.zeros((4, 3, 2), "float32")
     history = network.fit(x, y, epochs=2, verbose=0, callbacks=[logger]).history
     counts, groups = expected(network)

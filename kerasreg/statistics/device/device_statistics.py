@@ -42,17 +42,9 @@ class DeviceStatistics:
         self._weights = weights
         self._length = LENGTH_WITH_BUCKETS if histograms else LENGTH
         self._histograms = histograms
-        arguments = (self._values(), [w.unit_axes for w in weights], threshold, histograms)
         self._structured, self._zeros = StructuredWeights(weights), PackedZeros()
-        self._reduction: Any
-        if keras.backend.backend() == "torch":
-            from kerasreg.statistics.device.torch_reduction import TorchReduction
-
-            self._reduction = TorchReduction(*arguments)
-        else:
-            from kerasreg.statistics.device.compiled import CompiledReduction
-
-            self._reduction = CompiledReduction(*arguments)
+        axes = [weight.unit_axes for weight in weights]
+        self._reduction = reduction_of(self._values(), axes, threshold, histograms)
 
     def __call__(self) -> Callable[[], Measured]:
         """Starts to measure the weights as they are now.
@@ -66,7 +58,7 @@ class DeviceStatistics:
         scales = scale_variables(self._weights)
         values = list(map(_value_now, variables))
         vector = self._reduction(values, computed, list(map(_value_now, scales)))
-        fetch, places = _fetch_later(vector), list(map(id, scales))
+        fetch, places = fetch_later(vector), list(map(id, scales))
         parts = self._count_parts(self._structured.now())
         return lambda: self._measured(
             np.asarray(fetch(), np.float64), acting, len(computed), places, parts()
@@ -79,7 +71,7 @@ class DeviceStatistics:
         variables = {id(v): v for each in structured for v in each.variables}
         if not variables:
             return lambda: self._structured.count([], {}.__getitem__)
-        fetch = _fetch_later(self._zeros(list(map(_value_now, variables.values()))))
+        fetch = fetch_later(self._zeros(list(map(_value_now, variables.values()))))
         shapes = [tuple(variable.shape) for variable in variables.values()]
 
         def count() -> tuple[list[Parts | None], list[Parts]]:
@@ -122,6 +114,22 @@ class DeviceStatistics:
         return [_value_now(weight.variable) for weight in self._weights]
 
 
+def reduction_of(
+    values: Sequence[Tensor],
+    unit_axes: Sequence[tuple[int, ...] | None],
+    threshold: float,
+    histograms: bool,
+) -> Any:
+    """What reduces tensors to a vector on this backend; see `CompiledReduction`."""
+    if keras.backend.backend() == "torch":
+        from kerasreg.statistics.device.torch_reduction import TorchReduction
+
+        return TorchReduction(values, unit_axes, threshold, histograms)
+    from kerasreg.statistics.device.compiled import CompiledReduction
+
+    return CompiledReduction(values, unit_axes, threshold, histograms)
+
+
 def _value_now(variable: Any) -> Tensor:
     """The value as a tensor, where it lies; of a mirrored variable this process's replica."""
     if keras.backend.backend() == "torch":  # Keras would move it to its default device.
@@ -133,7 +141,7 @@ def _value_now(variable: Any) -> Tensor:
     return variable.value
 
 
-def _fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[Any]]:
+def fetch_later(vector: Tensor) -> Callable[[], npt.NDArray[Any]]:
     """A function that waits for a tensor and fetches it, in any thread."""
     if keras.backend.backend() == "jax":
         import jax
