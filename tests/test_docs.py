@@ -1,12 +1,15 @@
 """The pages of documentation keep up with the package: their code runs, and they name all of it."""
 
+import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.trackers import in_place_of_missing
 
 import kerasreg as kr
+from kerasreg.layers.base_dropout import BaseDropout
 
 ROOT = Path(__file__).parent.parent
 PAGES = {str(page.relative_to(ROOT)): page for page in sorted((ROOT / "docs").rglob("*.md"))}
@@ -14,7 +17,12 @@ PAGES = {str(page.relative_to(ROOT)): page for page in sorted((ROOT / "docs").rg
 BLOCK = re.compile(
     r"^(<!-- not run: (?P<reason>.+) -->\n)?```python[^\n]*\n(?P<code>.*?)^```", re.M | re.S
 )
-SLOW = {"docs/compaction.md", "docs/pruning.md"}
+QUICK = {
+    "README.md",
+    "docs/coming_from/keras.md",
+    "docs/coming_from/timm.md",
+    "docs/guides/own_penalty.md",
+}
 # Exporters to other formats warn of their own dependencies.
 WARNS = {"docs/compaction.md"}
 # Of its own, below.
@@ -28,7 +36,7 @@ def blocks(page):
 def cases():
     for name, page in PAGES.items():
         if name not in WITH_A_TEST and any(not block["reason"] for block in blocks(page)):
-            marks = [pytest.mark.slow] * (name in SLOW)
+            marks = [pytest.mark.slow] * (name not in QUICK)
             marks += [pytest.mark.filterwarnings("ignore")] * (name in WARNS)
             yield pytest.param(page, id=name, marks=marks)
 
@@ -75,3 +83,66 @@ def test_the_api_page_has_every_public_name_and_no_other():
     page = (ROOT / "docs" / "api.md").read_text()
     names = re.findall(r"`kr\.(\w+)`", page)
     assert sorted(names) == sorted(kr.__all__)
+
+
+def test_the_reference_has_every_public_name_and_no_other():
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    names = [
+        n for page in pages for n in re.findall(r"^::: kerasreg\.(\w+)$", page.read_text(), re.M)
+    ]
+    assert sorted(names) == sorted(kr.__all__)
+
+
+def script(name):
+    """A script of the site, which is not on Python's path."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_penalty_and_dropout_has_a_picture():
+    public = [getattr(kr, name) for name in kr.__all__]
+    bases = (kr.Penalty, BaseDropout)
+    drawable = {c.__name__ for c in public if isinstance(c, type) and issubclass(c, bases)}
+    assert set(script("pictures").drawings()) == drawable - {"Penalty"}
+
+
+@pytest.mark.parametrize("name", ["L1", "GroupLasso", "DropBlock2D"])
+def test_a_picture_is_the_same_each_time(name):
+    pictures = script("pictures")
+    first, second = (pictures.svg(pictures.drawings()[name]()) for _ in range(2))
+    assert first == second and "<svg" in first
+
+
+def test_words_and_names_are_linked_at_their_first_use():
+    pytest.importorskip("mkdocs")
+    links = script("links")
+    page = SimpleNamespace(url="guides/where/", file=SimpleNamespace(src_uri="guides/where.md"))
+    html = (
+        '<h2 id="a">Strength</h2><p>A strength, two strengths, Keras\'s metrics and a metric; '
+        "<code>kr.L1(l1=1)</code>, <code>kr.L1</code>, <code>keras.L2</code>, "
+        "<a>the saliency</a></p><pre><code>kr.L2</code></pre>"
+    )
+    linked = links.on_page_content(html, page, {"docs_dir": str(ROOT / "docs")}, None)
+    assert re.findall(r'<a href="([^"]+)">([^<]+)</a>', linked) == [
+        ("../../glossary/#strength", "strength"),
+        ("../../glossary/#metric", "metric"),
+        ("../../reference/penalties/#kerasreg.L1", "kr.L1(l1=1)"),
+    ]
+    assert re.sub(r"<a href[^>]*>|(?<!saliency)</a>", "", linked) == html
+
+
+def test_the_glossary_has_each_word_that_is_linked_to_it():
+    pytest.importorskip("mkdocs")
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "glossary.md").read_text(), re.M)
+    assert sorted(h.lower().replace(" ", "-") for h in headings) == sorted(script("links").TERMS)
+
+
+def test_a_link_that_leads_nowhere_is_a_warning(tmp_path, caplog):
+    pytest.importorskip("mkdocs")
+    (tmp_path / "index.html").write_text('<a id="here" href="#here"></a><a href="other/#no"></a>')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "index.html").write_text('<a href="../#here"></a><img src="no.png">')
+    script("links").on_post_build({"site_dir": str(tmp_path)})
+    assert re.findall(r"the link (\S+) leads", caplog.text) == ["other/#no", "no.png"]
