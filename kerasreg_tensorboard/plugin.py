@@ -14,6 +14,7 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
+from kerasreg_tensorboard.compare import CompareReader
 from kerasreg_tensorboard.names import PLUGIN_NAME
 from kerasreg_tensorboard.table import TableReader
 
@@ -32,10 +33,14 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def __init__(self, context: base_plugin.TBContext) -> None:
         self._provider = context.data_provider
+        self._compare = CompareReader(context.data_provider)
 
     def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
-        """The routes: the table, and each static file under its exact name."""
-        routes: dict[str, Callable[[Request], Response]] = {"/table": self._serve_table}
+        """The routes: the data of each view, and each static file under its exact name."""
+        routes: dict[str, Callable[[Request], Response]] = {
+            "/compare": self._serve_compare,
+            "/table": self._serve_table,
+        }
         for file in STATIC.iterdir():
             routes[f"/{file.name}"] = functools.partial(_serve_file, file.name)
         return {path: Request.application(route) for path, route in routes.items()}
@@ -47,6 +52,12 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """The tab's name and the module that draws it."""
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Sparsity")
+
+    def _serve_compare(self, request: Request) -> Response:
+        environ = request.environ
+        context, experiment = plugin_util.context(environ), plugin_util.experiment_id(environ)
+        runs = self._compare.read(context, experiment)
+        return _respond(request, json.dumps(runs, allow_nan=False), "application/json")
 
     def _serve_table(self, request: Request) -> Response:
         environ = request.environ

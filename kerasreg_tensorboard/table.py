@@ -69,7 +69,7 @@ class TableReader:
             }
         run = wanted if wanted in runs else runs[0]
         tensors = self._tensors(run)
-        weights, groups = _described(tensors.get(WEIGHTS_TAG))
+        weights, groups = described(tensors.get(WEIGHTS_TAG))
         of_weights = [
             {m: f"{m}/{weight['name']}" for m in (*METRICS, _dead(weight))} for weight in weights
         ]
@@ -124,7 +124,7 @@ class TableReader:
             run_tag_filter=RunTagFilter(runs=[run], tags=tags),
         )
         return {
-            tag: [(point.step, _json_number(point.value)) for point in points]
+            tag: [(point.step, json_number(point.value)) for point in points]
             for tag, points in found.get(run, {}).items()
         }
 
@@ -134,7 +134,7 @@ def _dead(weight: dict[str, Any]) -> str:
     return DEAD_PARTS if weight["parts"] else DEAD_UNITS
 
 
-def _described(tensor: Any) -> tuple[list[dict[str, Any]], int]:
+def described(tensor: Any) -> tuple[list[dict[str, Any]], int]:
     """The weights that a tensor describes, and the number of groups that span several of them.
 
     None if it is not one that kerasreg has written.
@@ -200,10 +200,10 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _json_number(value: float) -> float | str:
-    """A number of float32's digits, or the name that JavaScript's `Number` reads."""
+def json_number(value: float, digits: int = 7) -> float | str:
+    """A number, by default of float32's digits, or the name that JavaScript's `Number` reads."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    return float(f"{value:.7g}")
+    return float(f"{value:.{digits}g}")
