@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -95,7 +95,10 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             its pixels the first `Dense` layer on so many inputs uses.
         hparams: What was chosen for this run, by name, for the HPARAMS tab: booleans, numbers,
             strings or regularizers. Runs that are to be compared need the same names; a strength
-            of 0 among them turns the logarithmic axis off.
+            of 0 among them turns the logarithmic axis off. By default `penalty`, `strength` (unless
+            it is 0), `optimizer`, `learning_rate` and `dropout` as they are at the start of the
+            run; where there are several, as `strength of L1` and `strength of GroupLasso(axis=-1)`.
+            `False` for no row.
         verbose: 0 or 1: whether to print, once, how to open TensorBoard.
         in_logs: Which totals go into `logs`, in this order, where they are known: names from the
             table without `all/`, of those that are measured of the weights, or a part of a loss;
@@ -137,7 +140,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         histograms: bool = True,
         optimality_data: tuple[Any, ...] | None = None,
         input_shape: tuple[int, ...] | None = None,
-        hparams: dict[str, Any] | None = None,
+        hparams: dict[str, Any] | Literal[False] | None = None,
         verbose: int = 1,
         in_logs: Sequence[str] | str = DEFAULT,
         activation_data: Any = None,

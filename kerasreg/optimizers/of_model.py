@@ -92,8 +92,8 @@ class Optimizers:
             self._penalties.setdefault(id(weight), []).append((penalty, scale))
         return self._penalties.keys() != before.keys()
 
-    def learning_rates(self) -> dict[str, Any]:
-        """The learning rates in use, by the names of their optimizers; a single one as `""`."""
+    def innermost(self) -> dict[str, Any]:
+        """The optimizers in use without those around them, by name; a single one as `""`."""
         found = self._by_name
         if len(found) > 1:  # `compile` may have made one that the model's own step never calls.
             found = {name: each for name, each in found.items() if batches_seen(each)}
@@ -104,9 +104,12 @@ class Optimizers:
             if not hasattr(part, "inner_optimizer") and not hasattr(part, "optimizers")
         ]
         if len(parts) == 1:
-            return {"": parts[0][1].learning_rate}
+            return {"": parts[0][1]}
         names = [name for name, _ in parts]
         return {
-            name if names.count(name) == 1 else f"{name}_{part.name}": part.learning_rate
-            for name, part in parts
+            name if names.count(name) == 1 else f"{name}_{part.name}": part for name, part in parts
         }
+
+    def learning_rates(self) -> dict[str, Any]:
+        """The learning rates of the `innermost` ones, by their names."""
+        return {name: each.learning_rate for name, each in self.innermost().items()}

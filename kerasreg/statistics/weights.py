@@ -319,19 +319,41 @@ def name_penalty(penalty: Any) -> str:
 
 def describe_regularizer(regularizer: Any) -> tuple[str, str]:
     """Name and strengths of a regularizer, as `("L1", "l1=0.001")`."""
+    name, arguments = regularizer_arguments(regularizer)
+    return name, _in_words(arguments)
+
+
+def regularizer_arguments(regularizer: Any) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of a regularizer; that of a function, which has none."""
     if isinstance(regularizer, Penalty):
-        words = (f"{key}={_short(value)}" for key, value in regularizer.arguments.items())
-        return type(regularizer).__name__, ", ".join(words)
+        return type(regularizer).__name__, regularizer.arguments
     if isinstance(regularizer, keras.regularizers.Regularizer):
         try:
             config = regularizer.get_config()
         except Exception:  # Keras allows a regularizer without a config; it is only described.
             config = {}
-        name = type(regularizer).__name__
-        if type(regularizer).__module__.startswith("keras."):
-            name = f"keras.{name}"
-        return name, ", ".join(f"{key}={_short(value)}" for key, value in config.items())
-    return getattr(regularizer, "__name__", type(regularizer).__name__), ""
+        prefix = "keras." if type(regularizer).__module__.startswith("keras.") else ""
+        return f"{prefix}{type(regularizer).__name__}", config
+    return getattr(regularizer, "__name__", type(regularizer).__name__), {}
+
+
+def name_without_strength(regularizer: Any) -> str:
+    """A regularizer in words, but for its main strength: as `"MCP(gamma=3)"`, or `"L1"`."""
+    name, arguments = regularizer_arguments(regularizer)
+    strength = strength_in(regularizer)
+    main = next((key for key, value in arguments.items() if value == strength), None)
+    others = _in_words({key: value for key, value in arguments.items() if key != main})
+    return f"{name}({others})" if others else name
+
+
+def strength_in(regularizer: Any) -> float | None:
+    """The main strength of a regularizer, `None` where it has none, as a constraint."""
+    is_constraint = isinstance(regularizer, Penalty) and regularizer.is_constraint
+    return None if is_constraint else strength_of(regularizer)
+
+
+def _in_words(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in arguments.items())
 
 
 def _short(value: Any) -> str:

@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -22,11 +22,15 @@ from kerasreg.tensorboard.hparams import (
     add_session_start,
     metric,
 )
-from kerasreg_tensorboard.names import TOTALS
+from kerasreg_tensorboard.names import COMPACTED, TOTALS
 
 # Where `keras.callbacks.TensorBoard` writes the metrics of the validation, and under which name.
 _KERAS_GROUP = "validation"
 _KERAS_PREFIX = "epoch_"
+
+# So many columns of numbers the tab HPARAMS shows at first, and what there is of every model.
+_SHOWN_COLUMNS = 5
+_MORE_COLUMNS = ("dead_units", "near_zero", "l2_norm")
 
 
 class Dashboards:
@@ -35,11 +39,15 @@ class Dashboards:
     Args:
         log_dir: Folder of the run.
         weights: The weights that are logged.
-        hparams: Hyper-parameters of the run, or `None` to leave it out of the HPARAMS tab.
+        hparams: Tells the run's hyper-parameters, once the model has been trained for an epoch;
+            or `None` to leave it out of the HPARAMS tab.
     """
 
     def __init__(
-        self, log_dir: str, weights: Sequence[Weight], hparams: Mapping[str, Value] | None
+        self,
+        log_dir: str,
+        weights: Sequence[Weight],
+        hparams: Callable[[], Mapping[str, Value | None]] | None,
     ) -> None:
         self._log_dir = log_dir
         self._weights = weights
@@ -64,8 +72,9 @@ class Dashboards:
             self._announced, self._metrics = True, metrics
             summary = self.layout()
             if self._hparams is not None:
-                add_session_start(summary, self._hparams)
-                add_experiment(summary, self._hparams, self._columns(metrics))
+                hparams = self._hparams()
+                add_session_start(summary, hparams)
+                add_experiment(summary, hparams, self._columns(metrics))
         return summary
 
     def at_end(self, ok: bool = True) -> summary_pb2.Summary:
@@ -77,22 +86,34 @@ class Dashboards:
 
     def _columns(self, metrics: Sequence[str]) -> list[api_pb2.MetricInfo]:
         validated = validation_metrics(metrics)
-        names = validated or [name for name in metrics if not name.startswith("val_")]
+        names = validated or [n for n in metrics if not n.startswith("val_") and n not in _LOSSES]
         names = [*names, "sparsity", "regularization_loss"]
-        names += [name for name in ("val_data_loss", "val_loss") if name in metrics]
+        losses = [n for n in ("val_data_loss", "data_loss") if n in metrics][:1]
+        names += losses or [name for name in ("val_loss",) if name in metrics]
         columns = [metric(f"{TOTALS}/{name}", name) for name in names]
         # Those of Keras's own callback only where it has begun to log into the same folder: a
         # column that a run has nothing for takes its line off the plot.
         if os.path.isdir(os.path.join(self._log_dir, _KERAS_GROUP)):
             tags = [_KERAS_PREFIX + name.removeprefix("val_") for name in validated]
             columns += [metric(tag, f"{_KERAS_GROUP}/{tag}", _KERAS_GROUP) for tag in tags]
-        return columns
+        # What compaction leaves is known in the end only, and not of each model: it is behind those
+        # that the tab shows unless it is asked for more, as hidden columns take no line away.
+        missing = _SHOWN_COLUMNS - len(columns)
+        names = [*_MORE_COLUMNS[: max(missing, 0)], *(f"compacted_{name}" for name in COMPACTED)]
+        return columns + [metric(f"{TOTALS}/{name}", name) for name in names]
 
 
 # More lines cannot be told apart; the page draws every chart of an open category at once.
 LINES_PER_CHART = 6
 CHARTS_PER_CATEGORY = 6
-_LOSSES = ("data_loss", "penalty", "regularization_loss", "val_data_loss", "val_penalty")
+_LOSSES = (
+    "data_loss",
+    "penalty",
+    "total_loss",
+    "regularization_loss",
+    "val_data_loss",
+    "val_penalty",
+)
 _NOT_METRICS = ("val_loss", "val_data_loss", "val_penalty", "val_total_loss")
 
 

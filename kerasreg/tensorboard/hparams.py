@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import keras
 import numpy as np
@@ -19,16 +19,17 @@ from kerasreg.statistics.weights import describe_regularizer
 Value: TypeAlias = bool | int | float | str
 
 
-def check_hparams(argument: str, hparams: Any) -> dict[str, Value] | None:
+def check_hparams(argument: str, hparams: Any) -> dict[str, Value] | Literal[False] | None:
     """Returns hyper-parameters as plain values, or raises and names the one that is none.
 
     Booleans, finite numbers and strings are; a regularizer becomes its description, as
-    `"L1(l1=0.001)"`.
+    `"L1(l1=0.001)"`. `None` and `False` stay as they are.
     """
-    if hparams is None:
-        return None
+    if hparams is None or hparams is False:
+        return hparams
     if not isinstance(hparams, Mapping) or not all(key and _is_text(key) for key in hparams):
-        raise invalid_value(argument, "a dict with names as keys", hparams)
+        expected = "a dict with names as keys, `None`, or `False` for no row"
+        raise invalid_value(argument, expected, hparams)
     return {key: _plain(f"{argument}[{key!r}]", value) for key, value in hparams.items()}
 
 
@@ -50,15 +51,16 @@ def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
-def add_session_start(summary: summary_pb2.Summary, hparams: Mapping[str, Value]) -> None:
-    """Adds the values that were chosen for the run.
+def add_session_start(summary: summary_pb2.Summary, hparams: Mapping[str, Value | None]) -> None:
+    """Adds the values that were chosen for the run, but for those that are `None`.
 
     The session gets no name of its own: TensorBoard then calls it by the run's, which is what
     the other tabs call it, and the row stays one when the run is resumed.
     """
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
     for name, value in hparams.items():
-        setattr(start.hparams[name], _kind(value)[0], value)
+        if value is not None:
+            setattr(start.hparams[name], _kind(value)[0], value)
     _add(summary, hparams_metadata.SESSION_START_INFO_TAG, session_start_info=start)
 
 
@@ -71,7 +73,7 @@ def add_session_end(summary: summary_pb2.Summary, ok: bool = True) -> None:
 
 def add_experiment(
     summary: summary_pb2.Summary,
-    hparams: Mapping[str, Value],
+    hparams: Mapping[str, Value | None],
     metrics: Iterable[api_pb2.MetricInfo],
 ) -> None:
     """Adds the columns of the table; without them every chart of every run would be one.
@@ -83,7 +85,7 @@ def add_experiment(
 
     Args:
         summary: The summary to add to.
-        hparams: Name and value of each.
+        hparams: Name and value of each; `None` of a number that this run does not have.
         metrics: The other columns, the most important first: five are shown, and the first is
             what the lines of the parallel coordinates are coloured by.
     """
@@ -104,7 +106,7 @@ def metric(tag: str, name: str, group: str = "") -> api_pb2.MetricInfo:
     return api_pb2.MetricInfo(name=chart, display_name=name)
 
 
-def _kind(value: Value) -> tuple[str, int]:
+def _kind(value: Value | None) -> tuple[str, int]:
     """The field that holds a value, and the type of its column."""
     if isinstance(value, bool):
         return "bool_value", api_pb2.DATA_TYPE_BOOL

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from tensorboard.compat.proto import summary_pb2
 
@@ -26,7 +26,7 @@ from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.compaction_page import add_compaction
 from kerasreg.tensorboard.dashboards import Dashboards
 from kerasreg.tensorboard.event_file import EventWriter, has_points
-from kerasreg.tensorboard.hparams import check_hparams
+from kerasreg.tensorboard.hparams import Value, check_hparams
 from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
 from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape, input_kernel
 from kerasreg.tensorboard.point_hook import OnPoint, PointHook, check_on_point
@@ -40,6 +40,7 @@ from kerasreg.tensorboard.points import (
     metrics_in,
     with_sums,
 )
+from kerasreg.tensorboard.settings import Settings
 from kerasreg.tensorboard.worker import Worker
 from kerasreg_tensorboard.names import TOTALS
 
@@ -54,7 +55,8 @@ class Options:
         histograms: Whether to log histograms.
         optimality_data: Data to log the optimality residual on, or `None`.
         input_shape: Shape of an image, to draw which pixels are used, or `None`.
-        hparams: Hyper-parameters of the run for the HPARAMS tab, or `None`.
+        hparams: Hyper-parameters of the run for the HPARAMS tab; `None` for those that the model
+            tells, `False` for no row.
         activation_data: Inputs to log activations on, or `None`.
         on_point: Is called with the step and the numbers of each point, or `None`.
     """
@@ -64,7 +66,7 @@ class Options:
     histograms: bool
     optimality_data: tuple[Any, ...] | None
     input_shape: tuple[int, ...] | None
-    hparams: dict[str, Any] | None
+    hparams: dict[str, Any] | Literal[False] | None
     activation_data: Any
     on_point: OnPoint | None
 
@@ -79,6 +81,12 @@ class Options:
         self.hparams = check_hparams("hparams", self.hparams)
         self.activation_data = check_activation_data("activation_data", self.activation_data)
         self.on_point = check_on_point("on_point", self.on_point)
+
+    def row(self, settings: Settings) -> Callable[[], Mapping[str, Value | None]] | None:
+        """What tells the hyper-parameters of the run's row in the HPARAMS tab, if it has one."""
+        if self.hparams is False:
+            return None
+        return settings.hparams if self.hparams is None else partial(dict, self.hparams)
 
     def check_fit(self, model: Any) -> None:
         """Raises if the model has none of the weights that these arguments speak of."""
@@ -131,7 +139,8 @@ class Run:
         self._activated: Callable[[], Activated] = Activated
         self._running: tuple[int, set[str]] = (-1, set())
         self._patterns = ZeroPatterns(weights, options.input_shape)
-        self._dashboards = Dashboards(log_dir, weights, options.hparams)
+        settings = Settings(model, self._names, weights, optimizers, self._dropouts.rates())
+        self._dashboards = Dashboards(log_dir, weights, options.row(settings))
         self._last: Callable[[], Measured] | None = None
         # Every process of a distributed training measures; one of them writes.
         self._writer = EventWriter(log_dir, first_step) if is_chief(model) else None
@@ -204,7 +213,7 @@ class Run:
         new = {name: number for name, number in numbers.items() if name not in known}
         summary = summary_pb2.Summary()
         add_totals(summary, new)
-        summary.MergeFrom(self._dashboards.after_first_epoch(list(numbers)))
+        summary.MergeFrom(self._dashboards.after_first_epoch([*losses, *numbers]))
         self._write(step, summary)
         self._draw(step)
         self.hand_over(step, {f"{TOTALS}/{name}": number for name, number in new.items()})

@@ -133,7 +133,7 @@ def columns(summary):
 
 
 def test_each_is_written_in_its_time(tmp_path, weights):
-    dashboards = Dashboards(str(tmp_path), weights, {"a": 1})
+    dashboards = Dashboards(str(tmp_path), weights, lambda: {"a": 1})
     start = dashboards.layout()
     assert tags(start) == [LAYOUT] and len(overview(start)) == 2
     first = dashboards.after_first_epoch(["accuracy", "val_accuracy"])
@@ -144,7 +144,7 @@ def test_each_is_written_in_its_time(tmp_path, weights):
 
 
 def test_a_run_without_epochs_has_its_row_in_the_end(tmp_path, weights):
-    end = Dashboards(str(tmp_path), weights, {"a": 1}).at_end(ok=False)
+    end = Dashboards(str(tmp_path), weights, lambda: {"a": 1}).at_end(ok=False)
     assert tags(end) == [LAYOUT, *ROW, END]
     content = end.value[-1].metadata.plugin_data.content
     info = hparams_metadata.parse_session_end_info_plugin_data(content)
@@ -158,28 +158,38 @@ def test_without_hparams_there_is_the_layout_only(tmp_path, weights):
 
 
 OWN = ["all/sparsity", "all/regularization_loss"]
+MORE = ["all/dead_units", "all/near_zero", "all/l2_norm"]
+COMPACTED = ["all/compacted_parameters", "all/compacted_multiply_adds"]
 
 
 @pytest.mark.parametrize(
     "metrics, expected",
     [
-        ([], OWN),
-        (["loss", "accuracy"], ["all/loss", "all/accuracy", *OWN]),
-        (["accuracy", "val_accuracy"], ["all/val_accuracy", *OWN]),
-        (["val_f1", "val_data_loss", "val_penalty"], ["all/val_f1", *OWN, "all/val_data_loss"]),
-        (["val_loss"], [*OWN, "all/val_loss"]),
+        ([], [*OWN, *MORE]),
+        (["loss", "accuracy"], ["all/loss", "all/accuracy", *OWN, MORE[0]]),
+        (["accuracy", "val_accuracy"], ["all/val_accuracy", *OWN, *MORE[:2]]),
+        (
+            ["val_f1", "val_data_loss", "data_loss", "penalty", "val_penalty"],
+            ["all/val_f1", *OWN, "all/val_data_loss", MORE[0]],
+        ),
+        (
+            ["data_loss", "penalty", "f1", "total_loss"],
+            ["all/f1", *OWN, "all/data_loss", MORE[0]],
+        ),
+        (["val_loss"], [*OWN, "all/val_loss", *MORE[:2]]),
+        (list("abcd"), ["all/a", "all/b", "all/c", "all/d", *OWN]),
     ],
 )
 def test_columns(tmp_path, weights, metrics, expected):
-    first = Dashboards(str(tmp_path), weights, {}).after_first_epoch(metrics)
-    assert columns(first) == [("", tag) for tag in expected]
+    first = Dashboards(str(tmp_path), weights, dict).after_first_epoch(metrics)
+    assert columns(first) == [("", tag) for tag in [*expected, *COMPACTED]]
 
 
 def test_metrics_that_keras_logs_beside_are_columns(tmp_path, weights):
     (tmp_path / "validation").mkdir()
-    first = Dashboards(str(tmp_path), weights, {}).after_first_epoch(["f1", "val_f1", "val_loss"])
-    assert columns(first)[-1] == ("validation", "epoch_f1")
-    assert columns(first)[:-1] == [
-        ("", "all/val_f1"),
-        *(("", tag) for tag in [*OWN, "all/val_loss"]),
+    first = Dashboards(str(tmp_path), weights, dict).after_first_epoch(["f1", "val_f1", "val_loss"])
+    assert columns(first) == [
+        *(("", tag) for tag in ["all/val_f1", *OWN, "all/val_loss"]),
+        ("validation", "epoch_f1"),
+        *(("", tag) for tag in COMPACTED),
     ]

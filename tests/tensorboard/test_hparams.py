@@ -52,14 +52,17 @@ def test_a_bad_value_is_named(value):
         hparams.check_hparams("hparams", {"a": 1, "b": value})
 
 
-@pytest.mark.parametrize("value", [3, "L1", [("a", 1)], {1: 2}, {"": 2}, {"\udc00": 2}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [3, True, 0, "L1", [("a", 1)], {1: 2}, {"": 2}, {"\udc00": 2}], ids=repr
+)
 def test_it_has_to_be_a_dict_of_names(value):
     with pytest.raises(ValueError, match="`hparams`. Expected a dict with names as keys"):
         hparams.check_hparams("hparams", value)
 
 
-def test_none_is_left_out_of_the_tab():
+def test_what_the_model_tells_and_no_row():
     assert hparams.check_hparams("hparams", None) is None
+    assert hparams.check_hparams("hparams", False) is False
 
 
 VALUES = {"flag": True, "units": 3, "strength": 0.0, "penalty": "L1"}
@@ -72,7 +75,7 @@ def content(summary):
 
 def test_session_start():
     summary = summary_pb2.Summary()
-    hparams.add_session_start(summary, VALUES)
+    hparams.add_session_start(summary, VALUES | {"unknown": None})
     start = hparams_metadata.parse_session_start_info_plugin_data(content(summary))
     found = {key: getattr(v, v.WhichOneof("kind")) for key, v in start.hparams.items()}
     assert found == VALUES and found["flag"] is True
@@ -90,7 +93,7 @@ def test_session_end(ok, status):
 def test_experiment():
     summary = summary_pb2.Summary()
     metrics = [hparams.metric("all/a", "a"), hparams.metric("epoch_a", "of Keras", "validation")]
-    hparams.add_experiment(summary, VALUES, metrics)
+    hparams.add_experiment(summary, VALUES | {"unknown": None}, metrics)
     experiment = hparams_metadata.parse_experiment_plugin_data(content(summary))
     types = {info.name: api_pb2.DataType.Name(info.type) for info in experiment.hparam_infos}
     assert types == {
@@ -98,6 +101,7 @@ def test_experiment():
         "units": "DATA_TYPE_FLOAT64",
         "strength": "DATA_TYPE_FLOAT64",
         "penalty": "DATA_TYPE_STRING",
+        "unknown": "DATA_TYPE_FLOAT64",
     }
     # A domain of one run's values would filter all other runs away.
     assert not any(info.WhichOneof("domain") for info in experiment.hparam_infos)
