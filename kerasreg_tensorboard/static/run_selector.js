@@ -1,23 +1,23 @@
 // The run on show: the newest at first, then the one that was chosen, also after a reload.
 
 import { element } from "./dom.js";
-
-const KEY = "kerasreg_sparsity.run";
+import { recall, remember } from "./storage.js";
 
 export class RunSelector {
   constructor(onChange) {
     this.select = element("select", { id: "run", disabled: true });
     this.select.addEventListener("change", () => {
-      remember(this.select.value);
+      this.choose(this.select.value);
       onChange();
     });
     const label = element("label", { htmlFor: "run", textContent: "Run" });
     this.node = element("div", { className: "run" }, [label, this.select]);
-    this.remembered = recall();
+    this.wanted = recall("run", null);
   }
 
-  get wanted() {
-    return this.select.options.length ? this.select.value : this.remembered;
+  choose(run) {
+    this.wanted = run;
+    remember("run", run);
   }
 
   update(runs, run) {
@@ -27,23 +27,6 @@ export class RunSelector {
       this.select.replaceChildren(...options);
       this.select.disabled = runs.length === 0;
     }
-    this.select.value = run;
-  }
-}
-
-// A browser may forbid storage to a frame, as in some notebooks.
-function remember(run) {
-  try {
-    sessionStorage.setItem(KEY, run);
-  } catch {
-    // The choice holds until the page is left.
-  }
-}
-
-function recall() {
-  try {
-    return sessionStorage.getItem(KEY);
-  } catch {
-    return null;
+    this.wanted = this.select.value = run;
   }
 }
