@@ -51,6 +51,14 @@ def all_layers(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
+def sublayers(layer: Any) -> list[Any]:
+    """The layers directly below a layer or model, in the order in which it was given them.
+
+    Reason: `model.layers` is there for models only.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
 def layer_paths(layer: Any) -> list[tuple[str, Any]]:
     """What `all_layers` has, each with its path from here on: `"block/dense"`, or its own name.
 
@@ -59,7 +67,7 @@ def layer_paths(layer: Any) -> list[tuple[str, Any]]:
     found: dict[int, tuple[str, Any]] = {id(layer): (layer.name, layer)}
 
     def visit(parent: Any, prefix: str) -> None:
-        for each in parent._flatten_layers(include_self=False, recursive=False):
+        for each in sublayers(parent):
             if id(each) not in found:
                 found[id(each)] = prefix + each.name, each
                 visit(each, f"{prefix}{each.name}/")

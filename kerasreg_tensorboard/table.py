@@ -141,7 +141,7 @@ def _described(tensor: Any) -> tuple[list[dict[str, Any]], int]:
     """
     try:
         content = json.loads(tensor.item(), parse_constant=_refuse)
-        weights = [_LATER_FIELDS | weight for weight in content["weights"]]
+        weights = [_later_fields(w, number) | w for number, w in enumerate(content["weights"])]
         read = [{key: kind(weight[key]) for key, kind in _FIELDS.items()} for weight in weights]
         return read, int(content.get("groups", 0))
     except _NOT_OURS:
@@ -184,10 +184,16 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "penalty": _text,
     "parts": int,
     "part": _text,
+    "layer": _text,
+    "order": int,
+    "dropout": _text,
 }
 
-# What version 0.1 did not say.
-_LATER_FIELDS = {"parts": 0, "part": ""}
+
+def _later_fields(weight: dict[str, Any], number: int) -> dict[str, Any]:
+    """What earlier versions did not say: a layer was the path, and came as Keras lists it."""
+    layer = str(weight["name"]).rpartition("/")[0]
+    return {"parts": 0, "part": "", "layer": layer, "order": number, "dropout": ""}
 
 
 def _refuse(constant: str) -> None:

@@ -43,6 +43,7 @@ def test_layers_have_paths():
     found = internals.layer_paths(model)
     paths = [path for path, _ in found]
     assert paths[0] == "whole" and set(paths) >= {"given", "times", "times/inner"}
+    assert internals.sublayers(times) == [inner]
     assert "times/inner/dense" in paths and len(paths) == len(set(paths))
     assert {id(layer) for _, layer in found} == set(map(id, internals.all_layers(model)))
 

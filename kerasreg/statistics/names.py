@@ -75,15 +75,22 @@ class Dropouts:
 
     def rates(self) -> dict[str, float]:
         """The present rate of each dropout, by the layer's path; recurrent layers have two."""
-        found: list[tuple[str, float]] = []
+        return {name: rate for name, _, rate in self._now()}
+
+    def of_layers(self) -> dict[int, str]:
+        """The first of those names of each layer that drops something, by the layer's `id`."""
+        return {id(layer): name for name, layer, _ in reversed(self._now())}
+
+    def _now(self) -> list[tuple[str, Any, float]]:
+        found: list[tuple[str, Any, float]] = []
         spoken_for: set[int] = set()
         for name, layer, below in self._layers:
             rates = {} if id(layer) in spoken_for else rates_of(layer)
-            found += [("/".join(filter(None, (name, kind))), rates[kind]) for kind in rates]
+            found += [("/".join(filter(None, (name, k))), layer, float(rates[k])) for k in rates]
             if any(rates):  # by name, as of an `LSTM`, whose cell has the same
                 spoken_for |= below
-        names = unique_names(name for name, _ in found)
-        return {name: float(rate) for name, (_, rate) in zip(names, found, strict=True)}
+        names = unique_names(name for name, *_ in found)
+        return [(name, *rest) for name, (_, *rest) in zip(names, found, strict=True)]
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

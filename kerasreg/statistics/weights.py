@@ -47,6 +47,7 @@ class Weight:
         optimizers: Those that train the model.
         counts: Whether the totals have it.
         in_the_loss: Whether the model's loss contains its regularizer, see `loss_has_penalties`.
+        layer: The layer that it belongs to.
     """
 
     variable: Any
@@ -57,6 +58,7 @@ class Weight:
     optimizers: Optimizers | None = None
     counts: bool = True
     in_the_loss: bool | None = True
+    layer: Any = None
 
     @property
     def source(self) -> Any:
@@ -295,6 +297,7 @@ def find_weights(
             optimizers=optimizers,
             counts=each.counts,
             in_the_loss=in_the_loss,
+            layer=each.layer,
         )
         for each, name, of_weight in zip(chosen, names, axes, strict=True)
     ]

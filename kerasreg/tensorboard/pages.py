@@ -13,6 +13,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasreg._keras_internals import all_layers
 from kerasreg.statistics.names import LayerNames
+from kerasreg.statistics.places import Place
 from kerasreg.statistics.sparsity_report import COLUMNS, SparsityReport
 from kerasreg.statistics.structured import StructuredWeights
 from kerasreg.statistics.weights import Weight, describe_penalties, describe_regularizer
@@ -57,8 +58,16 @@ def report_page(report: SparsityReport) -> str:
     return "\n\n".join([rows, *map(plain_text, report.lines)])
 
 
-def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
-    """Adds what the Sparsity tab says of each weight beside its charts."""
+def add_marker(
+    summary: summary_pb2.Summary, weights: Sequence[Weight], places: Mapping[int, Place]
+) -> None:
+    """Adds what the Sparsity tab says of each weight beside its charts.
+
+    Args:
+        summary: The summary to add to.
+        weights: The weights.
+        places: Those of the layers, by their `id`.
+    """
     structured = StructuredWeights(weights).now()
     of_weight = {each.number: each for each in structured}
     descriptions = [
@@ -71,6 +80,7 @@ def add_marker(summary: summary_pb2.Summary, weights: Sequence[Weight]) -> None:
             "penalty": describe_penalties(weight),
             "parts": of_weight[number].structure.number() if number in of_weight else 0,
             "part": of_weight[number].word if number in of_weight else "",
+            **places[id(weight.layer)]._asdict(),
         }
         for number, weight in enumerate(weights)
     ]

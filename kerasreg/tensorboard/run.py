@@ -17,6 +17,7 @@ from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.numbers import Measured
 from kerasreg.statistics.optimality import Optimality, check_data, total_residual
+from kerasreg.statistics.places import find_places
 from kerasreg.statistics.sparsity_report import report_of
 from kerasreg.statistics.variables import choose_weights
 from kerasreg.statistics.weights import find_weights
@@ -99,6 +100,7 @@ class Run:
         weights = find_weights(model, options.weights, self._names, optimizers)
         self._weights = weights
         self._dropouts = Dropouts(model, self._names)
+        self._places = find_places(model, self._names, self._dropouts)
         self._statistics = statistics_of(weights, options.threshold, options.histograms)
         data = options.optimality_data
         self._optimality = None if data is None else Optimality(model, weights, data)
@@ -117,7 +119,7 @@ class Run:
         summary = self._dashboards.layout()
         page = configuration_page(model, self._names, self._weights, self._dropouts.rates())
         add_text(summary, "configuration", page)
-        add_marker(summary, self._weights)
+        add_marker(summary, self._weights, self._places)
         self._write(step, summary)
 
     def log(self, model: Any, step: int, losses: Mapping[str, float]) -> None:

@@ -4,6 +4,8 @@ import keras
 from tensorboard.compat.proto import summary_pb2
 
 import kerasreg as kr
+from kerasreg.statistics.names import Dropouts, LayerNames
+from kerasreg.statistics.places import find_places
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.pages import add_marker, add_tensor
@@ -38,7 +40,9 @@ class Log:
         self._events = EventWriter(folder, first_step)
         if network is not None:
             summary = summary_pb2.Summary()
-            add_marker(summary, find_weights(network))
+            names = LayerNames(network)
+            places = find_places(network, names, Dropouts(network, names))
+            add_marker(summary, find_weights(network), places)
             self._events.write(first_step, summary)
 
     def write(self, step, values):

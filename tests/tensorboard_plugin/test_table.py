@@ -59,13 +59,25 @@ def test_parts_are_read_where_a_weight_has_them_else_its_units(parts, shown):
     assert table["groups"] == groups.get("groups", 0)
 
 
+def test_earlier_versions_did_not_say_where_a_layer_stands():
+    provider = Provider(0)
+    names = ["block/dense/kernel", "block/dense/bias", "kernel"]
+    provider.marker = json.dumps({"weights": [WEIGHT | {"name": name} for name in names]})
+    found = TableReader(provider, None, "").read(None)["weights"]
+    places = [(weight["layer"], weight["order"], weight["dropout"]) for weight in found]
+    assert places == [("block/dense", 0, ""), ("block/dense", 1, ""), ("", 2, "")]
+
+
 BROKEN = ["", "{}", "[]", "null", '{"weights": 3}', '{"weights": [{}]}', '{"weights": ["a"]}']
 BROKEN += [json.dumps({"weights": [WEIGHT | {"size": float("nan")}]}), "[" * 100_000]
 DAMAGE = [
     *({"size": size} for size in ("1e999", None, "x", [])),
-    *({key: number} for key in ("units", "parts") for number in ("-1e999", None)),
+    *({key: number} for key in ("units", "parts", "order") for number in ("-1e999", None)),
     *({"shape": shape} for shape in ("abc", "12", 3, None, [None], ["x"], [[1]], {"1": 1})),
-    *({key: "half of a pair: \ud800"} for key in ("name", "path", "penalty", "part")),
+    *(
+        {key: "half of a pair: \ud800"}
+        for key in ("name", "path", "penalty", "part", "layer", "dropout")
+    ),
 ]
 BROKEN += [json.dumps({"weights": [WEIGHT, WEIGHT | damage]}) for damage in DAMAGE]
 BROKEN += [json.dumps({"weights": [WEIGHT | {"shape": ["?"]}]}).replace('"?"', "1e999")]
