@@ -85,7 +85,7 @@ def tensorboard(log_dir, timeout=60, path_prefix="", extra_args=()):
         yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=10)
+        server.wait(timeout=60)
 
 
 def _answers(url):
