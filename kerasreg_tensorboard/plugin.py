@@ -15,6 +15,7 @@ from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
 from kerasreg_tensorboard.names import METRICS, PLUGIN_NAME
+from kerasreg_tensorboard.network import read_network
 from kerasreg_tensorboard.table import Source, TableReader
 
 STATIC = resources.files("kerasreg_tensorboard") / "static"
@@ -39,6 +40,7 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "/table": self._serve_table,
             "/columns": self._serve_columns,
             "/rows": self._serve_rows,
+            "/network": self._serve_network,
         }
         for file in STATIC.iterdir():
             routes[f"/{file.name}"] = functools.partial(_serve_file, file.name)
@@ -63,6 +65,11 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _serve_rows(self, request: Request) -> Response:
         asked = (_metrics(request), _step(request), request.args.getlist("weight", type=int))
         return _respond_json(request, self._table.rows(_source(request), *asked))
+
+    def _serve_network(self, request: Request) -> Response:
+        known = request.args.get("known")
+        answer = read_network(self._table, _source(request), _step(request), known)
+        return _respond_json(request, answer)
 
 
 def _source(request: Request) -> Source:

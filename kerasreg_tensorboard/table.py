@@ -135,12 +135,16 @@ class TableReader:
         self, source: Source, metrics: Iterable[str], step: int | None
     ) -> dict[str, list[Number | None]]:
         """For each metric its value for every weight, in their order; `None` where it has none."""
-        weights = self._weights(source)
-        tags = {metric: [_tag(metric, weight) for weight in weights] for metric in metrics}
-        wanted = [tag for column in tags.values() for tag in column if tag]
-        points = self._points(source, wanted, 1 if step is None else ALL_POINTS)
-        values = {tag: _value(series, step) for tag, series in points.items()}
+        weights = self.marker(source).weights
+        tags = {metric: [tag_of(metric, weight) for weight in weights] for metric in metrics}
+        values = self.values(source, (tag for column in tags.values() for tag in column), step)
         return {metric: [values.get(tag) for tag in column] for metric, column in tags.items()}
+
+    def values(self, source: Source, tags: Iterable[str], step: int | None) -> dict[str, Number]:
+        """The value of each tag that has one at a step; `None` for the latest."""
+        found = self._read(source, filter(None, tags), 1 if step is None else ALL_POINTS)
+        last = ((tag, _last(points, step)) for tag, points in found.items())
+        return {tag: json_number(point.value) for tag, point in last if point is not None}
 
     def rows(
         self, source: Source, metrics: Sequence[str], step: int | None, numbers: Iterable[int]
@@ -150,9 +154,9 @@ class TableReader:
         Returns:
             For each `{"path", "cells"}`, with the value and the history of each metric that it has.
         """
-        weights = self._weights(source)
+        weights = self.marker(source).weights
         chosen = [weights[number] for number in numbers if 0 <= number < len(weights)]
-        tags = [{metric: _tag(metric, weight) for metric in metrics} for weight in chosen]
+        tags = [{metric: tag_of(metric, weight) for metric in metrics} for weight in chosen]
         wanted = [tag for each in tags for tag in each.values() if tag]
         length = max(MIN_POINTS, min(MAX_POINTS, MAX_POINTS_IN_ALL // max(len(wanted), 1)))
         points = self._points(source, wanted, length if step is None else ALL_POINTS)
@@ -184,9 +188,11 @@ class TableReader:
         starts = {run.run_name: run.start_time or 0.0 for run in runs}
         return sorted(sorted(names), key=lambda name: -starts.get(name, 0.0))
 
-    def _weights(self, source: Source) -> list[Weight]:
+    def marker(self, source: Source) -> Marker:
+        """What a run says of itself; of no weights where there is no run of that name."""
         written = self._written(source)
-        return self._marker(source, written[source.run]).weights if source.run in written else []
+        known = source.run in written
+        return self._marker(source, written[source.run]) if known else Marker("", [], 0)
 
     def _marker(self, source: Source, version: str) -> Marker:
         """The marker of a run, which is read again only when it was written again."""
@@ -213,6 +219,12 @@ class TableReader:
 
     def _points(self, source: Source, tags: Iterable[str], length: int) -> dict[str, Series]:
         """The history of each tag that has points, its last point always among them."""
+        return {
+            tag: [(point.step, json_number(point.value)) for point in points]
+            for tag, points in self._read(source, tags, length).items()
+        }
+
+    def _read(self, source: Source, tags: Iterable[str], length: int) -> dict[str, Sequence[Any]]:
         tags = list(tags)
         if not tags:  # which would be all for TensorBoard
             return {}
@@ -223,13 +235,11 @@ class TableReader:
             downsample=length,
             run_tag_filter=RunTagFilter(runs=[source.run], tags=tags),
         )
-        return {
-            tag: [(point.step, json_number(point.value)) for point in points]
-            for tag, points in found.get(source.run, {}).items()
-        }
+        points: dict[str, Sequence[Any]] = found.get(source.run, {})
+        return points
 
 
-def _tag(metric: str, weight: Weight) -> str:
+def tag_of(metric: str, weight: Weight) -> str:
     """The tag that holds a metric of a weight; empty if none does."""
     if metric == DEAD:
         metric = DEAD_PARTS if weight["parts"] else DEAD_UNITS
@@ -241,6 +251,12 @@ def _tag(metric: str, weight: Weight) -> str:
 def _by_field(weights: list[Weight]) -> dict[str, list[Any]]:
     """What the page orders weights by, as a list for each field, which takes less room."""
     return {key: [weight[key] for weight in weights] for key in _ORDERED_BY}
+
+
+def _last(points: Sequence[Any], step: int | None) -> Any:
+    """The last point up to a step; `None` where there is none."""
+    known = len(points) if step is None else bisect.bisect(points, step, key=lambda p: p.step)
+    return points[known - 1] if known else None
 
 
 def _value(series: Series, step: int | None) -> Number | None:

@@ -16,15 +16,19 @@ export class Filters {
     this.input.setAttribute("aria-describedby", "name-error");
     this.error = element("p", { className: "error", id: "name-error" });
     this.error.setAttribute("role", "alert");
-    this.input.addEventListener("input", () => {
-      remember("name", this.input.value);
-      onChange();
-    });
+    this.onChange = onChange;
+    this.input.addEventListener("input", () => this.setName(this.input.value));
     this.penalty = new Choice("penalty", "Penalty", ALL, onChange);
     const label = element("label", { htmlFor: "name", textContent: "Name matches" });
     const name = element("div", { className: "field" }, [label, this.input, this.error]);
     this.nodes = [name, this.penalty.node];
     this.matched = { pattern: "", names: [], places: null };
+  }
+
+  setName(pattern) {
+    this.input.value = pattern;
+    remember("name", pattern);
+    this.onChange();
   }
 
   // What there is to choose, of weights.

@@ -8,6 +8,7 @@ import { Filters } from "./filters.js";
 import { Grouping } from "./grouping.js";
 import { groupOf, join, linesOf } from "./lines.js";
 import { METRICS } from "./metrics.js";
+import { NetworkFold } from "./network_fold.js";
 import { RunData } from "./run_data.js";
 import { NoAnswer } from "./server.js";
 import { Sorting } from "./sorting.js";
@@ -39,6 +40,7 @@ export class RunView {
       this.setColumns();
       arrange();
     });
+    this.network = new NetworkFold(refresh, (pattern) => this.filters.setName(pattern));
     this.summary = new Summary();
     this.hint = element("p", { className: "hint", textContent: "Loading …" });
     this.table = new WeightTable((lines) => this.fill(lines));
@@ -46,6 +48,7 @@ export class RunView {
     const tools = [...this.filters.nodes, this.grouping.node, this.chooser.node];
     this.node = element("div", { className: "run-view" }, [
       element("header", {}, [...choices, this.summary.node]),
+      this.network.node,
       element("div", { className: "tools" }, tools),
       this.hint,
       this.table.node,
@@ -88,7 +91,7 @@ export class RunView {
     this.filters.offer([...first.weights, ...second.weights]);
     if (this.columnsAre !== this.columnsKey) this.setColumns();
     this.table.node.ariaBusy = String(!this.isReady);
-    await this.loadColumns();
+    await Promise.all([this.loadColumns(), this.network.update(reply.run, this.step)]);
     this.summary.update(first);
     await this.arrange();
     this.table.node.ariaBusy = "false";
