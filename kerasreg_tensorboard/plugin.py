@@ -14,6 +14,7 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
+from kerasreg_tensorboard.compare import CompareReader
 from kerasreg_tensorboard.names import METRICS, PLUGIN_NAME
 from kerasreg_tensorboard.network import read_network
 from kerasreg_tensorboard.table import Source, TableReader
@@ -32,11 +33,13 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     plugin_name = PLUGIN_NAME
 
     def __init__(self, context: base_plugin.TBContext) -> None:
+        self._compare = CompareReader(context.data_provider)
         self._table = TableReader(context.data_provider)
 
     def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
         """The routes: the data of each view, and each static file under its exact name."""
         routes: dict[str, Callable[[Request], Response]] = {
+            "/compare": self._serve_compare,
             "/table": self._serve_table,
             "/columns": self._serve_columns,
             "/rows": self._serve_rows,
@@ -53,6 +56,10 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """The tab's name and the module that draws it."""
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Sparsity")
+
+    def _serve_compare(self, request: Request) -> Response:
+        source = _source(request)
+        return _respond_json(request, self._compare.read(source.context, source.experiment))
 
     def _serve_table(self, request: Request) -> Response:
         known = request.args.get("known")
