@@ -13,6 +13,7 @@ const NO_ANSWER = "TensorBoard does not answer. The numbers below are the last t
 export function render() {
   followDarkMode();
   document.documentElement.lang = "en";
+  document.title = "Sparsity";
   document.head.append(element("link", { rel: "stylesheet", href: here("style.css").href }));
 
   let refresh;

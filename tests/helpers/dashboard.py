@@ -131,3 +131,47 @@ def colourful_pixels(png):
     """Pixels that are neither grey nor nearly so: lines of runs, not grids, axes or text."""
     rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
     return int(np.sum(rgb.max(-1) - rgb.min(-1) > 50))
+
+
+# What the Web Content Accessibility Guidelines 2.1 demand on level AA, as far as that
+# can be computed.
+AXE = """
+    const done = arguments[arguments.length - 1];
+    axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] }).then(
+      ({ violations, passes }) => done({
+        passed: passes.map((rule) => rule.id),
+        failed: violations.flatMap(({ id, nodes }) =>
+          nodes.map((node) => [id, node.html, node.failureSummary])),
+      }),
+      (error) => done({ passed: [], failed: [['axe', '', String(error)]] }));
+"""
+
+
+def assert_accessible(browser):
+    """Asserts that axe-core finds nothing in the frame that the browser looks into."""
+    from axe_core_python.base import AXE_SCRIPT
+
+    browser.execute_script(AXE_SCRIPT + "; window.axe = axe;")
+    found = browser.execute_async_script(AXE)
+    problems = "\n\n".join("\n".join(map(str, each)) for each in found["failed"])
+    assert not found["failed"], problems
+    # It has looked at what there is.
+    assert {"color-contrast", "button-name", "html-has-lang"} <= set(found["passed"])
+
+
+def open_sparsity_tab(browser, server, view, dark=False):
+    """Opens one of the views of the Sparsity tab, and looks into its frame."""
+    browser.get(f"{server}/?darkMode={str(dark).lower()}#kerasreg_sparsity")
+    enter_sparsity_frame(browser)
+    browser.find_element("id", f"{view}-tab").click()
+    rows = f"#{view}-view tbody tr"
+    wait_for(browser, lambda _: browser.find_elements("css selector", rows))
+
+
+def enter_sparsity_frame(browser):
+    """Looks into the frame of the Sparsity tab, once it has views."""
+    browser.switch_to.default_content()
+    selector = "iframe[src*=kerasreg_sparsity]"
+    wait_for(browser, lambda _: browser.find_elements("css selector", selector))
+    browser.switch_to.frame(browser.find_element("css selector", selector))
+    wait_for(browser, lambda _: browser.find_elements("css selector", "[role=tab]"))

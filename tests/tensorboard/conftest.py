@@ -2,6 +2,7 @@
 
 import pytest
 from helpers import dashboard
+from helpers.sparsity_tab import HURRY
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,11 @@ def browser(chromium):
     chromium.get("about:blank")  # Its server may end before the next page.
     # TensorBoard's pages of plain data have no icon.
     assert not [entry for entry in errors if "/favicon.ico" not in entry["message"]]
+
+
+@pytest.fixture
+def hurried(browser):
+    """A browser in which the tab asks for new points every 0.1 seconds."""
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HURRY})
+    yield browser
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
