@@ -28,7 +28,11 @@ export function linesOf(entries, { grouped, folded, order }) {
 // The path of the layer.
 export const groupOf = ({ name }) => name.slice(0, Math.max(name.lastIndexOf("/"), 0));
 
-function sort(items, order, key) {
+// Tells the lines from each other.
+export const keyOf = ({ entry, group }) =>
+  group ? `group ${group.name}` : `weight ${entry.weight.name}`;
+
+export function sort(items, order, key) {
   if (!order) return items;
   const sign = order.descending ? -1 : 1;
   const keyed = items.map((item) => [key(item), item]);

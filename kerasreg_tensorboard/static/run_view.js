@@ -6,7 +6,7 @@ import { columnsOf, DIFFERENCE, FIRST, SECOND } from "./columns.js";
 import { element, setText } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Grouping } from "./grouping.js";
-import { groupOf, join, linesOf } from "./lines.js";
+import { groupOf, join, keyOf, linesOf } from "./lines.js";
 import { METRICS } from "./metrics.js";
 import { NetworkFold } from "./network_fold.js";
 import { RunData } from "./run_data.js";
@@ -14,7 +14,7 @@ import { NoAnswer } from "./server.js";
 import { Sorting } from "./sorting.js";
 import { StepSlider } from "./step_slider.js";
 import { Summary } from "./summary.js";
-import { WeightTable } from "./table.js";
+import { LineTable } from "./table.js";
 
 const NO_RUN = "No run here was logged by kerasreg.RegularizationLogger.";
 const NO_POINTS =
@@ -35,7 +35,7 @@ export class RunView {
     this.slider = new StepSlider(refresh);
     this.filters = new Filters(arrange);
     this.grouping = new Grouping(arrange);
-    this.sorting = new Sorting(arrange);
+    this.sorting = new Sorting("sort", arrange);
     this.chooser = new ColumnChooser(() => {
       this.setColumns();
       arrange();
@@ -43,7 +43,7 @@ export class RunView {
     this.network = new NetworkFold(refresh, (pattern) => this.filters.setName(pattern));
     this.summary = new Summary();
     this.hint = element("p", { className: "hint", textContent: "Loading …" });
-    this.table = new WeightTable((lines) => this.fill(lines));
+    this.table = new LineTable("The weights of the run", keyOf, (lines) => this.fill(lines));
     const choices = [this.runs.node, this.others.node, this.slider.node];
     const tools = [...this.filters.nodes, this.grouping.node, this.chooser.node];
     this.node = element("div", { className: "run-view" }, [

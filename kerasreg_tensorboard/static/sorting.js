@@ -5,8 +5,10 @@ import { element } from "./dom.js";
 import { recall, remember } from "./storage.js";
 
 export class Sorting {
-  constructor(onChange) {
-    this.chosen = recall("sort", null); // `{id, descending}`; null is the model's own order
+  // The choice is kept under a name.
+  constructor(name, onChange) {
+    this.name = name;
+    this.chosen = recall(name, null); // `{id, descending}`; null is the order as it comes
     this.onChange = onChange;
     this.headers = [];
   }
@@ -46,7 +48,7 @@ export class Sorting {
     if (this.chosen?.id !== id) this.chosen = { id, descending: true };
     else if (this.chosen.descending) this.chosen = { id, descending: false };
     else this.chosen = null;
-    remember("sort", this.chosen);
+    remember(this.name, this.chosen);
     for (const [column, node] of this.headers) node.ariaSort = this.directionOf(column);
     this.onChange();
   }

@@ -1,4 +1,4 @@
-// The table of the weights. Only the lines in view are in the page; what is above and below them is
+// A table of many lines. Only those in view are in the page; what is above and below them is
 // empty room of the table's own, so that it scrolls as if all were there. A line keeps its row while
 // it is in view, so that nothing under the reader's eyes is lost when new numbers come.
 
@@ -7,8 +7,10 @@ import { element } from "./dom.js";
 const LINE = 34; // pixels, as in the style sheet
 const MORE = 6; // lines beyond the edges, so that scrolling finds them there
 
-export class WeightTable {
-  constructor(onView) {
+export class LineTable {
+  // `keyOf` tells lines from each other; `onView` gets those that come into view.
+  constructor(title, keyOf, onView = () => {}) {
+    this.keyOf = keyOf;
     this.onView = onView;
     this.lines = [];
     this.rows = new Map();
@@ -17,13 +19,13 @@ export class WeightTable {
     this.head = element("thead");
     this.widths = element("colgroup");
     this.table = element("table", {}, [
-      element("caption", { textContent: "The weights of the run" }),
+      element("caption", { textContent: title }),
       this.widths,
       this.head,
       this.body,
     ]);
     this.node = element("div", { className: "table", role: "region", tabIndex: 0 }, [this.table]);
-    this.node.ariaLabel = "The weights of the run";
+    this.node.ariaLabel = title;
     this.node.addEventListener("scroll", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.node);
   }
@@ -64,10 +66,10 @@ export class WeightTable {
     const rows = new Map();
     for (let i = first; i < last; i += 1) {
       const line = this.lines[i];
-      const row = this.rows.get(keyOf(line)) ?? new Row(this.columns);
+      const row = this.rows.get(this.keyOf(line)) ?? new Row(this.columns);
       row.update(line);
       row.node.ariaRowIndex = this.headerRows + i + 1;
-      rows.set(keyOf(line), row);
+      rows.set(this.keyOf(line), row);
     }
     this.rows = rows;
     this.place([...rows.values()].map(({ node }) => node));
@@ -89,8 +91,6 @@ export class WeightTable {
     for (const row of this.rows.values()) row.update();
   }
 }
-
-const keyOf = ({ entry, group }) => (group ? `group ${group.name}` : `weight ${entry.weight.name}`);
 
 class Row {
   constructor(columns) {

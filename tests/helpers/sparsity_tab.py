@@ -23,9 +23,10 @@ def enter_frame(browser):
 
 
 def open_tab(browser, server, run="second", dark=False):
-    """Opens the tab as at a first visit, and chooses a run."""
+    """Opens the view of a run as at a first visit, and chooses a run."""
     browser.get(f"{server}/data/runs")  # of the same origin, whose storage it has
     browser.execute_script("sessionStorage.clear(); localStorage.clear();")
+    browser.execute_script("sessionStorage.setItem('kerasreg_sparsity.view', '\"run\"')")
     browser.get(f"{server}/?darkMode={str(dark).lower()}#kerasreg_sparsity")
     enter_frame(browser)
     choose(browser, "run", run)

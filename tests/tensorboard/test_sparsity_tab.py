@@ -5,7 +5,6 @@ from helpers import dashboard, structured
 from helpers.dashboard import wait_for
 from helpers.sparsity_logs import HTML, Log, model, write_runs
 from helpers.sparsity_tab import (
-    HURRY,
     choose,
     enter_frame,
     header,
@@ -40,14 +39,6 @@ CONTRASTS = """
       Math.min(...[...lines].map((node) => ratio(getComputedStyle(node).stroke))),
     ];"""
 REQUESTS = "return performance.getEntriesByType('resource').map((entry) => entry.name);"
-
-
-@pytest.fixture
-def hurried(browser):
-    """A browser in which the tab asks for new points every 0.1 seconds."""
-    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HURRY})
-    yield browser
-    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 @pytest.fixture(scope="module")
