@@ -13,8 +13,9 @@ from tensorboard.plugins.hparams import error as hparams_error
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 
+from kerasreg_tensorboard.marker import described
 from kerasreg_tensorboard.names import PLUGIN_NAME, TOTALS, WEIGHTS_TAG
-from kerasreg_tensorboard.table import described, json_number
+from kerasreg_tensorboard.numbers import json_number
 
 # What is said of a run beside its numbers stays short, so that the answer does.
 MAX_PENALTIES = 8

@@ -15,8 +15,9 @@ from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
 from kerasreg_tensorboard.compare import CompareReader
-from kerasreg_tensorboard.names import PLUGIN_NAME
-from kerasreg_tensorboard.table import TableReader
+from kerasreg_tensorboard.names import METRICS, PLUGIN_NAME
+from kerasreg_tensorboard.network import read_network
+from kerasreg_tensorboard.table import Source, TableReader
 
 STATIC = resources.files("kerasreg_tensorboard") / "static"
 CONTENT_TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -32,14 +33,17 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     plugin_name = PLUGIN_NAME
 
     def __init__(self, context: base_plugin.TBContext) -> None:
-        self._provider = context.data_provider
         self._compare = CompareReader(context.data_provider)
+        self._table = TableReader(context.data_provider)
 
     def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
         """The routes: the data of each view, and each static file under its exact name."""
         routes: dict[str, Callable[[Request], Response]] = {
             "/compare": self._serve_compare,
             "/table": self._serve_table,
+            "/columns": self._serve_columns,
+            "/rows": self._serve_rows,
+            "/network": self._serve_network,
         }
         for file in STATIC.iterdir():
             routes[f"/{file.name}"] = functools.partial(_serve_file, file.name)
@@ -54,21 +58,50 @@ class SparsityPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Sparsity")
 
     def _serve_compare(self, request: Request) -> Response:
-        environ = request.environ
-        context, experiment = plugin_util.context(environ), plugin_util.experiment_id(environ)
-        runs = self._compare.read(context, experiment)
-        return _respond(request, json.dumps(runs, allow_nan=False), "application/json")
+        source = _source(request)
+        return _respond_json(request, self._compare.read(source.context, source.experiment))
 
     def _serve_table(self, request: Request) -> Response:
-        environ = request.environ
-        context, experiment = plugin_util.context(environ), plugin_util.experiment_id(environ)
-        table = TableReader(self._provider, context, experiment).read(request.args.get("run"))
-        return _respond(request, json.dumps(table, allow_nan=False), "application/json")
+        known = request.args.get("known")
+        return _respond_json(request, self._table.overview(_source(request), _step(request), known))
+
+    def _serve_columns(self, request: Request) -> Response:
+        asked = (_metrics(request), _step(request))
+        return _respond_json(request, self._table.columns(_source(request), *asked))
+
+    def _serve_rows(self, request: Request) -> Response:
+        asked = (_metrics(request), _step(request), request.args.getlist("weight", type=int))
+        return _respond_json(request, self._table.rows(_source(request), *asked))
+
+    def _serve_network(self, request: Request) -> Response:
+        known = request.args.get("known")
+        answer = read_network(self._table, _source(request), _step(request), known)
+        return _respond_json(request, answer)
+
+
+def _source(request: Request) -> Source:
+    environ, run = request.environ, request.args.get("run", "")
+    return Source(plugin_util.context(environ), plugin_util.experiment_id(environ), run)
+
+
+def _step(request: Request) -> int | None:
+    return request.args.get("step", type=int)
+
+
+def _metrics(request: Request) -> list[str]:
+    """The metrics that are asked for, of those that there are."""
+    asked = set(request.args.getlist("metric"))
+    return [metric for metric in METRICS if metric in asked]
 
 
 def _serve_file(name: str, request: Request) -> Response:
     content = (STATIC / name).read_text(encoding="utf-8")
     return _respond(request, content, CONTENT_TYPES[PurePath(name).suffix])
+
+
+def _respond_json(request: Request, answer: Any) -> Response:
+    content = json.dumps(answer, allow_nan=False, separators=(",", ":"))
+    return _respond(request, content, "application/json")
 
 
 def _respond(request: Request, content: str, content_type: str) -> Response:

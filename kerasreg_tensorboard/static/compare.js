@@ -38,7 +38,7 @@ export class CompareView {
       this.legend.node,
       this.chart.node,
       this.note,
-      element("div", { className: "scroll" }, [this.table.node]),
+      this.table.node,
     ]);
     this.node = element("div", { className: "compare" }, [this.hint, this.shown]);
   }

@@ -1,95 +1,74 @@
-// A row a run, with its numbers, hyper-parameters and penalties.
+// A line a run, with its numbers, hyper-parameters and penalties.
 
 import { hyperparameters, metrics, regularity } from "./compare_axes.js";
+import { CutName } from "./cut_name.js";
 import { element, setText } from "./dom.js";
+import { sort } from "./lines.js";
 import { count } from "./numbers.js";
 import { Sorting } from "./sorting.js";
+import { LineTable } from "./table.js";
 
 export class RunTable {
   constructor(onOpen) {
     this.onOpen = onOpen;
-    this.rows = new Map();
-    this.head = element("tr");
-    this.body = element("tbody");
-    this.node = element("table", { className: "runs" }, [
-      element("caption", { textContent: "The runs, each at its last point" }),
-      element("thead", {}, [this.head]),
-      this.body,
-    ]);
+    this.sorting = new Sorting("compare.sort", () => this.arrange());
+    this.table = new LineTable("The runs, each at its last point", ({ name }) => name);
+    this.table.node.classList.add("runs");
+    this.node = this.table.node;
   }
 
-  // `all` have the columns, `runs` the rows; `best` are the names of those on the frontier.
+  // `all` have the columns, `runs` the lines; `best` are the names of those on the frontier.
   update(all, names, runs, best) {
-    this.best = best;
-    this.runs = runs;
-    this.setColumns(all, names);
+    [this.runs, this.best] = [runs, best];
+    const columns = this.columnsOf(all, names);
+    const words = JSON.stringify(columns.map(({ id, className }) => [id, className]));
+    if (words !== this.words) this.table.setColumns(columns, this.sorting.rows(columns));
+    [this.words, this.columns] = [words, columns];
     this.arrange();
   }
 
-  setColumns(all, names) {
-    const columns = columnsOf(all, names, (run) => this.best.has(run.name));
-    const words = JSON.stringify(columns.map(({ label }) => label));
-    if (words === this.words) return;
-    const before = this.sorting;
-    [this.words, this.columns, this.rows] = [words, columns, new Map()];
-    this.sorting = new Sorting(columns, () => this.arrange());
-    this.head.replaceChildren(...this.sorting.nodes);
-    const sorted = before?.column && columns.find(({ label }) => label === before.column.label);
-    if (sorted) this.sorting.choose(sorted);
-    if (sorted && !before.descending) this.sorting.choose(sorted);
-  }
-
   arrange() {
-    const rows = this.sorting.sort(this.runs).map((run) => this.row(run));
-    const shown = this.body.children;
-    const same = rows.length === shown.length && rows.every((row, i) => row === shown[i]);
-    if (!same) this.body.replaceChildren(...rows);
-    this.node.hidden = rows.length === 0;
+    const column = this.sorting.columnOf(this.columns);
+    const order = column && { descending: this.sorting.chosen.descending };
+    this.table.setLines(sort(this.runs, order, column?.key));
+    this.node.hidden = this.runs.length === 0;
   }
 
-  row(run) {
-    if (!this.rows.has(run.name)) this.rows.set(run.name, this.makeRow());
-    const [node, fillers] = this.rows.get(run.name);
-    for (const fill of fillers) fill(run);
-    return node;
+  columnsOf(runs, names) {
+    const onFrontier = ({ name }) => (this.best.has(name) ? "✓" : "");
+    const words = ({ penalties }) => penalties.map(([penalty]) => penalty).join("; ");
+    return [
+      { id: "run", label: "Run", className: "name", key: ({ name }) => name, cell: this.nameCell() },
+      column("frontier", "Frontier", "mark", onFrontier),
+      column("step", "Step", "number", ({ step }) => step, count),
+      ...[...regularity(runs), ...metrics(names).metrics].map(({ id, label, point, format }) =>
+        column(id, label, "number", (run) => point(run)?.[1], format),
+      ),
+      ...hyperparameters(runs).map(({ id, label, value, numeric, format }) =>
+        column(id, label, numeric ? "number" : "chosen", value, format),
+      ),
+      column("penalties", "Penalties", "penalty", words),
+    ];
   }
 
-  makeRow() {
-    const open = element("button", { type: "button" });
-    const name = element("th", { scope: "row", className: "name" }, [open]);
-    let shown;
-    open.addEventListener("click", () => this.onOpen(shown.name));
-    const cells = this.columns.slice(1).map((column) => {
-      const cell = element("td", { className: column.className });
-      return [cell, (run) => setText(cell, column.text(run))];
-    });
-    const fillName = (run) => setText(open, (shown = run).name);
-    const row = element("tr", {}, [name, ...cells.map(([cell]) => cell)]);
-    return [row, [fillName, ...cells.map(([, fill]) => fill)]];
+  // A button that opens the run.
+  nameCell() {
+    return (node) => {
+      const name = new CutName();
+      const button = element("button", { type: "button" }, [name.node]);
+      let shown;
+      button.addEventListener("click", () => this.onOpen(shown));
+      node.append(button);
+      return (run) => name.set((shown = run.name));
+    };
   }
 }
 
-function columnsOf(runs, names, isBest) {
-  const number = ({ label, point, format }) => ({
-    label,
-    className: "number",
-    key: (run) => point(run)?.[1],
-    text: (run) => (point(run) ? format(point(run)[1]) : ""),
-  });
-  const hparam = ({ label, value, format, numeric }) => ({
-    label,
-    className: numeric ? "number" : "text",
-    key: value,
-    text: (run) => (value(run) === undefined ? "" : format(value(run))),
-  });
-  const words = ({ penalties }) => penalties.map(([penalty]) => penalty).join("; ");
-  return [
-    { label: "Run", className: "name", key: (run) => run.name },
-    { label: "Frontier", className: "mark", key: (run) => (isBest(run) ? "✓" : ""), text: (run) => (isBest(run) ? "✓" : "") },
-    { label: "Step", className: "number", key: (run) => run.step, text: (run) => count(run.step) },
-    ...regularity(runs).map(number),
-    ...metrics(names).metrics.map(number),
-    ...hyperparameters(runs).map(hparam),
-    { label: "Penalties", className: "penalty", key: words, text: words },
-  ];
+function column(id, label, className, key, format = String) {
+  const text = (run) => (key(run) === undefined ? "" : format(key(run)));
+  const cell = (node) => (run) => {
+    setText(node, text(run));
+    node.title = className === "number" ? "" : text(run);
+  };
+  return { id, label, className, key, cell };
 }

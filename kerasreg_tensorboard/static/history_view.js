@@ -1,19 +1,24 @@
 // A number and its sparkline.
 
 import { element, setText } from "./dom.js";
-import { lastValue } from "./numbers.js";
 import { Sparkline } from "./sparkline.js";
 
 export class HistoryView {
   constructor() {
     this.value = element("span", { className: "value" });
     this.sparkline = new Sparkline();
-    this.nodes = [this.value, this.sparkline.node];
+    this.nodes = [this.sparkline.node, this.value];
   }
 
-  // Empty where there is no history, as for the penalty of a weight without one.
-  update(history = [], format, top) {
-    setText(this.value, history.length ? format(lastValue(history)) : "");
-    this.sparkline.update(history, top);
+  // What `format` makes of a `{value, series}`; empty where there is none, as for the penalty of a
+  // weight without one.
+  update(cell, format, top, step) {
+    this.show(cell ? format(Number(cell.value)) : "", cell?.series ?? [], top, step);
+  }
+
+  // `step` is the one that is marked, null for the last.
+  show(words, series, top, step = null) {
+    setText(this.value, words);
+    this.sparkline.update(series, top, step);
   }
 }

@@ -12,8 +12,3 @@ export const short = orName((value) => {
   const isTiny = rounded !== 0 && Math.abs(rounded) < 1e-4;
   return isTiny ? rounded.toExponential() : String(rounded);
 });
-
-// The last value of a history of [step, value] pairs; undefined where there is none.
-export function lastValue(history) {
-  return history?.length ? Number(history.at(-1)[1]) : undefined;
-}

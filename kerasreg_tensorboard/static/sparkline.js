@@ -20,11 +20,13 @@ export class Sparkline {
     this.node.append(this.area, this.line, this.dot);
   }
 
-  // `top` is the value at the upper edge, or undefined for the largest in the history.
-  update(history, top) {
+  // `top` is the value at the upper edge, or undefined for the largest in the history. The dot is at
+  // the last point up to a step, or the last of all.
+  update(history, top, step = null) {
     const pieces = finitePieces(history);
-    const end = pieces.at(-1)?.at(-1);
-    this.node.classList.toggle("empty", !end);
+    const end = lastUpTo(step ?? Infinity, pieces);
+    this.node.classList.toggle("empty", pieces.length === 0);
+    this.dot.classList.toggle("empty", !end);
     const scale = scaleOf(history, pieces, top);
     set(this.line, "d", pieces.map((piece) => path(piece.map(scale))).join(""));
     set(this.area, "d", pieces.map((piece) => closed(piece.map(scale))).join(""));
@@ -43,6 +45,8 @@ function finitePieces(history) {
   }
   return pieces.filter((piece) => piece.length > 0);
 }
+
+const lastUpTo = (limit, pieces) => pieces.flat().findLast(([step]) => step <= limit);
 
 function scaleOf(history, pieces, top) {
   const first = history.at(0)?.[0] ?? 0;

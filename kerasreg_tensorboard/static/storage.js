@@ -1,20 +1,26 @@
-// What the reader has chosen, kept over a reload of the page: JSON under a name of ours.
+// What the reader has chosen, as JSON under a name of ours: kept over a reload of the page, or
+// for the next visits too.
 
 const PREFIX = "kerasreg_sparsity.";
 
+export const remember = (name, value) => write(() => sessionStorage, name, value);
+export const recall = (name, otherwise) => read(() => sessionStorage, name, otherwise);
+export const rememberAlways = (name, value) => write(() => localStorage, name, value);
+export const recallAlways = (name, otherwise) => read(() => localStorage, name, otherwise);
+
 // A browser may forbid storage to a frame, as in some notebooks: then a choice holds until the page
 // is left.
-export function remember(name, value) {
+function write(storage, name, value) {
   try {
-    sessionStorage.setItem(PREFIX + name, JSON.stringify(value));
+    storage().setItem(PREFIX + name, JSON.stringify(value));
   } catch {
     // Nothing to do.
   }
 }
 
-export function recall(name, otherwise) {
+function read(storage, name, otherwise) {
   try {
-    return JSON.parse(sessionStorage.getItem(PREFIX + name)) ?? otherwise;
+    return JSON.parse(storage().getItem(PREFIX + name)) ?? otherwise;
   } catch {
     return otherwise;
   }

@@ -30,18 +30,20 @@ export class Summary {
     ]);
   }
 
-  update({ weights, groups, totals, compaction }) {
+  // Of a run at a step, null for the latest.
+  update({ weights, groups, totals, compaction, steps, step }) {
     const units = total(weights, "units");
-    this.sparsity.update(totals.sparsity, percent, 1);
-    this.deadUnits.update(totals.dead_units, (n) => `${count(n)} of ${count(units)}`, units);
+    const dead = (number) => (n) => `${count(n)} of ${count(number)}`;
+    this.sparsity.update(totals.sparsity, percent, 1, step);
+    this.deadUnits.update(totals.dead_units, dead(units), units, step);
     // Of penalties whose groups span several weights.
     this.groups.hidden = !groups;
-    this.deadGroups.update(totals.dead_groups, (n) => `${count(n)} of ${count(groups)}`, groups);
-    this.penalty.update(totals.regularization_loss, short);
+    this.deadGroups.update(totals.dead_groups, dead(groups), groups, step);
+    this.penalty.update(totals.regularization_loss, short, undefined, step);
     setText(this.parameters, weights.length ? count(total(weights, "size")) : "");
     COMPACTED.forEach(([name], i) => this.compaction[i].update(compaction[name]));
-    const last = totals.sparsity?.at(-1);
-    setText(this.step, last ? count(last[0]) : "");
+    const shown = step ?? steps.at(-1);
+    setText(this.step, shown === undefined ? "" : count(shown));
   }
 }
 

@@ -10,7 +10,7 @@ from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.pages import add_marker, add_tensor
 from kerasreg.tensorboard.points import add_scalar
-from kerasreg_tensorboard.names import COMPACTION_TAG
+from kerasreg_tensorboard.names import COMPACTION_TAG, WEIGHTS_TAG
 
 # Before and after.
 COMPACTION = {"parameters": [144, 61], "multiply_adds": [132, 55]}
@@ -51,9 +51,9 @@ class Log:
             add_scalar(summary, tag, value)
         self._events.write(step, summary)
 
-    def write_compaction(self, step, sizes):
+    def write_tensor(self, step, tag, content):
         summary = summary_pb2.Summary()
-        add_tensor(summary, COMPACTION_TAG, sizes)
+        add_tensor(summary, tag, content)
         self._events.write(step, summary)
 
     def close(self):
@@ -88,8 +88,32 @@ def write_runs(folder):
         for step in steps:
             log.write(step, values(step))
         if name == "second":
-            log.write_compaction(steps[-1], COMPACTION)
+            log.write_tensor(steps[-1], COMPACTION_TAG, COMPACTION)
         log.close()
     log = Log(folder / "plain")
     log.write(0, {"sparsity/first/kernel": 0.5})
+    log.close()
+
+
+def write_deep(folder, layers):
+    """A run of many layers, each with one unit more than the last, and about half of them dead."""
+    names = [f"block_{number // 10}/dense_{number}" for number in range(layers)]
+    described = [
+        {
+            "name": f"{name}/kernel",
+            "path": f"deep/{name}/kernel",
+            "shape": [number, number + 1],
+            "size": number * (number + 1),
+            "units": number + 1,
+            "penalty": "",
+            "layer": name,
+            "order": number,
+        }
+        for number, name in enumerate(names)
+    ]
+    log = Log(folder)
+    log.write_tensor(0, WEIGHTS_TAG, {"weights": described})
+    dead = {f"dead_units/{name}/kernel": number // 2 for number, name in enumerate(names)}
+    sparsity = {f"sparsity/{name}/kernel": 0.5 for name in names}
+    log.write(10, {"all/sparsity": 0.5} | dead | sparsity)
     log.close()

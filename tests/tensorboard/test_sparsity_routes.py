@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 PLUGIN = "data/plugin/kerasreg_sparsity"
+SHOWN = ["sparsity", "dead", "penalty_share", "strength"]
 NAMES = ["first/kernel", "first/bias", "größer 2/kernel", f"{HTML}/kernel"]
 
 
@@ -44,7 +45,7 @@ def wait_until_all_is_read(address):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         runs = [table(address, run=name) for name in ("first", "second", "resumed")]
-        steps = [run["totals"].get("sparsity", [[None]])[-1][0] for run in runs]
+        steps = [(run["steps"] or [None])[-1] for run in runs]
         if steps == [10, 40, 300]:
             return
         time.sleep(0.2)
@@ -56,37 +57,74 @@ def get(address):
         return reply.headers.get_content_type(), reply.read().decode()
 
 
-def table(server, **query):
-    kind, text = get(f"{server}/{PLUGIN}/table?{urllib.parse.urlencode(query)}")
+def ask(server, route, **query):
+    text_of_query = urllib.parse.urlencode(query, doseq=True)
+    kind, text = get(f"{server}/{PLUGIN}/{route}?{text_of_query}")
     assert kind == "application/json"
     assert "NaN" not in text.replace('"NaN"', "")
     return json.loads(text)
 
 
+def table(server, **query):
+    return ask(server, "table", **query)
+
+
+def rows(server, run, metrics, **query):
+    return ask(server, "rows", run=run, metric=metrics, weight=range(len(NAMES)), **query)
+
+
 def test_every_number_that_was_logged(server):
     found = table(server, run="second")
     assert found["runs"] == ["resumed", "second", "first"]
-    assert found["run"] == "second"
-    histories = {f"all/{metric}": history for metric, history in found["totals"].items()}
-    for weight in found["weights"]:
-        for metric, history in weight["series"].items():
-            histories[f"{metric}/{weight['name']}"] = history
-    assert set(histories) == set(values(0))
-    for tag, history in histories.items():
-        assert [step for step, _ in history] == [0, 10, 20, 30, 40]
-        expected = [values(step)[tag] for step, _ in history]
-        np.testing.assert_allclose([float(v) for _, v in history], expected, rtol=3e-7)
+    assert (found["run"], found["steps"]) == ("second", [0, 10, 20, 30, 40])
+    cells = {f"all/{metric}": cell for metric, cell in found["totals"].items()}
+    for name, parts, row in zip(
+        NAMES, found["weights"]["parts"], rows(server, "second", SHOWN), strict=True
+    ):
+        for metric, cell in row["cells"].items():
+            tag = metric if metric != "dead" else "dead_parts" if parts else "dead_units"
+            cells[f"{tag}/{name}"] = cell
+    assert set(cells) == set(values(0))
+    for tag, cell in cells.items():
+        assert [step for step, _ in cell["series"]] == [0, 10, 20, 30, 40]
+        expected = [values(step)[tag] for step, _ in cell["series"]]
+        np.testing.assert_allclose([float(v) for _, v in cell["series"]], expected, rtol=3e-7)
+        assert cell["value"] == cell["series"][-1][1]
+
+
+@pytest.mark.parametrize("step, shown", [(10, 10), (25, 20), (10**9, 40)])
+def test_numbers_of_a_step(server, step, shown):
+    """Those of the last point up to it."""
+    column = ask(server, "columns", run="second", metric="sparsity", step=step)["sparsity"]
+    assert column == pytest.approx([values(shown)[f"sparsity/{name}"] for name in NAMES])
+    of_rows = rows(server, "second", ["sparsity"], step=step)
+    assert [row["cells"]["sparsity"]["value"] for row in of_rows] == column
+    totals = table(server, run="second", step=step)["totals"]
+    assert totals["sparsity"]["value"] == pytest.approx(values(shown)["all/sparsity"])
+    assert len(totals["sparsity"]["series"]) == 5
+
+
+@pytest.mark.parametrize(
+    "query", [{"metric": "no such"}, {}, {"run": "gone", "metric": "sparsity"}]
+)
+def test_what_is_not_there_is_empty(server, query):
+    query = {"run": "second"} | query
+    assert all(not column for column in ask(server, "columns", **query).values())
+    cells = [row["cells"] for row in ask(server, "rows", **query, weight=[0, "x", 99])]
+    assert cells in ([], [{}])
 
 
 def test_weights_are_described_in_the_order_of_the_model(server):
     weights = table(server, run="first")["weights"]
-    assert [weight["name"] for weight in weights] == NAMES
-    assert [weight["units"] for weight in weights] == [12, 0, 4, 3]
-    assert [weight["shape"] for weight in weights] == [[6, 12], [12], [12, 4], [4, 3]]
+    assert weights["name"] == NAMES
+    assert weights["units"] == [12, 0, 4, 3]
+    assert weights["shape"] == [[6, 12], [12], [12, 4], [4, 3]]
+    assert weights["size"] == [72, 12, 48, 12]
     lasso = "GroupLasso(strength=0.0001, axis=0, size_scaling=True)"
-    assert weights[2]["penalty"] == f"L2(l2=1e-05); {lasso}, after the step"
-    parts = [(weight["parts"], weight["part"]) for weight in weights]
-    assert parts == [(0, ""), (0, ""), (12, "inputs"), (0, "")]
+    assert weights["penalty"][2] == f"L2(l2=1e-05); {lasso}, after the step"
+    assert weights["parts"] == [0, 0, 12, 0] and weights["part"] == ["", "", "inputs", ""]
+    paths = [row["path"] for row in rows(server, "first", [])]
+    assert [path.partition("/")[2] for path in paths] == NAMES
 
 
 def test_what_compaction_leaves_of_the_run(server):
@@ -96,10 +134,12 @@ def test_what_compaction_leaves_of_the_run(server):
 
 def test_a_resumed_run_has_its_latest_weights_and_few_points(server):
     found = table(server, run="resumed")
-    assert found["weights"][0]["units"] == 9
-    history = found["totals"]["sparsity"]
+    assert found["weights"]["units"][0] == 9
+    assert found["steps"] == list(range(301))
+    history = found["totals"]["sparsity"]["series"]
     assert len(history) == 100 and history[-1] == [300, "-Infinity"]
-    assert found["weights"][0]["series"]["sparsity"][-1] == [299, "Infinity"]
+    cell = rows(server, "resumed", ["sparsity"])[0]["cells"]["sparsity"]
+    assert len(cell["series"]) == 100 and cell["series"][-1] == [299, "Infinity"]
 
 
 @pytest.mark.parametrize("query", [{}, {"run": "gone"}, {"run": "plain"}, {"run": "../second"}])
@@ -159,5 +199,5 @@ def test_without_our_data_there_is_no_tab(tmp_path):
         assert not json.loads(get(f"{address}/data/plugins_listing")[1])["kerasreg_sparsity"][
             "enabled"
         ]
-        empty = {"runs": [], "weights": [], "groups": 0, "totals": {}, "compaction": {}}
-        assert table(address, run="plain") == empty | {"run": None}
+        found = table(address, run="plain")
+        assert (found["runs"], found["run"], found["weights"]) == ([], None, None)

@@ -4,14 +4,21 @@ import pytest
 from helpers import dashboard, structured
 from helpers.dashboard import wait_for
 from helpers.sparsity_logs import HTML, Log, model, write_runs
+from helpers.sparsity_tab import (
+    choose,
+    enter_frame,
+    header,
+    names,
+    open_tab,
+    rows,
+    summary,
+    wait_for_rows,
+)
 
 import kerasreg as kr
 
 pytestmark = dashboard.MARKS
 
-ROWS = """return [...document.querySelectorAll('tbody tr')].map(
-    (row) => [...row.cells].map((cell) => cell.textContent.trim()));"""
-NAMES = """return [...document.querySelectorAll('tbody .name')].map((cell) => cell.textContent);"""
 CONTRASTS = """
     const light = (color) => {
       const channel = (c) => (c <= 10 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
@@ -23,7 +30,8 @@ CONTRASTS = """
       const pair = [light(color), ground].sort((a, b) => a - b);
       return (pair[1] + 0.05) / (pair[0] + 0.05);
     };
-    const texts = document.querySelectorAll('label, select, dt, dd span, button, td, th span, p');
+    const texts = document.querySelectorAll(
+      'label, select, dt, dd span, button, td, th span, p, output, summary');
     const lines = document.querySelectorAll('.line');
     return [
       ground,
@@ -31,18 +39,6 @@ CONTRASTS = """
       Math.min(...[...lines].map((node) => ratio(getComputedStyle(node).stroke))),
     ];"""
 REQUESTS = "return performance.getEntriesByType('resource').map((entry) => entry.name);"
-
-# In the tab's frame what waits for seconds waits for a fiftieth of them.
-HURRY = """if (window !== window.top)
-    window.setTimeout = ((plain) => (f, ms) => plain(f, ms / 50))(window.setTimeout);"""
-
-
-@pytest.fixture
-def hurried(browser):
-    """A browser in which the tab asks for new points every 0.1 seconds."""
-    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HURRY})
-    yield browser
-    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 @pytest.fixture(scope="module")
@@ -58,42 +54,6 @@ def server(logs):
         yield address
 
 
-def enter_frame(browser):
-    """Looks into the tab's frame, once it has rows."""
-    browser.switch_to.default_content()
-    selector = "iframe[src*=kerasreg_sparsity]"
-    wait_for(browser, lambda _: browser.find_elements("css selector", selector))
-    browser.switch_to.frame(browser.find_element("css selector", selector))
-    wait_for(browser, lambda _: browser.execute_script(NAMES))
-
-
-def open_tab(browser, server, run="second", dark=False):
-    """Opens the tab as at a first visit, and chooses a run."""
-    browser.get(f"{server}/?darkMode={str(dark).lower()}#kerasreg_sparsity")
-    enter_frame(browser)
-    choose(browser, run)
-
-
-def choose(browser, run):
-    from selenium.webdriver.support.select import Select
-
-    Select(browser.find_element("id", "run")).select_by_value(run)
-    step = {"first": "10", "second": "40"}.get(run)
-    wait_for(browser, lambda _: step is None or summary(browser)["Step"] == step)
-
-
-def summary(browser):
-    return browser.execute_script(
-        "return Object.fromEntries([...document.querySelectorAll('dl div')].map("
-        "(item) => [...item.children].map((part) => part.textContent)));"
-    )
-
-
-def header(browser, label):
-    (found,) = [b for b in browser.find_elements("css selector", "th button") if b.text == label]
-    return found
-
-
 def sorted_by(browser):
     return browser.execute_script(
         "return [...document.querySelectorAll('thead th')].map((th) => th.ariaSort);"
@@ -104,12 +64,13 @@ def test_cells_are_the_logged_numbers(server, browser):
     open_tab(browser, server)
     lasso = "GroupLasso(strength=0.0001, axis=0, size_scaling=True)"
     l1, both = "L1(l1=0.001)", f"L2(l2=1e-05); {lasso}, after the step"
-    assert browser.execute_script(ROWS) == [
+    expected = [
         ["first/kernel", "6 × 12", "80.00%", "4 of 12", "25.00%", "0.001", l1],
         ["first/bias", "12", "0.00%", "", "", "", ""],
         ["größer 2/kernel", "12 × 4", "100.00%", "5 of 12 inputs", "75.00%", "NaN", both],
         [f"{HTML}/kernel", "4 × 3", "20.00%", "1 of 3", "", "", ""],
     ]
+    wait_for_rows(browser, expected)
     assert summary(browser) == {
         "Sparsity": "40.00%",
         "Dead units": "4 of 19",
@@ -135,9 +96,9 @@ def test_parts_have_their_words(server, hurried, logs):
     open_tab(browser, server)
     known = "return [...document.getElementById('run').options].map((option) => option.value)"
     wait_for(browser, lambda _: "shapes" in browser.execute_script(known))
-    choose(browser, "shapes")
+    choose(browser, "run", "shapes")
     wait_for(browser, lambda _: summary(browser)["Dead groups"] == "6 of 8")
-    cells = {row[0]: row[3] for row in browser.execute_script(ROWS)}
+    cells = {row[0]: row[3] for row in rows(browser)}
     for name, (word, number) in structured.PARTS.items():
         assert cells[name] == f"{counts[name]} of {number} {word}"
     assert cells["units/kernel"] == "1 of 4"
@@ -153,12 +114,15 @@ def test_without_compaction_there_is_no_word_of_it(server, browser):
     open_tab(browser, server, "second")
     before = [True, True, False, True, True]  # The third are groups, of which there are none.
     assert browser.execute_script(shown) == [*before, True, True, True]
-    choose(browser, "first")
+    choose(browser, "run", "first")
+    wait_for(browser, lambda _: summary(browser)["Step"] == "10")
     assert browser.execute_script(shown) == [*before, False, False, True]
 
 
 def test_sparklines_are_drawn(server, browser):
     open_tab(browser, server)
+    drawn = "return document.querySelectorAll('tbody .line[d*=L]').length;"
+    wait_for(browser, lambda _: browser.execute_script(drawn) == 11)
     paths = browser.execute_script(
         "return [...document.querySelectorAll('tbody .line')].map((line) => ["
         "  line.getAttribute('d'), line.getBoundingClientRect().height,"
@@ -179,44 +143,44 @@ def test_sorting(server, browser, by_keyboard):
     from selenium.webdriver.common.keys import Keys
 
     open_tab(browser, server)
-    first, bias, second, html = browser.execute_script(NAMES)
+    first, bias, second, html = names(browser)
     button = header(browser, "Sparsity")
 
     def press():
         button.send_keys(Keys.ENTER) if by_keyboard else button.click()
-        return browser.execute_script(NAMES), sorted_by(browser)[2]
+        return names(browser), sorted_by(browser)[2]
 
     assert press() == ([second, first, html, bias], "descending")
     assert press() == ([bias, html, first, second], "ascending")
     assert press() == ([first, bias, second, html], "none")
     header(browser, "Strength").click()
     # NaN is among those without a strength.
-    assert browser.execute_script(NAMES) == [first, bias, second, html]
+    assert names(browser) == [first, bias, second, html]
     assert sorted_by(browser) == ["none"] * 5 + ["descending", "none"]
     header(browser, "Weight").click()
     header(browser, "Weight").click()
-    assert browser.execute_script(NAMES) == [html, bias, first, second]
+    assert names(browser) == [html, bias, first, second]
 
 
 def test_the_keyboard_reaches_everything(server, browser):
     from selenium.webdriver.common.keys import Keys
 
     open_tab(browser, server)
-    browser.find_element("id", "run").send_keys("")
+    browser.find_element("css selector", "[role=tab]").click()
     reached = []
-    for _ in range(7):
+    for _ in range(15):
         browser.switch_to.active_element.send_keys(Keys.TAB)
-        reached.append(browser.switch_to.active_element.text)
-    assert reached == browser.execute_script(
-        "return [...document.querySelectorAll('th button')].map((b) => b.textContent);"
-    )
-    outline = "return getComputedStyle(document.activeElement).outlineStyle;"
-    assert browser.execute_script(outline) == "solid"
+        node = browser.switch_to.active_element
+        reached.append(node.get_attribute("id") or node.get_attribute("type") or node.aria_role)
+        outline = "return getComputedStyle(document.activeElement).outlineStyle;"
+        assert browser.execute_script(outline) == "solid"
+    controls = ["run", "other", "step", "name", "penalty", "checkbox", "DisclosureTriangle"]
+    assert reached == [*controls, "region", *["button"] * 7]  # the table itself, to scroll it
 
 
 def test_the_chosen_run_is_kept_after_a_reload(server, browser):
     open_tab(browser, server, "first")
-    assert browser.execute_script(ROWS)[0][2:4] == ["20.00%", "1 of 12"]
+    assert rows(browser)[0][2:4] == ["20.00%", "1 of 12"]
     browser.refresh()
     enter_frame(browser)
     assert browser.find_element("id", "run").get_attribute("value") == "first"
@@ -229,20 +193,21 @@ def test_new_points_come_by_themselves(server, hurried, logs):
     open_tab(browser, server)
     live = "return [...document.getElementById('run').options].map((option) => option.value)"
     wait_for(browser, lambda _: "live" in browser.execute_script(live))
-    choose(browser, "live")
+    choose(browser, "run", "live")
     hint = browser.find_element("css selector", ".hint")
     wait_for(browser, lambda _: hint.text.startswith("No points yet."))
     header(browser, "Sparsity").click()
     browser.execute_script(
         "document.querySelector('tbody tr').mark = 1;"
-        "document.body.style.paddingBottom = '2000px'; scrollTo(0, 30);"
+        "const table = document.querySelector('.table');"
+        "table.style.cssText = 'height: 150px; min-height: 0; flex: none'; table.scrollTop = 30;"
     )
     log.write(10, {"all/sparsity": 0.1, "sparsity/first/kernel": 0.5, "sparsity/first/bias": 0.6})
     wait_for(browser, lambda _: summary(browser)["Sparsity"] == "10.00%")
-    assert browser.execute_script(NAMES)[:2] == ["first/bias", "first/kernel"]
+    assert names(browser)[:2] == ["first/bias", "first/kernel"]
     assert browser.execute_script("return document.querySelectorAll('tbody tr')[1].mark") == 1
     assert browser.switch_to.active_element.text.startswith("Sparsity")
-    assert browser.execute_script("return scrollY") == 30
+    assert browser.execute_script("return document.querySelector('.table').scrollTop") == 30
     assert hint.text == ""
     log.close()
 
@@ -261,7 +226,7 @@ def test_contrast_follows_the_theme(server, browser, dark):
 
 def test_html_in_a_name_stays_text(server, browser):
     open_tab(browser, server)
-    assert f"{HTML}/kernel" in browser.execute_script(NAMES)
+    assert f"{HTML}/kernel" in names(browser)
     assert not browser.find_elements("css selector", "img")
     assert browser.execute_script("return window.pwned ?? parent.pwned ?? null") is None
 
@@ -304,7 +269,7 @@ def test_a_hidden_tab_asks_for_nothing(server, hurried):
 def test_a_server_that_is_gone_is_said_and_waited_for(server, hurried, failure):
     browser = hurried
     open_tab(browser, server)
-    rows = browser.execute_script(ROWS)
+    before = rows(browser)
     browser.execute_script(
         "window.ask = window.fetch;"
         f"window.fetch = async () => {{ {failure} }};"
@@ -312,6 +277,6 @@ def test_a_server_that_is_gone_is_said_and_waited_for(server, hurried, failure):
     )
     status = browser.find_element("css selector", "[role=status]")
     wait_for(browser, lambda _: status.text.startswith("TensorBoard does not answer."))
-    assert browser.execute_script(ROWS) == rows
+    assert rows(browser) == before
     browser.execute_script("window.fetch = window.ask;")
     wait_for(browser, lambda _: status.text == "")

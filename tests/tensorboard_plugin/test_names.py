@@ -10,7 +10,10 @@ from kerasreg_tensorboard.names import (
     COMPACTION_TAG,
     DEAD_PARTS,
     DEAD_UNITS,
+    DROPOUT_RATE,
     METRICS,
+    OF_EVERY_WEIGHT,
+    OF_PENALISED,
     TOTAL_METRICS,
     TOTALS,
     WEIGHTS_TAG,
@@ -28,5 +31,7 @@ def test_the_logger_writes_what_the_tab_reads(tmp_path):
     assert {WEIGHTS_TAG, COMPACTION_TAG} <= set(tags)
     assert {f"{TOTALS}/{metric}" for metric in TOTAL_METRICS} <= set(tags)
     weight = next(w for w in find_weights(network) if w.penalties and w.unit_axes)
-    metrics = {f"{metric}/{weight.name}" for metric in (*METRICS, DEAD_UNITS)}
+    of_weight = (*OF_EVERY_WEIGHT, *OF_PENALISED, DEAD_UNITS)
+    assert set(of_weight) < set(METRICS) and DROPOUT_RATE in METRICS
+    metrics = {f"{metric}/{weight.name}" for metric in of_weight}
     assert metrics | {f"{DEAD_PARTS}/first/bias"} <= set(tags)
