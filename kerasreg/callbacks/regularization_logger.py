@@ -330,7 +330,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
             self._logged = self._guard.run(self._begin_log, first_step)
             optimizers = Optimizers(self.model, self._optimizer)
             arguments = (self.log_dir, self.model, first_step, self.options, optimizers)
-            self._run = self._guard.run(Run, *arguments)
+            self._run = self._guard.run(Run, *arguments, self.params)
         return self._run
 
     def _begin_log(self, first_step: int) -> LoggedSteps:

@@ -31,6 +31,7 @@ SHORTCUTS = {
     "divisible_axes": ("_prox", "prox", "update"),
     "has_kink": ("_terms", "_value", "__call__", "_prox", "prox"),
     "moves_resting": ("update",),
+    "formula": ("_terms", "_value", "__call__"),
     "resting": ("_residual", "residuals", "subdifferential_distance"),
 }
 
@@ -85,6 +86,12 @@ class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
 
     scalar_metric_only: ClassVar[bool] = False
     """Whether its proximal operator needs one step size for all weights, as that of SGD."""
+
+    formula: ClassVar[str] = ""
+    """What is added to the loss, or what is allowed, in plain text and the arguments' names.
+
+    A class with another `_value` or `_terms` than the one that it inherits from starts without.
+    """
 
     strength_scale: ClassVar[StrengthScale | None] = None
     """What multiplies its value while a model trains; only the copy by `scaled_by` has one."""

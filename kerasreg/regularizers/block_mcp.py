@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -40,6 +41,11 @@ class BlockMCP(BlockPenalty):
     >>> penalty = kerasreg.BlockMCP(3e-4, gamma=500.0, axis=0)
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), penalty)
     """
+
+    formula: ClassVar[str] = (
+        "sum_g phi(||w_g||), phi(s) = c s - s^2 / (2 gamma) where s <= gamma c, else gamma "
+        "c^2 / 2; c = strength sqrt(|g|)"
+    )
 
     strength: float = 0.01
     gamma: float = 3.0

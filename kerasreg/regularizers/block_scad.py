@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -43,6 +44,11 @@ class BlockSCAD(BlockPenalty):
     >>> penalty = kerasreg.BlockSCAD(3e-4, gamma=500.0, axis=0)
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), penalty)
     """
+
+    formula: ClassVar[str] = (
+        "sum_g phi(||w_g||), phi(s) = c s where s <= c, (2 gamma c s - s^2 - c^2) / (2 (gamma "
+        "- 1)) up to gamma c, (gamma + 1) c^2 / 2 beyond; c = strength sqrt(|g|)"
+    )
 
     strength: float = 0.01
     gamma: float = 3.7

@@ -35,6 +35,7 @@ class Box(Penalty):
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(1e-3), non_negative)
     """
 
+    formula: ClassVar[str] = "lower <= w <= upper"
     is_separable: ClassVar[bool] = True
     is_constraint: ClassVar[bool] = True
     main_strength = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -43,6 +44,8 @@ class ElasticNet(Separable):
     >>> penalty = kerasreg.ElasticNet(alpha=0.1, l1=0.5, l2=0.5)
     >>> layer = keras.layers.Dense(10, kernel_regularizer=penalty)
     """
+
+    formula: ClassVar[str] = "alpha (l1 sum |w| + l2 sum w^2)"
 
     alpha: float = 1.0
     l1: float = 0.01

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from keras import ops
 
@@ -64,6 +64,8 @@ class GroupLasso(OnGroups, GroupPenalty):
     >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.GroupLasso(1e-3, axis=0))
     >>> kerasreg.attach_regularizers(model, kerasreg.GroupLasso(1e-3, axis="output"))
     """
+
+    formula: ClassVar[str] = "strength sum_g sqrt(|g|) ||w_g||"
 
     strength: float = 0.01
     axis: int | tuple[int, ...] | str = -1

@@ -40,6 +40,7 @@ class KeepZeros(Penalty):
     >>> model.compile(optimizer, "mse")
     """
 
+    formula: ClassVar[str] = "w = 0 where it is now"
     is_separable: ClassVar[bool] = True
     is_constraint: ClassVar[bool] = True
     moves_resting: ClassVar[bool] = False

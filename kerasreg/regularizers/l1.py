@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -33,6 +34,8 @@ class L1(Separable):
     Example:
     >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L1(1e-4))
     """
+
+    formula: ClassVar[str] = "l1 sum |w|"
 
     l1: float = 0.01
     positive: bool = later(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -27,6 +28,8 @@ class L2(Separable):
     Example:
     >>> layer = keras.layers.Dense(10, kernel_regularizer=kerasreg.L2(1e-4))
     """
+
+    formula: ClassVar[str] = "l2 sum w^2"
 
     has_kink = False
 

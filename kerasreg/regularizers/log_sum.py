@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -35,6 +36,8 @@ class LogSum(Separable):
     >>> penalty = kerasreg.LogSum(1e-5, epsilon=0.05)
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), penalty)
     """
+
+    formula: ClassVar[str] = "strength sum log(1 + |w| / epsilon)"
 
     strength: float = 0.01
     epsilon: float = 0.1

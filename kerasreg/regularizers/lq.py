@@ -65,6 +65,7 @@ class L0_5(_Lq):
     >>> optimizer = kerasreg.Proximal(keras.optimizers.SGD(0.1), kerasreg.L0_5(1e-4))
     """
 
+    formula: ClassVar[str] = "strength sum |w|^(1/2)"
     _q: ClassVar[float] = 0.5
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:
@@ -94,6 +95,7 @@ class L2_3(_Lq):
     >>> optimizer = kerasreg.Proximal(keras.optimizers.SGD(0.1), kerasreg.L2_3(1e-4))
     """
 
+    formula: ClassVar[str] = "strength sum |w|^(2/3)"
     _q: ClassVar[float] = 2.0 / 3.0
 
     def _prox(self, w: Tensor, step: Tensor) -> Tensor:

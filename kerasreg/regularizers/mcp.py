@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -38,6 +39,10 @@ class MCP(Separable):
     Example:
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), kerasreg.MCP(3e-4, gamma=500.0))
     """
+
+    formula: ClassVar[str] = (
+        "sum l1 |w| - w^2 / (2 gamma) where |w| <= gamma l1, else gamma l1^2 / 2"
+    )
 
     l1: float = 0.01
     gamma: float = 3.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 from keras import ops
@@ -35,6 +35,8 @@ class OrthogonalRegularizer(Penalty):
     >>> penalty = kerasreg.OrthogonalRegularizer(0.01, mode="columns")
     >>> layer = keras.layers.Dense(4, kernel_regularizer=penalty)
     """
+
+    formula: ClassVar[str] = "factor mean_{i<j} |cos(w_i, w_j)|"
 
     has_kink = False
 

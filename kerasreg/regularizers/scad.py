@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -36,6 +37,11 @@ class SCAD(Separable):
     Example:
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), kerasreg.SCAD(3e-4, gamma=500.0))
     """
+
+    formula: ClassVar[str] = (
+        "sum l1 |w| where |w| <= l1, l1 |w| - (|w| - l1)^2 / (2 (gamma - 1)) up to gamma l1, "
+        "(gamma + 1) l1^2 / 2 beyond"
+    )
 
     l1: float = 0.01
     gamma: float = 3.7

@@ -44,6 +44,7 @@ class SLOPE(Penalty):
     SLOPE(alphas=<(10,), 0.01 to 0.1, ...>)
     """
 
+    formula: ClassVar[str] = "sum_i alphas_i |w|_(i), where |w|_(1) is the largest"
     scalar_metric_only: ClassVar[bool] = True
 
     alphas: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -42,6 +43,8 @@ class SparseGroupLasso(GroupPenalty):
     >>> penalty = kerasreg.SparseGroupLasso(1e-3, l1_ratio=0.2, axis=0)
     >>> optimizer = kerasreg.Proximal(keras.optimizers.Adam(), penalty)
     """
+
+    formula: ClassVar[str] = "strength (l1_ratio sum |w| + (1 - l1_ratio) sum_g sqrt(|g|) ||w_g||)"
 
     strength: float = 0.01
     l1_ratio: float = 0.5

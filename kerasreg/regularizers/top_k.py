@@ -116,6 +116,9 @@ class TopK(OnGroups, Penalty):
     >>> half = kerasreg.TopK(0.5, groups=kerasreg.coupled_groups(model))
     """
 
+    formula: ClassVar[str] = (
+        "at most (1 - sparsity) n weights, or of what it drops as a whole, are not zero"
+    )
     is_constraint: ClassVar[bool] = True
 
     sparsity: float | None = None

@@ -45,6 +45,7 @@ class Weighted(Penalty):
     Weighted(penalty=L1(l1=0.001), factors=<(3, 1), 0 to 1, ...>)
     """
 
+    formula: ClassVar[str] = "sum_i factors_i p(w_i), where sum_i p(w_i) is the penalty"
     is_separable: ClassVar[bool] = True
     needs_whole: ClassVar[bool] = True
 

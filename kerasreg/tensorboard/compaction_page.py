@@ -8,7 +8,8 @@ import numpy as np
 from tensorboard.compat.proto import summary_pb2
 
 from kerasreg.compaction.report import COLUMNS, compaction_report
-from kerasreg.tensorboard.pages import add_tensor, plain_text, table
+from kerasreg.tensorboard.markdown import plain_text, table
+from kerasreg.tensorboard.pages import add_tensor
 from kerasreg.tensorboard.points import add_totals
 from kerasreg_tensorboard.names import COMPACTED, COMPACTION_TAG
 

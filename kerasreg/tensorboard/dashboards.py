@@ -14,6 +14,8 @@ from tensorboard.plugins.custom_scalar import metadata as custom_scalar_metadata
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from kerasreg.regularizers.from_keras import strength_of
+from kerasreg.statistics.structured import StructuredWeights
 from kerasreg.statistics.weights import Weight
 from kerasreg.tensorboard.hparams import (
     Value,
@@ -51,14 +53,14 @@ class Dashboards:
     ) -> None:
         self._log_dir = log_dir
         self._weights = weights
-        self._metrics: Sequence[str] = ()
+        self._metrics: Sequence[str] | None = None
         self._hparams = hparams
         self._announced = False
 
     def layout(self) -> summary_pb2.Summary:
         """The layout of Custom Scalars, as far as it is known."""
         summary = summary_pb2.Summary()
-        add_layout(summary, weight_categories(self._weights), self._metrics)
+        add_layout(summary, self._weights, self._metrics)
         return summary
 
     def after_first_epoch(self, metrics: Sequence[str]) -> summary_pb2.Summary:
@@ -104,8 +106,9 @@ class Dashboards:
 
 
 # More lines cannot be told apart; the page draws every chart of an open category at once.
-LINES_PER_CHART = 6
+LINES_PER_CHART = 10
 CHARTS_PER_CATEGORY = 6
+_METRICS_IN_OVERVIEW = 4
 _LOSSES = (
     "data_loss",
     "penalty",
@@ -120,40 +123,78 @@ _NOT_METRICS = ("val_loss", "val_data_loss", "val_penalty", "val_total_loss")
 def weight_categories(weights: Sequence[Weight]) -> list[layout_pb2.Category]:
     """Closed categories of what each weight does, those without charts left out.
 
-    Charts of weights show those with output units, or all where none has any; the penalty's show
-    those with a penalty. A category is bounded: 36 weights, in three charts or six of at most
-    six lines for each run, and six weights with a band. They are the largest, in the model's order.
+    Charts of weights show those with output units, or all where none has any; others show those
+    that have what is shown. A category is bounded: 60 weights, in six charts of at most ten lines
+    for each run, and six weights with a band. They are the largest, in the model's order, and the
+    title says how many there are.
     """
     with_units = [weight for weight in weights if weight.unit_axes is not None]
-    penalized = [weight for weight in weights if weight.penalties]
     charted = with_units or weights
-    categories = {
-        "Sparsity by layer": _lines("sparsity", charted),
-        "Share of the penalty by layer": _lines("penalty_share", penalized),
-        "Dead units by layer": _lines("dead_units", with_units),
-        "Weight magnitudes: mean, root mean square, maximum": _bands(charted),
-    }
+    structured = StructuredWeights(weights).now()
+    in_parts = [weights[each.number] for each in structured if each.number is not None]
+    groups = [_line_chart("Groups of several weights", TOTALS, ["dead_groups"])]
+    parts = _lines("Dead parts", "dead_parts", in_parts)
+    if any(each.number is None for each in structured):
+        parts = [*parts, *groups]
+    penalised = [weight for weight in weights if weight.penalties]
+    most = LINES_PER_CHART * CHARTS_PER_CATEGORY
+    categories = (
+        ("Sparsity by layer", _lines("Sparsity", "sparsity", charted), charted, most),
+        ("Near zero by layer", _lines("Near zero", "near_zero", charted), charted, most),
+        ("Dead units by layer", _lines("Dead units", "dead_units", with_units), with_units, most),
+        ("Dead parts: inputs, heads, blocks, slices, groups", parts, in_parts, most),
+        (
+            "Share of the penalty by layer",
+            _lines("Share of the penalty", "penalty_share", penalised),
+            penalised,
+            most,
+        ),
+        ("Strength by layer", _strengths(weights)[1:], _with_strength(weights), most),
+        (
+            "Weight magnitudes: mean, root mean square, maximum",
+            _bands(charted),
+            charted,
+            CHARTS_PER_CATEGORY,
+        ),
+    )
     return [
-        layout_pb2.Category(title=title, chart=charts, closed=True)
-        for title, charts in categories.items()
+        layout_pb2.Category(title=_bounded(title, len(shown), most), chart=charts, closed=True)
+        for title, charts, shown, most in categories
         if charts
     ]
 
 
 def add_layout(
     summary: summary_pb2.Summary,
-    categories: Sequence[layout_pb2.Category],
-    metrics: Sequence[str] = (),
+    weights: Sequence[Weight],
+    metrics: Sequence[str] | None = None,
 ) -> None:
-    """Adds the layout: an overview with a chart for each validation metric, then categories."""
-    charts = [
-        _line_chart("Sparsity", TOTALS, ("sparsity", "near_zero")),
-        _line_chart("Data loss and penalty", TOTALS, _LOSSES),
+    """Adds the layout: an overview with a chart for each validation metric, then categories.
+
+    TensorBoard shows each chart of any run once, and so those that all runs have in one order.
+
+    Args:
+        summary: The summary to add to.
+        weights: The weights that are logged.
+        metrics: The parts of the losses and Keras's metrics; `None` while they are not known.
+    """
+    is_split = metrics is None or "data_loss" in metrics
+    validated = validation_metrics(metrics or ())[:_METRICS_IN_OVERVIEW]
+    losses = [
+        _line_chart("Data loss", TOTALS, ["data_loss", "val_data_loss"]),
+        _line_chart("Data loss + penalty = total", TOTALS, ["data_loss", "penalty", "total_loss"]),
     ]
-    for name in validation_metrics(metrics)[: CHARTS_PER_CATEGORY - 2]:
-        charts.append(_line_chart(f"Validation {name.removeprefix('val_')}", TOTALS, [name]))
+    charts = [
+        _line_chart("Sparsity", TOTALS, ["sparsity"]),
+        *(losses[:1] if is_split else []),
+        _line_chart("Penalty", TOTALS, ["penalty", "regularization_loss"]),
+        *_strengths(weights)[:1],
+        *(_line_chart(f"Validation {n.removeprefix('val_')}", TOTALS, [n]) for n in validated),
+        _line_chart("Near zero", TOTALS, ["near_zero"]),
+        *(losses[1:] if is_split else []),
+    ]
     overview = layout_pb2.Category(title="Overview", chart=charts)
-    layout = layout_pb2.Layout(category=[overview, *categories])
+    layout = layout_pb2.Layout(category=[overview, *weight_categories(weights)])
     summary.value.add(
         tag=custom_scalar_metadata.CONFIG_SUMMARY_TAG,
         metadata=custom_scalar_metadata.create_summary_metadata(),
@@ -166,14 +207,36 @@ def validation_metrics(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith("val_") and name not in _NOT_METRICS]
 
 
-def _lines(metric: str, weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
-    """Charts with a line for each weight, neighbours together."""
+def _bounded(title: str, number: int, most: int) -> str:
+    return title if number <= most else f"{title}: the {most} largest of {number:,} weights"
+
+
+def _with_strength(weights: Sequence[Weight]) -> list[Weight]:
+    """Those on which a penalty acts that has a strength."""
+    return [
+        weight
+        for weight in weights
+        if any(strength_of(penalty) is not None for penalty, _ in weight.acting_penalties)
+    ]
+
+
+def _strengths(weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
+    """Charts of strengths; the first is filled with weights that other runs may penalise."""
+    names = {weight.name for weight in _with_strength(weights)}
+    others = [weight for weight in weights if weight.name not in names]
+    names |= {w.name for w in _largest(others, max(LINES_PER_CHART - len(names), 0))}
+    found = [weight for weight in weights if weight.name in names]
+    return _lines("Strength", "strength", found)
+
+
+def _lines(title: str, metric: str, weights: Sequence[Weight]) -> list[layout_pb2.Chart]:
+    """As few charts as hold a line for each weight, neighbours together."""
     names = [w.name for w in _largest(weights, LINES_PER_CHART * CHARTS_PER_CATEGORY)]
-    row = CHARTS_PER_CATEGORY // 2
-    count = min(len(names), row if len(names) <= row * LINES_PER_CHART else CHARTS_PER_CATEGORY)
+    count = -(-len(names) // LINES_PER_CHART)
     edges = [len(names) * index // count for index in range(count + 1)] if count else []
-    charts = [names[start:end] for start, end in itertools.pairwise(edges)]
-    return [_line_chart(" … ".join(dict.fromkeys((c[0], c[-1]))), metric, c) for c in charts]
+    parts = [names[start:end] for start, end in itertools.pairwise(edges)]
+    numbers = [f" ({number} of {count})" for number in range(1, count + 1)] if count > 1 else [""]
+    return [_line_chart(f"{title}{n}", metric, p) for n, p in zip(numbers, parts, strict=False)]
 
 
 def _line_chart(title: str, group: str, names: Iterable[str]) -> layout_pb2.Chart:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasreg._keras_internals import all_layers
+from kerasreg.regularizers.from_keras import as_penalty
 from kerasreg.statistics.names import LayerNames
 from kerasreg.statistics.places import Place
 from kerasreg.statistics.sparsity_report import COLUMNS, SparsityReport
 from kerasreg.statistics.structured import StructuredWeights
 from kerasreg.statistics.weights import Weight, describe_penalties, describe_regularizer
+from kerasreg.tensorboard.markdown import plain_text, table
 from kerasreg_tensorboard.names import PLUGIN_NAME, WEIGHTS_TAG
 
 
@@ -39,23 +40,47 @@ def configuration_page(
         shape = " × ".join(map(str, weight.variable.shape))
         described = [(*describe_regularizer(penalty), place) for penalty, place in weight.penalties]
         rows += [(weight.variable.path, shape, *row) for row in described or [("", "", "")]]
-    pages = [table(("weight", "shape", "penalty", "strength", "acts"), rows)]
+    pages = ["## Weights", table(("weight", "shape", "penalty", "strength", "acts"), rows)]
     activities = [
         (names.of_layer(layer), *describe_regularizer(layer.activity_regularizer))
         for layer in all_layers(model)
         if getattr(layer, "activity_regularizer", None) is not None
     ]
     if activities:
-        pages.append(table(("activity of layer", "penalty", "strength"), activities))
+        pages += ["## Activities", table(("activity of layer", "penalty", "strength"), activities)]
+    formulas = {_name_of(each): _formula_of(each) for each in _penalties(model, weights)}
+    if formulas:
+        pages += ["## Penalties", table(("penalty", "formula"), formulas.items())]
     if rates:
-        pages.append(table(("dropout", "rate"), ((k, f"{v:g}") for k, v in rates.items())))
+        dropouts = table(("dropout", "rate"), ((k, f"{v:g}") for k, v in rates.items()))
+        pages += ["## Dropout", dropouts]
     return "\n\n".join(pages)
+
+
+def _penalties(model: Any, weights: Sequence[Weight]) -> Iterator[Any]:
+    for weight in weights:
+        for penalty, _ in weight.penalties:
+            yield penalty
+    for layer in all_layers(model):
+        if getattr(layer, "activity_regularizer", None) is not None:
+            yield layer.activity_regularizer
+
+
+def _name_of(penalty: Any) -> str:
+    return describe_regularizer(penalty)[0]
+
+
+def _formula_of(penalty: Any) -> str:
+    """What a penalty says of itself; a Keras one is known by its penalty, else by its config."""
+    known = as_penalty(penalty)
+    formula = "" if known is None else known.formula
+    return formula or describe_regularizer(penalty)[1]
 
 
 def report_page(report: SparsityReport) -> str:
     """A page of Markdown: the report's table, the total in its last line, and groups below it."""
     rows = table(COLUMNS, (row.cells() for row in (*report.rows, report.total)))
-    return "\n\n".join([rows, *map(plain_text, report.lines)])
+    return "\n\n".join(["## Sparsity", rows, *map(plain_text, report.lines)])
 
 
 def add_marker(
@@ -98,15 +123,3 @@ def add_tensor(summary: summary_pb2.Summary, tag: str, content: Any) -> None:
         ),
         tensor=make_tensor_proto(json.dumps(content)),
     )
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table of cells that are plain text whatever is in them."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(plain_text, cells)) + " |" for cells in lines)
-
-
-def plain_text(text: str) -> str:
-    """Markdown of a text that may contain HTML, Markdown or a cell's border."""
-    text = html.escape(text)
-    return "".join(f"&#{ord(c)};" if c in "|`*_[]\\\n" else c for c in text)

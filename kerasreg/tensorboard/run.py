@@ -41,6 +41,7 @@ from kerasreg.tensorboard.points import (
     with_sums,
 )
 from kerasreg.tensorboard.settings import Settings
+from kerasreg.tensorboard.training_page import training_page
 from kerasreg.tensorboard.worker import Worker
 from kerasreg_tensorboard.names import TOTALS
 
@@ -114,16 +115,23 @@ class Run:
         first_step: First step that will be logged.
         options: What to log.
         optimizers: The `Optimizers` that train the model.
+        fit: The `params` that Keras gives its callbacks, in a loop of one's own none.
 
     Attributes:
         totals: The numbers of the last point of all weights together, by name.
     """
 
     def __init__(
-        self, log_dir: str, model: Any, first_step: int, options: Options, optimizers: Any
+        self,
+        log_dir: str,
+        model: Any,
+        first_step: int,
+        options: Options,
+        optimizers: Any,
+        fit: Mapping[str, Any] | None = None,
     ) -> None:
         self.totals: dict[str, float] = {}
-        self._names, self._optimizers = LayerNames(model), optimizers
+        self._names, self._optimizers, self._fit = LayerNames(model), optimizers, fit or {}
         weights = find_weights(model, options.weights, self._names, optimizers)
         self._weights = weights
         self._dropouts = Dropouts(model, self._names)
@@ -155,8 +163,9 @@ class Run:
     def _describe(self, model: Any, step: int) -> None:
         """Writes what is said of the weights, not of their values."""
         summary = self._dashboards.layout()
+        training = training_page(model, self._optimizers, self._fit)
         page = configuration_page(model, self._names, self._weights, self._dropouts.rates())
-        add_text(summary, "configuration", page)
+        add_text(summary, "configuration", f"{training}\n\n{page}")
         add_marker(summary, self._weights, self._places)
         self._write(step, summary)
 
@@ -241,7 +250,7 @@ class Run:
             report = report_of(self._weights, self._last())
             text = report_page(report)
             if self._writer is not None:
-                text += f"\n\n{add_compaction(page, model)}"
+                text += f"\n\n## Compaction\n\n{add_compaction(page, model)}"
             add_text(page, "sparsity_report", text)
             self._write(step, page)
 

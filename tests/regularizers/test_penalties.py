@@ -3,6 +3,7 @@
 A new penalty is one more row in `PENALTIES`.
 """
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -80,6 +81,22 @@ KERNEL = (3, 3, 4, 6)
 ONE_OF_EACH_RANK = [(7,), (6, 5), KERNEL]
 COMPILED_SHAPES = [KERNEL]  # compiling each takes a second
 FLOATS = functools.partial(st.floats, width=32, allow_subnormal=False)
+
+
+@pytest.mark.parametrize("penalty", ONE_OF_EACH, ids=repr)
+def test_each_says_its_formula_with_the_names_of_its_arguments(penalty):
+    assert penalty.formula
+    if penalty.main_strength is not None and not penalty.is_constraint:
+        names = [field.name for field in dataclasses.fields(penalty)]
+        assert names[0] in penalty.formula.replace("factors_i p", "penalty")
+
+
+def test_another_value_has_another_formula():
+    class Derived(kr.L1):
+        def _value(self, w):
+            return keras.ops.sum(w**4)
+
+    assert kr.L1().formula == "l1 sum |w|" and Derived().formula == ""
 
 
 def fits(penalty, shape):

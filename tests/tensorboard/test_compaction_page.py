@@ -37,7 +37,8 @@ def test_it_is_said_once_of_the_trained_model(tmp_path):
     assert step == 6 and (before, left) == (model.count_params(), after.parameters)
     assert left < before
     ((_, page),) = points["sparsity_report"]
-    _, sentence, rows = page.decode().split("\n\n")
+    *_, heading, sentence, rows = page.decode().split("\n\n")
+    assert heading == "## Compaction"
     assert f"{left:,} of {before:,} parameters, {after.multiply_adds:,} of" in sentence
     assert "| first | 16 → 13 |" in rows and "| total |" in rows
 
@@ -59,7 +60,7 @@ def test_a_model_that_cannot_be_compacted(tmp_path):
     points = read(tmp_path)
     assert not SCALARS & set(points)
     assert points[COMPACTION_TAG][-1][1] == b"{}"
-    _, page = points["sparsity_report"][-1][1].decode().split("\n\n")
+    *_, page = points["sparsity_report"][-1][1].decode().split("\n\n")
     assert page.startswith("`compact` cannot take this model: Invalid value for argument")
     assert "Subclassed" in page and "<" not in page
 

@@ -13,23 +13,31 @@ pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 RUNS = ("one", "two")
 KERNELS = ("first/kernel", "second.layer/kernel", "last/kernel")
-LOSSES = ("data_loss", "penalty", "regularization_loss", "val_data_loss", "val_penalty")
 
 
-def by_layer(metric):
-    return {kernel: [f"{metric}/{kernel}"] for kernel in KERNELS}
+def of_kernels(title, metric):
+    return {title: [f"{metric}/{kernel}" for kernel in KERNELS]}
 
 
+# What is in a chart; of a band the middle.
 CATEGORIES = {
     "Overview": {
-        "Sparsity": ["all/sparsity", "all/near_zero"],
-        "Data loss and penalty": [f"all/{name}" for name in LOSSES],
+        "Sparsity": ["all/sparsity"],
+        "Data loss": ["all/data_loss", "all/val_data_loss"],
+        "Penalty": ["all/penalty", "all/regularization_loss"],
+        "Strength": [f"strength/{kernel}" for kernel in KERNELS],
         "Validation entropy": ["all/val_entropy"],
+        "Near zero": ["all/near_zero"],
+        "Data loss + penalty = total": ["all/data_loss", "all/penalty", "all/total_loss"],
     },
-    "Sparsity by layer": by_layer("sparsity"),
-    "Share of the penalty by layer": by_layer("penalty_share"),
-    "Dead units by layer": by_layer("dead_units"),
-    "Weight magnitudes: mean, root mean square, maximum": by_layer("nonzero_rms"),
+    "Sparsity by layer": of_kernels("Sparsity", "sparsity"),
+    "Near zero by layer": of_kernels("Near zero", "near_zero"),
+    "Dead units by layer": of_kernels("Dead units", "dead_units"),
+    "Dead parts: inputs, heads, blocks, slices, groups": {"Dead parts": ["dead_parts/last/kernel"]},
+    "Share of the penalty by layer": of_kernels("Share of the penalty", "penalty_share"),
+    "Weight magnitudes: mean, root mean square, maximum": {
+        kernel: [f"nonzero_rms/{kernel}"] for kernel in KERNELS
+    },
 }
 CARDS = "tf-custom-scalar-multi-line-chart-card, tf-custom-scalar-margin-chart-card"
 
@@ -39,7 +47,13 @@ def model():
     layers = [keras.layers.Dense(units, name=name) for name, units in sizes.items()]
     classifier = keras.Sequential([keras.Input((6,)), *layers])
     classifier.compile(
-        kr.Proximal(keras.optimizers.Adam(0.01), kr.GroupLasso(3e-2)),
+        kr.Proximal(
+            keras.optimizers.Adam(0.01),
+            {
+                ".*(first|layer)/kernel": kr.GroupLasso(3e-2),
+                ".*last/kernel": kr.GroupLasso(3e-2, axis=0),
+            },
+        ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="entropy")],
     )

@@ -12,16 +12,17 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util.tensor_util import make_ndarray
 
+import kerasreg as kr
 from kerasreg.statistics.weights import find_weights
-from kerasreg.tensorboard.dashboards import Dashboards, add_layout, weight_categories
+from kerasreg.tensorboard.dashboards import Dashboards, add_layout
 
 BY_LAYER = ("Sparsity by layer", "Share of the penalty by layer", "Dead units by layer")
 
 
-def layout(weights, metrics=()):
+def layout(weights, metrics=None):
     """The layout as `{category: {chart: content}}`."""
     summary = summary_pb2.Summary()
-    add_layout(summary, weight_categories(weights), metrics)
+    add_layout(summary, weights, metrics)
     (value,) = summary.value
     proto = layout_pb2.Layout.FromString(make_ndarray(value.tensor).item())
     assert [category.closed for category in proto.category[:2]] == [False, True]
@@ -36,19 +37,26 @@ def mlp(layers):
 
 @pytest.mark.parametrize(
     "count, charts, lines",
-    [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 3, 2), (18, 3, 6), (19, 6, 4), (36, 6, 6), (90, 6, 6)],
+    [(1, 1, 1), (3, 1, 3), (10, 1, 10), (11, 2, 6), (36, 4, 9), (60, 6, 10), (90, 6, 10)],
 )
 def test_categories_are_bounded(count, charts, lines):
     shown = layout(find_weights(mlp(count)))
-    sparsity = shown["Sparsity by layer"].values()
+    titles = {title.partition(": the")[0]: title for title in shown}
+    sparsity = shown[titles["Sparsity by layer"]]
     assert len(sparsity) == charts
-    tags = [list(chart.multiline.tag) for chart in sparsity]
+    numbers = [f" ({n} of {charts})" for n in range(1, charts + 1)] if charts > 1 else [""]
+    assert list(sparsity) == [f"Sparsity{number}" for number in numbers]
+    tags = [list(chart.multiline.tag) for chart in sparsity.values()]
     assert max(map(len, tags)) == lines
     flat = [tag for chart in tags for tag in chart]
-    assert flat == [rf"sparsity/d{i}/kernel$" for i in range(min(count, 36))]
+    assert flat == [rf"sparsity/d{i}/kernel$" for i in range(min(count, 60))]
     (*_, (title, bands)) = shown.items()
     assert title.startswith("Weight magnitudes") and len(bands) == min(count, 6)
     assert list(bands) == [f"d{i}/kernel" for i in reversed(range(min(count, 6)))]
+    left_out = [title for title in shown if "largest of" in title]
+    expected = [f": the 60 largest of {count} weights"] * 3 if count > 60 else []
+    expected += [f": the 6 largest of {count} weights"] if count > 6 else []
+    assert [f": the{title.partition(': the')[2]}" for title in left_out] == expected
 
 
 def test_the_largest_weights_have_charts():
@@ -94,13 +102,78 @@ def test_charts_are_those_of_weights_that_have_what_they_show():
     assert not tags(biases, "Share of the penalty by layer")
 
 
+def tags_of(chart):
+    return [tag.removesuffix("$").replace("\\", "") for tag in chart.multiline.tag]
+
+
 def test_overview():
-    metrics = ["accuracy", "loss", "val_accuracy", "val_loss", "val_f1", "val_data_loss"]
-    overview = layout(find_weights(classifier()), metrics)["Overview"]
-    assert list(overview)[2:] == ["Validation accuracy", "Validation f1"]
-    assert list(overview["Validation f1"].multiline.tag) == ["all/val_f1$"]
+    metrics = ["accuracy", "loss", "val_accuracy", "val_loss", "val_f1", "data_loss"]
+    overview = layout(find_weights(classifier()), [*metrics, "val_data_loss"])["Overview"]
+    expected = {
+        "Sparsity": ["all/sparsity"],
+        "Data loss": ["all/data_loss", "all/val_data_loss"],
+        "Penalty": ["all/penalty", "all/regularization_loss"],
+        "Strength": tags_of(overview["Strength"]),
+        "Validation accuracy": ["all/val_accuracy"],
+        "Validation f1": ["all/val_f1"],
+        "Near zero": ["all/near_zero"],
+        "Data loss + penalty = total": ["all/data_loss", "all/penalty", "all/total_loss"],
+    }
+    assert {title: tags_of(chart) for title, chart in overview.items()} == expected
+    assert list(overview) == list(expected)
     many = [f"val_{i}" for i in range(20)]
-    assert len(layout(find_weights(classifier()), many)["Overview"]) == 6
+    assert len(layout(find_weights(classifier()), ["data_loss", *many])["Overview"]) == 10
+
+
+def test_without_a_split_there_are_no_charts_of_it():
+    overview = layout(find_weights(classifier()), [])["Overview"]
+    assert list(overview) == ["Sparsity", "Penalty", "Strength", "Near zero"]
+
+
+def penalised(layers, of=None):
+    made = [
+        keras.layers.Dense(
+            2, kernel_regularizer=None if of and i not in of else kr.L1(0.1), name=f"d{i}"
+        )
+        for i in range(layers)
+    ]
+    return find_weights(keras.Sequential([keras.Input((2,)), *made]))
+
+
+def test_strengths_of_penalised_weights_come_first_then_those_of_another_run():
+    few = tags_of(layout(penalised(2, of=[0]))["Overview"]["Strength"])
+    assert few == [f"strength/d{i}/{name}" for i in range(2) for name in ("kernel", "bias")]
+    some = tags_of(layout(penalised(8, of=[1, 7]))["Overview"]["Strength"])
+    assert len(some) == 10 and {"strength/d1/kernel", "strength/d7/kernel"} < set(some)
+
+
+def test_more_strengths_are_in_a_category_of_their_own():
+    shown = layout(penalised(25))
+    first = shown["Overview"]["Strength (1 of 3)"]
+    others = shown["Strength by layer"]
+    assert list(others) == ["Strength (2 of 3)", "Strength (3 of 3)"]
+    tags = [tag for chart in (first, *others.values()) for tag in tags_of(chart)]
+    assert tags == [f"strength/d{i}/kernel" for i in range(25)]
+
+
+def test_parts_and_groups():
+    title = "Dead parts: inputs, heads, blocks, slices, groups"
+    assert title not in layout(penalised(3))
+    layers = [
+        keras.layers.Dense(2, kernel_regularizer=kr.GroupLasso(0.1, axis=0), name="a"),
+        keras.layers.Dense(2, name="b"),
+    ]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    shown = layout(find_weights(model))[title]
+    assert {name: tags_of(chart) for name, chart in shown.items()} == {
+        "Dead parts": ["dead_parts/a/kernel"]
+    }
+    model = keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(2) for _ in "ab")])
+    groups = kr.coupled_groups(model)
+    model.compile(kr.Proximal(keras.optimizers.SGD(0.1), kr.GroupLasso(0.1, groups=groups)), "mse")
+    model.optimizer.build(model.trainable_variables)
+    shown = layout(find_weights(model))[title]
+    assert tags_of(shown["Groups of several weights"]) == ["all/dead_groups"]
 
 
 def test_two_builds_of_a_model_have_one_layout():
@@ -135,10 +208,10 @@ def columns(summary):
 def test_each_is_written_in_its_time(tmp_path, weights):
     dashboards = Dashboards(str(tmp_path), weights, lambda: {"a": 1})
     start = dashboards.layout()
-    assert tags(start) == [LAYOUT] and len(overview(start)) == 2
-    first = dashboards.after_first_epoch(["accuracy", "val_accuracy"])
+    assert tags(start) == [LAYOUT] and len(overview(start)) == 6
+    first = dashboards.after_first_epoch(["data_loss", "accuracy", "val_accuracy"])
     assert tags(first) == [LAYOUT, *ROW]
-    assert overview(first) == [*overview(start), "Validation accuracy"]
+    assert set(overview(first)) == {*overview(start), "Validation accuracy"}
     assert tags(dashboards.after_first_epoch(["accuracy", "val_accuracy"])) == []
     assert tags(dashboards.at_end()) == [END]
 

@@ -87,7 +87,7 @@ def test_in_the_loss(regularizers, expected):
     [
         ({KERNELS: kr.L1(1e-4)}, "L1 after the step", 1e-4),
         ({KERNELS: kr.L1(0.0)}, "L1 after the step", None),
-        (kr.GroupLasso(0.5, axis=0), "GroupLasso(axis=0) after the step", 0.5),
+        (kr.GroupLasso(0.5, axis=0), "GroupLasso(axis=0, size_scaling=True) after the step", 0.5),
         (kr.KeepZeros(), "KeepZeros(", None),
         (kr.TopK(0.75), "TopK(", None),
     ],
