@@ -1,4 +1,4 @@
-"""Pictures of where the zeros of a model's matrices are, for the Images tab."""
+"""Pictures of where the zeros of a model's weights are, for the Images tab."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import io
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -20,13 +20,16 @@ from kerasreg._backends import compiled, host_view, is_on_host
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import Tensor
 from kerasreg.statistics.weights import Weight
+from kerasreg.tensorboard.legend import with_legend
 
 GROUP = "zero_pattern"
 
-# Pixels of a side: at most, and about at least. TensorBoard draws all pictures equally wide, so
-# that a narrow one would be as high as the page.
+# Pixels of a side: at most, and about at least.
 LARGEST_SIDE = 256
 SMALLEST_SIDE = 128
+
+# Of larger models the largest weights: each picture takes milliseconds, and nobody looks at more.
+MOST_PICTURES = 100
 
 # The line around a picture: where all is in use it is as white as TensorBoard's page.
 FRAME = 128
@@ -36,11 +39,46 @@ _BRIGHTNESS = (
 )
 
 
-class ZeroPatterns:
-    """Draws each matrix again when its number of zeros has changed.
+class Axes(NamedTuple):
+    """Which axes of a weight are the rows and the columns of its picture.
 
     Args:
-        weights: The weights; those with two axes are drawn.
+        rows: The axes that number the rows.
+        columns: The axes that number the columns.
+        row_word: What a row is, in the plural.
+        column_word: What a column is.
+    """
+
+    rows: tuple[int, ...] = (0,)
+    columns: tuple[int, ...] = (1,)
+    row_word: str = "rows"
+    column_word: str = "columns"
+
+
+def axes_of(weight: Weight) -> Axes | None:
+    """The axes of a weight's picture; `None` where it has none.
+
+    A row is an input and a column an output unit, a channel of a convolution. Of a depthwise
+    convolution, each of whose channels has a kernel of its own, a row is a place in that.
+    """
+    shape = weight.variable.shape
+    every = tuple(range(len(shape)))
+    columns = weight.unit_axes or ()
+    inputs = tuple(axis for axis in weight.input_axes or () if axis not in columns)
+    rows = inputs or tuple(axis for axis in every if axis not in columns)
+    if 0 in shape or len(shape) < 2:
+        return None
+    if not (rows and columns):
+        return Axes() if len(shape) == 2 else None
+    places = "inputs" if inputs or not weight.input_axes else "places in the kernel"
+    return Axes(rows, columns, places, "output units")
+
+
+class ZeroPatterns:
+    """Draws each weight again when its number of zeros has changed.
+
+    Args:
+        weights: The weights; of those with two or more axes the `MOST_PICTURES` largest are drawn.
         input_shape: Shape of one input, `(height, width)` or `(height, width, channels)`, to draw
             which inputs the first `Dense` kernel of that many inputs uses.
 
@@ -54,21 +92,29 @@ class ZeroPatterns:
         variables = [weight.variable for weight in weights]
         self._input_kernel = input_kernel(variables, input_shape) if input_shape else None
         self._drawn: dict[str, tuple[int, int]] = {}
+        axes = [(number, axes_of(weight)) for number, weight in enumerate(weights)]
+        known = [(number, each) for number, each in axes if each is not None]
+        known.sort(key=lambda pair: -math.prod(variables[pair[0]].shape))
+        self._axes = dict(sorted(known[:MOST_PICTURES]))
+        for number, variable in enumerate(variables):
+            if variable is self._input_kernel:
+                self._axes.setdefault(number, Axes())
 
     def add_to(
         self, summary: summary_pb2.Summary, step: int, zeros: Sequence[int], final: bool = False
     ) -> None:
-        """Adds a picture of each matrix whose number of zeros has changed by `step`.
+        """Adds a picture of each weight whose number of zeros has changed by `step`.
 
         In the end all of them are drawn: as many zeros may be in other places.
         """
-        for weight, count in zip(self._weights, zeros, strict=True):
+        for number, axes in self._axes.items():
+            weight, count = self._weights[number], zeros[number]
             drawn_at, drawn = self._drawn.get(weight.name, (-1, -1))
-            if _is_matrix(weight.variable) and (drawn != count or final and drawn_at != step):
+            if drawn != count or (final and drawn_at != step):
                 self._drawn[weight.name] = (step, count)
-                _add_matrix(summary, weight)
+                _add_weight(summary, weight, axes, step, count)
                 if weight.variable is self._input_kernel:
-                    _add_inputs(summary, weight, self._input_shape)
+                    _add_inputs(summary, weight, self._input_shape, step)
 
 
 def check_input_shape(argument: str, value: Any) -> tuple[int, ...] | None:
@@ -120,24 +166,44 @@ def _is_matrix(variable: Any) -> bool:
     return len(variable.shape) == 2 and 0 not in variable.shape
 
 
-def _add_matrix(summary: summary_pb2.Summary, weight: Weight) -> None:
-    height, width = weight.variable.shape
+def _add_weight(
+    summary: summary_pb2.Summary, weight: Weight, axes: Axes, step: int, zeros: int
+) -> None:
+    shape = weight.variable.shape
+    size = math.prod(shape)
+    height, width = (math.prod(shape[a] for a in group) for group in axes[:2])
     block = (-(-height // LARGEST_SIDE), -(-width // LARGEST_SIDE))
-    picture = _picture(used_fractions(weight.source, block))
+    picture = _picture(used_fractions(weight.source, block, axes))
+    planes = size // (height * width)
+    each = f"{block[0]} × {block[1]}" + (f" × {planes}" if planes > 1 else "")
     text = (
-        f"Which of the {height} × {width} weights are zero; in a `Dense` kernel a row is an input "
-        f"and a column an output unit. A square is {block[0]} × {block[1]} weights. {_BRIGHTNESS}"
+        f"Which of the {size:,} weights are zero, {' × '.join(map(str, shape))}: rows are "
+        f"{axes.row_word}, columns are {axes.column_word}. A square is {each} weights. "
+        f"{_BRIGHTNESS}"
     )
-    add_image(summary, f"{GROUP}/{weight.name}", picture, text)
+    lines = [
+        f"step {step:,}: {zeros:,} of {size:,} zero, {100 * zeros / size:.1f} %",
+        f"a square: {each} weights",
+    ]
+    words = (f"{height:,} {axes.row_word}", f"{width:,} {axes.column_word}")
+    add_image(summary, f"{GROUP}/{weight.name}", with_legend(picture, *words, lines), text)
 
 
-def _add_inputs(summary: summary_pb2.Summary, weight: Weight, input_shape: tuple[int, ...]) -> None:
+def _add_inputs(
+    summary: summary_pb2.Summary, weight: Weight, input_shape: tuple[int, ...], step: int
+) -> None:
     outputs = weight.variable.shape[1]
-    fractions = used_fractions(weight.source, (1, outputs)).reshape(input_shape)
+    fractions = used_fractions(weight.source, (1, outputs))
+    used = int(np.count_nonzero(fractions))
+    line = f"step {step:,}: {used:,} of {fractions.size:,} inputs used"
+    fractions = fractions.reshape(input_shape)
     if len(input_shape) == 3 and input_shape[2] != 3:
         fractions = fractions.mean(axis=2)
     text = f"Which inputs are used. A square is the {outputs} weights of one. {_BRIGHTNESS}"
-    add_image(summary, f"{GROUP}/{weight.name}/inputs", _picture(fractions), text)
+    words = (f"{input_shape[0]} rows", f"{input_shape[1]} columns of the input")
+    lines = [line, f"a square: the {outputs:,} weights of an input"]
+    picture = with_legend(_picture(fractions), *words, lines)
+    add_image(summary, f"{GROUP}/{weight.name}/inputs", picture, text)
 
 
 def _picture(fractions: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
@@ -156,29 +222,64 @@ def _picture(fractions: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
 PIECE_SIZE = 1 << 17
 
 
-def used_fractions(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[np.float64]:
+class Grid(NamedTuple):
+    """How a weight is counted.
+
+    Args:
+        order: Its axes in the order in which they are taken.
+        shape: Number of planes, which are added up, height and width of each.
+        outer: How many of the axes number planes.
+        block: Height and width of a block; the last ones may be smaller.
+    """
+
+    order: tuple[int, ...]
+    shape: tuple[int, int, int]
+    outer: int
+    block: tuple[int, int]
+
+
+def used_fractions(
+    weight: Tensor, block: tuple[int, int], axes: Axes | None = None
+) -> npt.NDArray[np.float64]:
     """The fraction of each block of a matrix that is not exactly zero.
 
     Args:
-        matrix: Tensor or variable of shape `(height, width)`, neither of them 0.
+        weight: Tensor or variable without an axis of length 0.
         block: Height and width of a block; the last ones may be smaller.
+        axes: Which of its axes are rows and columns; the others are counted together.
 
     Returns:
         An array of shape `(ceil(height / block[0]), ceil(width / block[1]))`.
     """
-    matrix = ops.convert_to_tensor(matrix)
-    count = count_on_host if is_on_host(matrix) else count_on_device
+    axes = axes or Axes()
+    weight = ops.convert_to_tensor(weight)
+    shape = tuple(weight.shape)
+    kept = axes.rows + axes.columns
+    others = tuple(axis for axis in range(len(shape)) if axis not in kept)
+    height, width = (math.prod(shape[axis] for axis in group) for group in axes[:2])
+    planes = math.prod(shape[axis] for axis in others)
+    count = count_on_host if is_on_host(weight) else count_on_device
+    counts = count(weight, Grid(others + kept, (planes, height, width), len(others), block))
     heights, widths = (
         # Of the blocks along a side.
         np.minimum(length, side - np.arange(0, side, length))
-        for side, length in zip(matrix.shape, block, strict=True)
+        for side, length in zip((height, width), block, strict=True)
     )
-    return count(matrix, block) / np.outer(heights, widths)
+    fractions: npt.NDArray[np.float64] = counts / (planes * np.outer(heights, widths))
+    return fractions
 
 
-def count_on_host(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[Any]:
-    """The numbers of non-zeros, from a matrix in the memory of a CPU, in one pass over it."""
-    array = host_view(matrix)
+def count_on_host(weight: Tensor, grid: Grid) -> npt.NDArray[Any]:
+    """The numbers of non-zeros, from a weight in the memory of a CPU, in one pass over it."""
+    array = host_view(weight).transpose(grid.order)
+    _, height, width = grid.shape
+    outer = array.shape[: grid.outer]  # Each plane is a view, as a rule.
+    views = (array[index].reshape(height, width) for index in np.ndindex(outer))
+    counts: npt.NDArray[Any] = sum(_count_plane(view, grid.block) for view in views)
+    return counts
+
+
+def _count_plane(array: npt.NDArray[Any], block: tuple[int, int]) -> npt.NDArray[Any]:
     height, width = array.shape
     step = block[0] * max(1, PIECE_SIZE // (block[0] * width))
     edges = np.arange(0, width, block[1])
@@ -193,21 +294,24 @@ def count_on_host(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[Any]:
     return np.concatenate(rows)
 
 
-def count_on_device(matrix: Tensor, block: tuple[int, int]) -> npt.NDArray[Any]:
-    """The numbers of non-zeros, from a matrix on an accelerator; only they leave it."""
-    return np.asarray(ops.convert_to_numpy(_compiled_count()(matrix, block)))
+def count_on_device(weight: Tensor, grid: Grid) -> npt.NDArray[Any]:
+    """The numbers of non-zeros, from a weight on an accelerator; only they leave it."""
+    return np.asarray(ops.convert_to_numpy(_compiled_count()(weight, grid)))
 
 
-def _count(matrix: Tensor, block: tuple[int, int]) -> Tensor:
+def _count(weight: Tensor, grid: Grid) -> Tensor:
     """Both sides padded to whole blocks and split, then counted within each block."""
-    padding = [(0, -side % length) for side, length in zip(matrix.shape, block, strict=True)]
-    whole = ops.pad(matrix, padding)
-    height, width = whole.shape
-    blocks = ops.reshape(whole, (height // block[0], block[0], width // block[1], block[1]))
+    planes = ops.reshape(ops.transpose(weight, grid.order), grid.shape)
+    sides = zip(grid.shape[1:], grid.block, strict=True)
+    padding = [(0, 0), *((0, -side % length) for side, length in sides)]
+    whole = ops.pad(planes, padding)
+    number, height, width = whole.shape
+    rows, columns = grid.block
+    blocks = ops.reshape(whole, (number, height // rows, rows, width // columns, columns))
     # Not `ops.count_nonzero`, which returns the transpose on PyTorch.
-    return ops.sum(ops.cast(ops.not_equal(blocks, 0), "int32"), axis=(1, 3))
+    return ops.sum(ops.cast(ops.not_equal(blocks, 0), "int32"), axis=(0, 2, 4))
 
 
 @functools.cache
-def _compiled_count() -> Callable[[Tensor, tuple[int, int]], Tensor]:
+def _compiled_count() -> Callable[[Tensor, Grid], Tensor]:
     return compiled(_count, static_argnums=1) if keras.backend.backend() == "jax" else _count

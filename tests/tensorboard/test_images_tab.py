@@ -18,6 +18,7 @@ from tensorboard.compat.proto import summary_pb2
 import kerasreg as kr
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.event_file import EventWriter
+from kerasreg.tensorboard.legend import LEFT
 from kerasreg.tensorboard.pictures import ZeroPatterns
 
 # What is in the files, other tests say; these, that TensorBoard shows it.
@@ -87,13 +88,20 @@ def test_the_server_has_the_pictures(server, model):
         assert entry["step"] == 8
         query = dict(urllib.parse.parse_qsl(entry["query"]))
         picture = np.asarray(Image.open(io.BytesIO(fetch(server, "individualImage", **query))))
-        inside = picture[1:-1, 1:-1]
+        height, width = plot_size(expected)
+        inside = picture[1 : height - 1, LEFT + 1 : LEFT + width - 1]
         scale = [large // small for large, small in zip(inside.shape, expected.shape, strict=True)]
         np.testing.assert_array_equal(inside > 0, np.kron(expected, np.ones(scale)) > 0)
         assert 0.05 < np.mean(expected) < 0.95
 
 
-def dark_and_bright(browser, tag):
+def plot_size(expected):
+    """Pixels of the picture itself in the legend, its frame included."""
+    square = 256 // max(expected.shape)
+    return [side * max(square, 128 // side) + 2 for side in expected.shape]
+
+
+def dark_and_bright(browser, tag, expected):
     """The fractions of a picture's pixels on the screen, once the picture is there."""
     cards = find_all(browser, "tf-image-loader")
     images = [i for c in cards if c.get_property("tag") == tag for i in find_all(browser, "img", c)]
@@ -101,14 +109,18 @@ def dark_and_bright(browser, tag):
         return None
     top, bottom, left, right = browser.execute_script(SHOW, images[0])
     page = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("L")
-    picture = np.asarray(page)[top:bottom, left:right]
+    zoom = (right - left) / images[0].get_property("naturalWidth")
+    assert zoom == pytest.approx(1, abs=0.02)  # else letters have ragged edges
+    height, width = (round(zoom * side) for side in plot_size(expected))
+    left += round(zoom * LEFT)
+    picture = np.asarray(page)[top : top + height, left : left + width]
     return np.mean(picture < 64), np.mean(picture > 192)
 
 
 def test_the_tab_draws_them(server, browser, model):
     browser.get(f"{server}/#images")
     for tag, expected in used(model).items():
-        found = wait_for(browser, lambda _, tag=tag: dark_and_bright(browser, tag))
+        found = wait_for(browser, lambda _, t=tag, e=expected: dark_and_bright(browser, t, e))
         assert found == pytest.approx((np.mean(~expected), np.mean(expected)), abs=0.04)
     text = browser.execute_script(PAGE_TEXT)
     for tag in used(model):

@@ -12,7 +12,8 @@ from tensorboard.compat.proto import summary_pb2
 
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard import pictures as module
-from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape
+from kerasreg.tensorboard.legend import LEFT, WIDTH
+from kerasreg.tensorboard.pictures import ZeroPatterns, axes_of, check_input_shape
 
 
 def dense(*shape, name="first"):
@@ -36,6 +37,11 @@ def draw(patterns, zeros, final=False, step=1):
         assert image.size == (int(width), int(height))
         found[value.tag] = np.asarray(image)
     return found
+
+
+def plot(picture, shape):
+    """The picture itself, without its legend."""
+    return picture[: shape[0], LEFT : LEFT + shape[1]]
 
 
 def framed(fractions, scale):
@@ -71,8 +77,10 @@ def test_pixels(shape, block, scale):
         for r in range(0, shape[0], block[0])
     ]
     assert np.shape(fractions) == (height, width)
-    np.testing.assert_array_equal(drawn["zero_pattern/first/kernel"], framed(fractions, scale))
-    assert max(drawn["zero_pattern/first/kernel"].shape) <= 258
+    expected = framed(fractions, scale)
+    picture = drawn["zero_pattern/first/kernel"]
+    np.testing.assert_array_equal(plot(picture, expected.shape), expected)
+    assert picture.shape[1] == WIDTH and picture.shape[0] <= 258 + 80
 
 
 def test_only_a_block_of_zeros_is_black():
@@ -81,7 +89,7 @@ def test_only_a_block_of_zeros_is_black():
     values[5, 7] = 1e-30
     model.layers[0].kernel.assign(values)
     picture = draw(ZeroPatterns(find_weights(model), None), [0, 0])["zero_pattern/first/kernel"]
-    assert np.argwhere(picture[1:-1, 1:-1]).tolist() == [[0, 7]]
+    assert np.argwhere(plot(picture, (258, 258))[1:-1, 1:-1]).tolist() == [[0, 7]]
 
 
 @pytest.mark.parametrize("input_shape", [(4, 6), (4, 6, 1), (2, 4, 3), (3, 4, 2)])
@@ -93,7 +101,8 @@ def test_inputs(input_shape):
     if len(input_shape) == 3 and input_shape[2] != 3:
         fractions = fractions.mean(axis=2)
     side = 256 // max(input_shape[:2])
-    np.testing.assert_array_equal(picture, framed(fractions, (side, side)))
+    expected = framed(fractions, (side, side))
+    np.testing.assert_array_equal(plot(picture, expected.shape), expected)
 
 
 def test_drawn_again_when_the_number_of_zeros_changes():
@@ -103,14 +112,15 @@ def test_drawn_again_when_the_number_of_zeros_changes():
     assert [w.name.split("/")[-1] for w in weights] == ["kernel", "bias"] * 3
     patterns = ZeroPatterns(weights, (1, 1))
     one, two = "zero_pattern/one/kernel", "zero_pattern/two/kernel"
-    inputs = f"{one}/inputs"
-    assert set(draw(patterns, [0, 1, 0, 3, 0, 2])) == {one, inputs, two}
-    assert set(draw(patterns, [5, 0, 0, 0, 0, 0])) == set()
+    inputs, conv = f"{one}/inputs", "zero_pattern/conv2d/kernel"
+    assert set(draw(patterns, [0, 1, 0, 3, 0, 2])) == {conv, one, inputs, two}
+    assert set(draw(patterns, [0, 0, 0, 0, 0, 0])) == set()
+    assert set(draw(patterns, [5, 0, 0, 0, 0, 0])) == {conv}
     assert set(draw(patterns, [5, 0, 0, 0, 1, 0])) == {two}
     assert set(draw(patterns, [5, 0, 2, 0, 1, 0])) == {one, inputs}
     assert set(draw(patterns, [5, 0, 2, 0, 1, 0])) == set()
     assert not draw(patterns, [5, 0, 2, 0, 1, 0], final=True)  # drawn at this step already
-    assert set(draw(patterns, [5, 0, 2, 0, 1, 0], final=True, step=2)) == {one, inputs, two}
+    assert set(draw(patterns, [5, 0, 2, 0, 1, 0], final=True, step=2)) == {conv, one, inputs, two}
 
 
 def test_the_first_kernel_that_fits_is_folded():
@@ -271,3 +281,66 @@ SHARDED = """
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras shards weights on JAX")
 def test_a_weight_that_is_spread_over_devices_is_counted_there():
     in_process(SHARDED, XLA_FLAGS="--xla_force_host_platform_device_count=4")
+
+
+def assign(layer, seed=0):
+    for variable in layer.trainable_variables:
+        rng = np.random.default_rng(seed)
+        variable.assign(rng.normal(size=variable.shape) * (rng.random(variable.shape) < 0.3))
+
+
+# A layer, its input, its weight, and how NumPy says which fraction of each square is used.
+LAYERS = [
+    (keras.layers.Conv2D(5, 3), (8, 8, 4), "kernel", "hwio->io"),
+    (keras.layers.Conv1D(5, 3), (8, 4), "kernel", "wio->io"),
+    (keras.layers.Conv2DTranspose(5, 3), (8, 8, 4), "kernel", "hwoi->io"),
+    (keras.layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 4), "kernel", "hwim->(hw)(im)"),
+    (keras.layers.EinsumDense("ab,cb->ac", 3), (4,), "kernel", "oi->io"),
+]
+
+
+@pytest.mark.parametrize("place", ["host", "device"])
+@pytest.mark.parametrize("layer, shape, name, formula", LAYERS, ids=lambda each: str(each))
+def test_kernels_of_each_kind(place, monkeypatch, layer, shape, name, formula):
+    if not layer.built:
+        layer.build((None, *shape))
+    assign(layer)
+    model = keras.Sequential([keras.Input(shape), layer])
+    (weight,) = find_weights(model, name)
+    values = keras.ops.convert_to_numpy(layer.kernel) != 0
+    if "(" in formula:
+        expected = values.reshape(9, 8).astype(float)
+    else:
+        source, target = formula.split("->")
+        counts = np.einsum(formula, values.astype(float))
+        expected = counts * counts.size / values.size
+    monkeypatch.setattr(module, "is_on_host", lambda _: place == "host")
+    found = module.used_fractions(weight.source, (1, 1), axes_of(weight))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    picture = draw(ZeroPatterns([weight], None), [1])[f"zero_pattern/{weight.name}"]
+    side = 256 // max(expected.shape)
+    scale = [max(side, 128 // length) for length in expected.shape]
+    drawn = framed(expected, scale)
+    np.testing.assert_array_equal(plot(picture, drawn.shape), drawn)
+
+
+def test_the_largest_weights_are_drawn(monkeypatch):
+    monkeypatch.setattr(module, "MOST_PICTURES", 2)
+    layers = [keras.layers.Dense(n, name=f"d{n}") for n in (5, 2, 7)]
+    weights = find_weights(keras.Sequential([keras.Input((3,)), *layers]))
+    drawn = draw(ZeroPatterns(weights, None), [0] * 6)
+    assert list(drawn) == ["zero_pattern/d5/kernel", "zero_pattern/d7/kernel"]
+    drawn = draw(ZeroPatterns(weights, (5,) * 1 + (1,)), [0] * 6)
+    assert "zero_pattern/d2/kernel/inputs" in drawn
+
+
+def test_the_legend_changes_with_the_step_and_the_number_of_zeros():
+    model, _ = dense(64, 40)
+    patterns = ZeroPatterns(find_weights(model), None)
+    (first,) = draw(patterns, [10, 0], step=1).values()
+    (second,) = draw(patterns, [11, 0], step=1).values()
+    (third,) = draw(patterns, [11, 0], final=True, step=2).values()
+    below = [picture[258:] for picture in (first, second, third)]
+    assert np.sum(below[0] < 128) > 500  # letters
+    assert np.any(below[0] != below[1]) and np.any(below[1] != below[2])
+    np.testing.assert_array_equal(first[:258], third[:258])
