@@ -57,12 +57,11 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
     | `all/compacted_parameters`, `all/compacted_multiply_adds` | what `compact` leaves at the end |
 
     Beside them histograms of the non-zero values (`nonzero/<weight>`, `activations/<layer>`),
-    pictures of where the
-    zeros are (`zero_pattern/<weight>`, drawn when their number has changed), text pages with the
-    configuration and, at the end, the reports on sparsity and on compaction, a layout for Custom
-    Scalars, a row for HPARAMS, and what the Sparsity tab shows. A weight is named by its path
-    without the model's own name; layers without a name of their own are numbered anew in each
-    model.
+    pictures of where the zeros are (`zero_pattern/<weight>`, drawn when their number has changed),
+    text pages with the configuration and, at the end, the reports on sparsity and on compaction, a
+    layout for Custom Scalars, a row for HPARAMS, and what the Sparsity tab shows. A weight is named
+    by its path without the model's own name; layers without a name of their own are numbered anew
+    in each model.
 
     `data_loss` and `penalty` are means over the batches of the epoch, as Keras's `loss` is, so
     `data_loss + penalty == loss`; the penalty is all that layers add to the loss, with penalties
@@ -102,13 +101,14 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         verbose: 0 or 1: whether to print, once, how to open TensorBoard.
         in_logs: Which totals go into `logs`, in this order, where they are known: names from the
             table without `all/`, of those that are measured of the weights, or a part of a loss;
-            `"all"` for all of them. One more than by default is
+            `"all"` for all of them. One more than the four by default is
             `in_logs=("sparsity", "data_loss", "penalty", "val_data_loss", "near_zero")`.
         activation_data: Inputs, as `model.predict` takes them, to log on which outputs of rectified
             layers are zero: an array of shape `(n, ...)`, or a structure of arrays; some hundred
             samples do. Each point takes one more forward pass of all of them, in inference, that is
             compiled once. A layer counts if its `activation` is zero on an interval, as `relu` is,
-            and so does `ReLU`; operations outside of layers are not seen.
+            and so does `ReLU`; operations outside of layers are not seen. A unit is a channel of
+            the output; a layer with weights that is called twice has the same units in both calls.
         on_point: A function `(step, numbers)` that is called for each point, as for another
             tracker: `numbers` is a dict of floats by tag, all that the charts show at this step,
             without histograms and without what compaction leaves at the end. Where the last batch
@@ -142,7 +142,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         input_shape: tuple[int, ...] | None = None,
         hparams: dict[str, Any] | Literal[False] | None = None,
         verbose: int = 1,
-        in_logs: Sequence[str] | str = DEFAULT,
+        in_logs: Sequence[str] | Literal["all"] = DEFAULT,
         activation_data: Any = None,
         on_point: OnPoint | None = None,
     ) -> None:

@@ -21,6 +21,9 @@ from kerasreg.statistics.numbers import Statistics, total_statistics
 from kerasreg.statistics.rectified import output_units, rectified_layers
 from kerasreg.statistics.tensors import TensorStatistics
 
+# Keras calls one of them, by whether the layer is quantized.
+_CALLS = ("call", "quantized_call")
+
 ACTIVATION_TOTALS = ("activation_zeros", "dead_activations")
 
 
@@ -111,7 +114,7 @@ class Activations:
         """The outputs of all layers; takes note of their names and axes while it is traced."""
         calls: list[list[Tensor]] = [[] for _ in self._layers]
         observed = [
-            (layer, {"call": _observing(layer.call, outputs)})
+            (layer, {name: _observing(getattr(layer, name), outputs) for name in _CALLS})
             for layer, outputs in zip(self._layers, calls, strict=True)
         ]
         mapping = list(zip(self._variables, values, strict=True))
@@ -141,6 +144,21 @@ def check_activation_data(argument: str, x: Any) -> Any:
     if not shapes[0][0]:
         raise invalid_value(argument, "at least one sample", shapes)
     return x
+
+
+def check_fits(argument: str, x: Any, model: Any) -> None:
+    """Raises if the one input of a model has another shape than a batch; others are tried only."""
+    inputs, leaves = getattr(model, "inputs", None) or [], keras.tree.flatten(x)
+    if len(inputs) != 1:
+        return
+    expected, found = tuple(inputs[0].shape), tuple(leaves[0].shape)
+    # Keras adds, and takes off, an axis of one entry.
+    fits = len(found) != len(expected) or all(
+        wanted in (None, size) for wanted, size in zip(expected[1:], found[1:], strict=True)
+    )
+    if len(leaves) != 1 or not fits:
+        shapes = [tuple(leaf.shape) for leaf in leaves]
+        raise invalid_value(argument, f"one array of the shape of an input, {expected}", shapes)
 
 
 def _observing(call: Any, outputs: list[Tensor]) -> Any:

@@ -14,7 +14,12 @@ from tensorboard.compat.proto import summary_pb2
 
 from kerasreg._backends import is_chief
 from kerasreg._checks import check_bool, check_non_negative, check_pattern
-from kerasreg.statistics.activations import Activated, Activations, check_activation_data
+from kerasreg.statistics.activations import (
+    Activated,
+    Activations,
+    check_activation_data,
+    check_fits,
+)
 from kerasreg.statistics.measurement import statistics_of
 from kerasreg.statistics.names import Dropouts, LayerNames
 from kerasreg.statistics.numbers import Measured
@@ -90,10 +95,12 @@ class Options:
         return settings.hparams if self.hparams is None else partial(dict, self.hparams)
 
     def check_fit(self, model: Any) -> None:
-        """Raises if the model has none of the weights that these arguments speak of."""
+        """Raises if the model has none of the weights, or inputs, that the arguments speak of."""
         variables = [each.variable for each in choose_weights(model, self.weights)]
         if self.input_shape is not None:
             input_kernel(variables, self.input_shape)
+        if self.activation_data is not None:
+            check_fits("activation_data", self.activation_data, model)
 
 
 def replaces_points(log_dir: str, model: Any, first_step: int) -> bool:

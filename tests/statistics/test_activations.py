@@ -257,12 +257,30 @@ def test_a_subclassed_model_in_training(tmp_path):
 
 
 def test_inputs_that_do_not_fit_are_one_warning_and_the_log_goes_on(tmp_path):
-    model, (x, y) = classifier(), data()
+    model, (x, y) = Subclassed(), data()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.first.activation = keras.activations.relu
     logger = kr.RegularizationLogger(tmp_path, 1, activation_data=x[:, :3], verbose=0)
     with pytest.warns(UserWarning, match="goes on without activations.*`activation_data`") as seen:
         model.fit(x, y, epochs=2, verbose=0, callbacks=[logger])
     assert len([w for w in seen if "activation_data" in str(w.message)]) == 1
     assert len(read(tmp_path)["all/sparsity"]) == 4
+
+
+@pytest.mark.parametrize("given", [data()[0][:, :3], list(data())])
+def test_inputs_of_another_shape_stop_before_the_training(tmp_path, given):
+    logger = kr.RegularizationLogger(tmp_path, activation_data=given)
+    with pytest.raises(ValueError, match="argument `activation_data`.*None, 6"):
+        logger.set_model(classifier())
+
+
+def test_a_quantized_layer():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, "relu", name="d")])
+    model.layers[0].quantize("int8")
+    x = RNG.normal(size=(8, 3)).astype("float32")
+    assert measure(model, x).totals["activation_zeros"] == pytest.approx(
+        np.mean(model.predict(x, verbose=0) == 0)
+    )
 
 
 BAD = [3, "x", {}, [], np.zeros((0, 6)), [np.zeros((2, 3)), np.zeros((3, 3))], np.float32(1)]
