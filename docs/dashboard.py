@@ -1,69 +1,85 @@
 """Takes the README's pictures of TensorBoard, in a headless Chromium.
 
-python examples/quickstart.py && python examples/sweep.py && python docs/dashboard.py
+    python docs/dashboard.py [dashboard] [sparsity_tab] [hparams]
+
+trains what the pictures show first, where its log is not there yet. Each is taken at 1500 pixels
+and, as `<name>_800.png`, at 800.
 """
 
-import json
+import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import quote
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "tensorboard")]
+sys.path.insert(0, str(ROOT / "tests"))
 
-from dashboard import chromium, find_all, tensorboard  # noqa: E402
+from helpers.dashboard import (  # noqa: E402
+    chromium,
+    colourful_pixels,
+    find_all,
+    tensorboard,
+    wait_for,
+)
 
-CHARTS = ("near_zero", "regularization_loss", "l2_norm", "data_loss", "val_data_loss", "penalty")
+from kerasreg.tensorboard.show import FIRST_TAB  # noqa: E402
 
-
-def save(browser, name: str) -> None:
-    """Saves what the browser shows."""
-    browser.save_screenshot(str(ROOT / "docs" / f"{name}.png"))
-
-
-def take_overview(address: str) -> None:
-    """The main charts of the quickstart, pinned."""
-    pins = quote(json.dumps([{"plugin": "scalars", "tag": f"all/{chart}"} for chart in CHARTS]))
-    with chromium(1500, 1140) as browser:
-        browser.get(f"{address}/?smoothing=0&pinnedCards={pins}#timeseries")
-        time.sleep(5)
-        browser.find_element("xpath", "//button[contains(., 'Settings')]").click()
-        time.sleep(5)
-        save(browser, "dashboard")
+WIDTHS = {1500: "", 800: "_800"}
 
 
-def take_sparsity_tab(address: str) -> None:
-    """The table of one of the sweep's runs."""
-    with chromium(1500, 520) as browser:
-        browser.get(f"{address}/#kerasreg_sparsity")
-        time.sleep(8)
-        save(browser, "sparsity_tab")
+def take_dashboard(browser, address: str) -> None:
+    """The first screen of Custom Scalars, once each of its charts has its lines."""
+    browser.get(address + FIRST_TAB)
+    wait_for(browser, lambda _: find_all(browser, "vz-line-chart2"), 120)
+
+    def drawn(_):
+        charts = find_all(browser, "vz-line-chart2")
+        return all(colourful_pixels(chart.screenshot_as_png) > 300 for chart in charts)
+
+    wait_for(browser, drawn, 120)
+    browser.execute_script("window.scrollTo(0, 0)")
+    time.sleep(2)
 
 
-def take_hparams(address: str) -> None:
-    """Parallel coordinates of the sweep."""
-    with chromium(1500, 1050) as browser:
-        browser.get(f"{address}/#hparams")
-        time.sleep(6)
-        tabs = [tab for tab in find_all(browser, "paper-tab") if "PARALLEL" in tab.text]
-        tabs[0].click()
-        time.sleep(2)
-        scales = find_all(browser, "vaadin-radio-button, paper-radio-button")
-        logarithmic = [scale for scale in scales if "Logarithmic" in scale.text]
-        logarithmic[0].click()  # of the strength
-        time.sleep(6)
-        save(browser, "hparams")
+def take_sparsity_tab(browser, address: str) -> None:
+    """The first screen of our own tab."""
+    browser.get(f"{address}/#kerasreg_sparsity")
+    time.sleep(8)
+
+
+def take_hparams(browser, address: str) -> None:
+    """Parallel coordinates."""
+    browser.get(f"{address}/#hparams")
+    time.sleep(6)
+    tabs = [tab for tab in find_all(browser, "paper-tab") if "PARALLEL" in tab.text]
+    tabs[0].click()
+    time.sleep(2)
+    scales = find_all(browser, "vaadin-radio-button, paper-radio-button")
+    logarithmic = [scale for scale in scales if "Logarithmic" in scale.text]
+    logarithmic[0].click()  # of the strength
+    time.sleep(6)
+
+
+# What is taken, of which example's runs, how high.
+PICTURES = {
+    "dashboard": (take_dashboard, "quickstart", 900),
+    "sparsity_tab": (take_sparsity_tab, "sweep", 520),
+    "hparams": (take_hparams, "sweep", 1050),
+}
 
 
 def main() -> None:
-    """Takes all pictures."""
-    logs = ROOT / "tensorboard_logs"
-    with tensorboard(logs / "quickstart") as address:
-        take_overview(address)
-    with tensorboard(logs / "sweep") as address:
-        take_sparsity_tab(address)
-        take_hparams(address)
+    """Takes all pictures, or those that are named."""
+    for name in sys.argv[1:] or PICTURES:
+        take, example, height = PICTURES[name]
+        logs = ROOT / "tensorboard_logs" / example
+        if not logs.exists():
+            subprocess.run([sys.executable, ROOT / "examples" / f"{example}.py"], check=True)
+        with tensorboard(logs) as address:
+            for width, suffix in WIDTHS.items():
+                with chromium(width, height) as browser:
+                    take(browser, address)
+                    browser.save_screenshot(str(ROOT / "docs" / f"{name}{suffix}.png"))
 
 
 if __name__ == "__main__":

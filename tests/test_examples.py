@@ -1,6 +1,7 @@
 """The examples, as a user runs them."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,21 @@ import pytest
 from helpers.backends import BACKEND
 from helpers.event_files import read
 
+from kerasreg.tensorboard.show import invitation
+
 pytestmark = pytest.mark.first
 ROOT = Path(__file__).parent.parent
 
 
-def run(script, *args, **options):
+def finished(script, *args, **options):
     command = [sys.executable, script, *args]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
+
+
+def run(script, *args, **options):
+    return finished(script, *args, **options).stdout
 
 
 def copy_of(name, tmp_path, **constants):
@@ -35,20 +42,36 @@ def copy_of(name, tmp_path, **constants):
 @pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough for the example")
 def test_quickstart(tmp_path):
-    printed = run(copy_of("quickstart.py", tmp_path))  # as it is: the README has its table
-    rows = re.findall(r"^ +(\w+) +([\d.]+)% +([\d.]+)% +([\d.]+)%.*$", printed, re.M)
-    table = {name: [float(cell) for cell in cells] for name, *cells in rows}
-    assert list(table) == ["none", "L1", "L2", "ElasticNet", "GroupLasso", "Dropout", "Proximal"]
-    for name, (train, test, gap) in table.items():
-        assert abs(train - test - gap) < 0.11
-        assert name == "none" or gap < table["none"][2], "each technique narrows the gap"
-        log = read(tmp_path / "tensorboard_logs" / "quickstart" / name)
-        assert len(log["all/sparsity"]) == 40
-    assert "tensorboard --logdir" in printed
-    (sizes,) = re.findall(r"([\d,]+) → ([\d,]+) parameters", printed)
-    before, after = (int(size.replace(",", "")) for size in sizes)
-    assert after < 0.8 * before
-    assert keras.saving.load_model(tmp_path / "tensorboard_logs/quickstart/small.keras")
+    done = finished(copy_of("quickstart.py", tmp_path))  # as it is: the README has its table
+    printed, logs = done.stdout, tmp_path / "tensorboard_logs" / "quickstart"
+    assert "Warning" not in done.stderr
+    assert not re.search("[\x1b\b\r]", printed), "readable in a file, too"
+    rows = re.findall(
+        r"^(\S.*?) +([\d.]+)% +([\d.]+)% +([\d.]+)% +([\d,]+) +[\d.]+$", printed, re.M
+    )
+    table = {
+        name: (*map(float, shares), int(parameters.replace(",", "")))
+        for name, *shares, parameters in rows
+    }
+    in_loss = ["none", "L2", "ElasticNet", "Dropout", "L1"]
+    exact = ["GroupLasso, Proximal", "L1, Proximal", "L1, then KeepZeros"]
+    assert list(table) == in_loss + exact
+    everything = table["none"][3]
+    for name, (train, test, zeros, left) in table.items():
+        assert len(read(logs / name)["all/sparsity"]) == (10 if name == exact[-1] else 25)
+        assert name == "none" or test > table["none"][1] + 3 and train < table["none"][0]
+        assert (zeros > 60 and left < 0.8 * everything) == (name in exact)
+        assert name in exact or (zeros, left) == (0, everything)
+    selected, debiased = table["L1, Proximal"], table["L1, then KeepZeros"]
+    assert debiased[2:] == selected[2:] and debiased[1] > selected[1]
+    (difference,) = re.findall(r"\(largest difference of an output (\S+)\)", printed)
+    assert float(difference) < 1e-4
+    small = keras.saving.load_model(logs / "small.keras")
+    assert f"{everything:,} → {small.count_params():,} parameters" in printed
+    assert small.count_params() == debiased[3]
+    *_, command, link = printed.splitlines()
+    assert shlex.split(command) == ["tensorboard", "--logdir", str(logs)]
+    assert link == invitation(str(logs)).splitlines()[2]
 
 
 @pytest.mark.slow
