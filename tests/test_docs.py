@@ -12,7 +12,8 @@ import kerasreg as kr
 from kerasreg.layers.base_dropout import BaseDropout
 
 ROOT = Path(__file__).parent.parent
-PAGES = {str(page.relative_to(ROOT)): page for page in sorted((ROOT / "docs").rglob("*.md"))}
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = {str(page.relative_to(ROOT)): page for page in FILES}
 # Only ```python is ours, and runs; ```py is the code of others, beside which ours stands.
 BLOCK = re.compile(
     r"^(<!-- not run: (?P<reason>.+) -->\n)?```python[^\n]*\n(?P<code>.*?)^```", re.M | re.S
@@ -146,3 +147,19 @@ def test_a_link_that_leads_nowhere_is_a_warning(tmp_path, caplog):
     (tmp_path / "other" / "index.html").write_text('<a href="../#here"></a><img src="no.png">')
     script("links").on_post_build({"site_dir": str(tmp_path)})
     assert re.findall(r"the link (\S+) leads", caplog.text) == ["other/#no", "no.png"]
+
+
+def test_the_readme_is_short_and_its_links_lead_to_what_is_here():
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 120
+    site, files = (
+        "https://kerasreg.github.io/kerasreg/",
+        "https://raw.githubusercontent.com/kerasreg/kerasreg/main/",
+    )
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    for link in links:
+        if link.startswith(files):
+            assert (ROOT / link.removeprefix(files)).exists(), link
+        else:  # A package index shows the README without the files around it.
+            page = link.removeprefix(site).rstrip("/")
+            assert link.startswith(site) and (ROOT / "docs" / f"{page}.md").exists(), link
