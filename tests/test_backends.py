@@ -1,15 +1,13 @@
 """Of several processes one writes. Each test has two, as a training on two machines has."""
 
 import json
-import os
-import socket
-import subprocess
 import sys
 import textwrap
 
 import keras
 import pytest
 from helpers.backends import BACKEND
+from helpers.processes import environment, free_address, side_by_side
 
 from kerasreg._backends import is_chief
 
@@ -66,12 +64,6 @@ print("chief:", is_chief(model), flush=True)
 """
 
 
-def free_address():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return f"localhost:{probe.getsockname()[1]}"
-
-
 def test_a_single_process_writes():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     assert is_chief(model) is True
@@ -81,18 +73,15 @@ def test_a_single_process_writes():
 def test_one_of_two_processes_writes():
     code = textwrap.dedent({"jax": JAX, "torch": TORCH, "tensorflow": TENSORFLOW}[BACKEND]) + END
     addresses = [free_address(), free_address()]
-    processes = []
-    for rank in range(2):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-        environment = {
-            **os.environ,
-            "TF_CONFIG": json.dumps(task),
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        }
-        command = [sys.executable, "-c", code, str(rank), addresses[0]]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        processes.append(subprocess.Popen(command, env=environment, text=True, **pipes))
-    outputs = [process.communicate(timeout=240) for process in processes]
-    for process, (_, errors) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, errors
-    assert ["chief: True" in output for output, _ in outputs] == [True, False]
+    environments = [
+        environment(
+            TF_CONFIG=json.dumps(
+                {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+            ),
+            XLA_FLAGS="--xla_force_host_platform_device_count=2",
+        )
+        for rank in range(2)
+    ]
+    commands = [[sys.executable, "-c", code, rank, addresses[0]] for rank in range(2)]
+    outputs = side_by_side(commands, environments)
+    assert ["chief: True" in output for output in outputs] == [True, False]

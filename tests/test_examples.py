@@ -10,6 +10,7 @@ import keras
 import pytest
 from helpers.backends import BACKEND
 from helpers.event_files import read
+from helpers.scripts import copy_of
 
 from kerasreg.tensorboard.show import invitation
 
@@ -26,17 +27,6 @@ def finished(script, *args, **options):
 
 def run(script, *args, **options):
     return finished(script, *args, **options).stdout
-
-
-def copy_of(name, tmp_path, **constants):
-    """A copy of an example, which logs beside it; with other numbers at its top, if need be."""
-    text = (ROOT / "examples" / name).read_text()
-    for constant, value in constants.items():
-        text, count = re.subn(rf"^{constant} = .*$", f"{constant} = {value!r}", text, flags=re.M)
-        assert count == 1, constant
-    (tmp_path / "examples").mkdir()
-    (tmp_path / "examples" / name).write_text(text)
-    return tmp_path / "examples" / name
 
 
 @pytest.mark.slow

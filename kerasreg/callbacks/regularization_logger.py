@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import keras
 
+from kerasreg._backends import is_chief
 from kerasreg._checks import check_integer, invalid_value
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.guard import Guard
@@ -311,7 +312,7 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self.close()
 
     def _invite(self) -> None:
-        if self.verbose and not self._invited:
+        if self.verbose and not self._invited and is_chief(self.model):
             self._invited = True
             # Output that goes nowhere, or knows no such characters, is no reason to stop.
             with contextlib.suppress(OSError, ValueError):

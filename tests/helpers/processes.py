@@ -1,6 +1,7 @@
 """Code that needs a process of its own, for a limit or a device list that is set at the start."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -20,3 +21,26 @@ def in_process(code, *args, **others):
     )
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+def free_address():
+    """An address of this machine on which the processes of a training can meet."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return f"localhost:{probe.getsockname()[1]}"
+
+
+def side_by_side(commands, environments=None, timeout=240):
+    """Runs several commands at once and returns what each printed."""
+    environments = environments or [environment()] * len(commands)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pairs = zip(commands, environments, strict=True)
+    processes = [subprocess.Popen([*map(str, command)], env=env, **pipes) for command, env in pairs]
+    try:
+        outputs = [process.communicate(timeout=timeout) for process in processes]
+    finally:
+        for process in processes:  # One that waits for another, which has failed, waits for long.
+            process.kill()
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return [output for output, _ in outputs]
