@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -140,6 +141,21 @@ def track_metric(model: Any, metric: keras.metrics.Metric) -> None:
 def untrack_metric(model: Any, metric: keras.metrics.Metric) -> None:
     """Undoes `track_metric`."""
     model._metrics[:] = [other for other in model._metrics if other is not metric]
+
+
+def fellow_callbacks(callback: Any) -> list[Any]:
+    """The callbacks of the training that is calling one of them, in their order.
+
+    Keras tells a callback of its model and not of the others; the list that calls them all is
+    where the call comes from. Empty where nothing of that kind calls.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
+            return list(caller.callbacks)
+        frame = frame.f_back
+    return []
 
 
 def optimizer_slot(optimizer: Any, name: str, variable: Any) -> Any:

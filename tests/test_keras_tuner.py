@@ -114,14 +114,29 @@ def test_search(tmp_path, place):
     logs = tmp_path / "logs" / "search"
     assert {path.name for path in logs.iterdir()} == {trial.trial_id for trial in trials}
     for trial in trials:
-        run = logs / trial.trial_id
+        run = logs / trial.trial_id / "1"
         assert len(list(run.iterdir())) == 1
         points = read(run)
         assert [step for step, _ in points["all/sparsity"]] == [5, 10, 15]
         np.testing.assert_allclose(column(points, "dropout_rate/drop"), RATES, rtol=1e-6)
         assert chosen_values(run) == trial.hyperparameters.values
         np.testing.assert_allclose(scores(points).min(), trial.score, rtol=1e-6)
-    check_reloaded(search_in(tmp_path, build, objective), trials, read(logs / trials[0].trial_id))
+    check_reloaded(
+        search_in(tmp_path, build, objective), trials, read(logs / trials[0].trial_id / "1")
+    )
+
+
+def test_callbacks_as_in_the_guide_of_keras_tuner(tmp_path):
+    """Each trial and each execution of it is a run of its own, also when the search goes on."""
+    arguments = {"max_trials": 2, "executions_per_trial": 2, "seed": 5, "directory": tmp_path}
+    tuner = keras_tuner.RandomSearch(after_the_step, DATA_LOSS, **arguments)
+    logger = kr.RegularizationLogger(tmp_path / "logs", verbose=0)
+    fit = {"epochs": 1, "verbose": 0, "validation_data": VALIDATION, "callbacks": [logger]}
+    tuner.search(*data(), **fit)
+    runs = {path.name for path in (tmp_path / "logs").iterdir()}
+    assert runs == {"1", "2", "3", "4"}
+    for run in runs:
+        assert len(read(tmp_path / "logs" / run)["all/val_data_loss"]) == 1
 
 
 def check_reloaded(tuner, trials, points):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import warnings
@@ -13,10 +14,13 @@ import keras
 
 from kerasreg._backends import is_chief
 from kerasreg._checks import check_integer, invalid_value
+from kerasreg._keras_internals import fellow_callbacks
 from kerasreg._tensors import to_numpy
+from kerasreg.callbacks.copies import next_free_folder
 from kerasreg.callbacks.guard import Guard
-from kerasreg.callbacks.keras_logs import DEFAULT, KerasLogs, check_in_logs
+from kerasreg.callbacks.keras_logs import DEFAULT, NAMES, KerasLogs, check_in_logs
 from kerasreg.callbacks.logged_steps import LoggedSteps, begin_log, steps_logged
+from kerasreg.callbacks.monitors import blind_monitors
 from kerasreg.callbacks.own_numbers import check_numbers
 from kerasreg.callbacks.step_counter import StepCounter
 from kerasreg.optimizers.of_model import Optimizers
@@ -72,8 +76,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     The totals that `in_logs` names also go into `logs`, without `all/`, for `History`,
     `CSVLogger`, `EarlyStopping("sparsity", mode="max")` and the progress bar: put this callback
-    before those that read them. What is not named there cannot be monitored: Keras only warns, and
-    `EarlyStopping("near_zero")` never stops, unless `in_logs` has `"near_zero"`.
+    before those that read them. What is not named there cannot be monitored:
+    `EarlyStopping("near_zero")` never stops, unless `in_logs` has `"near_zero"`. A warning names
+    both mistakes when training starts.
 
     Logging never changes the training and never stops it: where the log cannot be written there
     is one warning. The report on sparsity is of the last epoch, also where `EarlyStopping` restores
@@ -83,7 +88,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         log_dir: Folder of this run, or an address as `gs://bucket/run-1`. Runs that are to be
             compared are folders side by side. In the same folder a model goes on after its last
             point when it is fitted again, a resumed run replaces what it overlaps, and another
-            one replaces all, with a warning.
+            one replaces all, with a warning. A deep copy of the logger, as KerasTuner makes one for
+            each training, takes the next free folder below it: `log_dir/1`, `log_dir/2`, …
         update_freq: `"epoch"`, or an integer n to log every n batches as well.
         weights: Regular expression, searched for in `variable.path`, that chooses the weights to
             log; `None` for all. The totals are those of the chosen weights.
@@ -187,6 +193,19 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         nothing = dict.fromkeys(("_model", "_optimizer", "_logs", "_run", "_logged"))
         return vars(self) | nothing | {"_split": LossSplit()}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> RegularizationLogger:
+        """A logger into a folder of its own, the next free one below this one's.
+
+        KerasTuner copies its callbacks for each training.
+        """
+        copied = copy.copy(
+            self
+        )  # What is logged is shared: data, and a function of another tracker.
+        copied.log_dir = next_free_folder(self.log_dir)
+        copied._steps, copied._guard = StepCounter(), Guard(type(self).__name__)
+        memo[id(self)] = copied
+        return copied
+
     def set_model(self, model: Any, optimizer: Any = None) -> None:
         """Takes the model to log.
 
@@ -258,6 +277,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Prepares the model's steps to tell data loss and penalty apart."""
         self._guard = Guard(type(self).__name__)
         self._logs = KerasLogs(self.model, self.in_logs)
+        fellows = fellow_callbacks(self)
+        for sentence in blind_monitors(fellows, self, self.in_logs, NAMES):
+            warnings.warn(sentence, stacklevel=2)
         self._invite()
         self._steps.begin_fit()
         self._guard.run(self._split.begin_fit, self.model)

@@ -224,7 +224,8 @@ def test_a_pattern_that_matches_nothing_in_a_model_built_by_its_first_batch(tmp_
 
 
 @pytest.mark.skipif(
-    BACKEND == "tensorflow", reason="cannot add a float32 penalty to a float16 loss; see docs/guides/where.md"
+    BACKEND == "tensorflow",
+    reason="cannot add a float32 penalty to a float16 loss; see docs/guides/where.md",
 )
 def test_half_precision_everywhere_costs_the_means_no_digits(tmp_path):
     keras.config.set_floatx("float16")

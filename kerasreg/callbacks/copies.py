@@ -1,0 +1,21 @@
+"""Gives each copy of a logger a folder of its own, as two runs in one replace each other."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+from kerasreg.tensorboard.event_file import has_points
+
+# Those that copies have got and have not written to yet.
+_given: set[str] = set()
+
+
+def next_free_folder(log_dir: str) -> str:
+    """The first of `log_dir/1`, `log_dir/2`, … that nobody has written to or been given."""
+    for number in itertools.count(1):
+        folder = f"{log_dir.rstrip('/')}/{number}"
+        if folder not in _given and not os.path.exists(folder) and not has_points(folder, 0):
+            _given.add(folder)
+            return folder
+    raise AssertionError  # There is always a next number.
