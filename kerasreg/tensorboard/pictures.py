@@ -275,8 +275,7 @@ def count_on_host(weight: Tensor, grid: Grid) -> npt.NDArray[Any]:
     _, height, width = grid.shape
     outer = array.shape[: grid.outer]  # Each plane is a view, as a rule.
     views = (array[index].reshape(height, width) for index in np.ndindex(outer))
-    counts: npt.NDArray[Any] = sum(_count_plane(view, grid.block) for view in views)
-    return counts
+    return functools.reduce(np.add, (_count_plane(view, grid.block) for view in views))
 
 
 def _count_plane(array: npt.NDArray[Any], block: tuple[int, int]) -> npt.NDArray[Any]:
