@@ -183,7 +183,7 @@ def _add_weight(
     )
     lines = [
         f"step {step:,}: {zeros:,} of {size:,} zero, {100 * zeros / size:.1f} %",
-        f"a square: {each} weights",
+        f"a square: {each.replace('×', 'x')} weights",  # which the font has
     ]
     words = (f"{height:,} {axes.row_word}", f"{width:,} {axes.column_word}")
     add_image(summary, f"{GROUP}/{weight.name}", with_legend(picture, *words, lines), text)

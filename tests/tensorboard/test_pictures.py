@@ -344,3 +344,16 @@ def test_the_legend_changes_with_the_step_and_the_number_of_zeros():
     assert np.sum(below[0] < 128) > 500  # letters
     assert np.any(below[0] != below[1]) and np.any(below[1] != below[2])
     np.testing.assert_array_equal(first[:258], third[:258])
+
+
+def test_the_font_has_every_letter(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        module, "with_legend", lambda picture, *words: said.extend(words) or picture
+    )
+    model, _ = dense(512, 10)
+    draw(ZeroPatterns(find_weights(model), (16, 32)), [3, 0])
+    rows, columns, lines, *of_inputs = said
+    assert (rows, columns) == ("512 inputs", "10 output units")
+    assert lines == ["step 1: 3 of 5,120 zero, 0.1 %", "a square: 2 x 1 weights"]
+    assert "".join([rows, columns, *lines, *of_inputs[:2], *of_inputs[2]]).isascii()
