@@ -198,9 +198,8 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
         KerasTuner copies its callbacks for each training.
         """
-        copied = copy.copy(
-            self
-        )  # What is logged is shared: data, and a function of another tracker.
+        # What is logged is shared: data, and a function of another tracker.
+        copied = copy.copy(self)
         copied.log_dir = next_free_folder(self.log_dir)
         copied._steps, copied._guard = StepCounter(), Guard(type(self).__name__)
         memo[id(self)] = copied
