@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers.backends import BACKEND
 from helpers.event_files import read
 from helpers.marks import slow
 from helpers.models import classifier, data
@@ -81,6 +82,7 @@ def test_a_loss_without_a_split(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras has no several steps an execution there")
 def test_several_steps_an_execution(tmp_path):
     model = classifier(steps_per_execution=2)
     history = fit(model, kr.RegularizationLogger(tmp_path, 1, verbose=0))
