@@ -31,7 +31,7 @@ export class RunView {
     this.data = { [FIRST]: new RunData(), [SECOND]: new RunData() };
     this.entries = [];
     this.runs = new Choice("run", "Run", null, refresh);
-    this.others = new Choice("other", "Beside it", NO_OTHER, refresh);
+    this.others = new Choice("other", "Compare with", NO_OTHER, refresh);
     this.slider = new StepSlider(refresh);
     this.filters = new Filters(arrange);
     this.grouping = new Grouping(arrange);

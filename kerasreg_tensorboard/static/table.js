@@ -44,6 +44,7 @@ export class LineTable {
     this.rows.clear();
     this.body.replaceChildren();
     this.table.className = columns.some(({ heading }) => heading) ? "paired" : "";
+    this.setLines(this.lines);
   }
 
   setLines(lines) {

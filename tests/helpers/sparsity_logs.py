@@ -117,3 +117,31 @@ def write_deep(folder, layers):
     sparsity = {f"sparsity/{name}/kernel": 0.5 for name in names}
     log.write(10, {"all/sparsity": 0.5} | dead | sparsity)
     log.close()
+
+
+def name_of(number):
+    """The name of a weight of the large run."""
+    return f"block/dense_{number // 2}/{'bias' if number % 2 else 'kernel'}"
+
+
+def write_large(folder, weights):
+    """A run of many weights in layers of two, each with a sparsity and an order of its own."""
+    names = [name_of(number) for number in range(weights)]
+    described = [
+        {
+            "name": name,
+            "path": f"large/{name}",
+            "shape": [2, 5],
+            "size": 10,
+            "units": 5,
+            "penalty": "",
+        }
+        for name in names
+    ]
+    log = Log(folder)
+    log.write_tensor(0, WEIGHTS_TAG, {"weights": described})
+    for step in (0, 10):
+        numbers = {f"sparsity/{n}": i * 7919 % weights / weights for i, n in enumerate(names)}
+        dead = {f"dead_units/{name}": float(step > 0) for name in names}
+        log.write(step, {"all/sparsity": step / 20} | numbers | dead)
+    log.close()

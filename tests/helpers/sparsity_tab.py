@@ -2,9 +2,10 @@
 
 from helpers.dashboard import wait_for
 
-ROWS = """return [...document.querySelectorAll('tbody tr')].map(
+ROWS = """return [...document.querySelectorAll('#run-view tbody tr')].map(
     (row) => [...row.cells].map((cell) => cell.textContent.trim()));"""
-NAMES = """return [...document.querySelectorAll('tbody .cut')].map((cell) => cell.textContent);"""
+NAMES = """return [...document.querySelectorAll('#run-view tbody .cut')].map(
+    (name) => name.textContent);"""
 SUMMARY = """return Object.fromEntries([...document.querySelectorAll('dl div')].map(
     (item) => [...item.children].map((part) => part.textContent)));"""
 
@@ -58,7 +59,11 @@ def names(browser):
 
 def header(browser, label):
     """The button above a column."""
-    found = [b for b in browser.find_elements("css selector", "thead button") if b.text == label]
+    found = [
+        b
+        for b in browser.find_elements("css selector", "#run-view thead button")
+        if b.text == label
+    ]
     return found[0]
 
 
