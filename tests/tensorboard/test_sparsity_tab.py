@@ -166,15 +166,16 @@ def test_the_keyboard_reaches_everything(server, browser):
     from selenium.webdriver.common.keys import Keys
 
     open_tab(browser, server)
-    browser.find_element("css selector", "[role=tab]").click()
+    browser.find_element("id", "run-tab").click()
     reached = []
-    for _ in range(15):
+    for _ in range(16):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         node = browser.switch_to.active_element
         reached.append(node.get_attribute("id") or node.get_attribute("type") or node.aria_role)
         outline = "return getComputedStyle(document.activeElement).outlineStyle;"
         assert browser.execute_script(outline) == "solid"
-    controls = ["run", "other", "step", "name", "penalty", "checkbox", "DisclosureTriangle"]
+    fold = "DisclosureTriangle"
+    controls = ["run", "other", "step", fold, "name", "penalty", "checkbox", fold]
     assert reached == [*controls, "region", *["button"] * 7]  # the table itself, to scroll it
 
 
