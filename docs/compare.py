@@ -72,7 +72,7 @@ def train(log_dir):
             strengths=STRENGTHS,
             monitor="accuracy",
             mode="max",
-            log_dir=log_dir / "path",
+            log_dir=log_dir / f"path of {type(penalty).__name__}",
             verbose=0,
         )
 
@@ -80,11 +80,12 @@ def train(log_dir):
 def take(browser, address, runs, size, file):
     """What the browser shows with the pointer at a run, in few colours."""
     from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
 
     browser.set_window_size(*size)
     open_sparsity_tab(browser, address, "compare")
-    rows = ".runs tbody tr"
-    wait_for(browser, lambda _: len(browser.find_elements("css selector", rows)) >= runs)
+    title = (By.CSS_SELECTOR, ".compare h2")
+    wait_for(browser, lambda _: browser.find_element(*title).text.endswith(f" of {runs} runs"))
     point = browser.find_element("css selector", POINT)
     ActionChains(browser).move_to_element(point).perform()
     browser.switch_to.default_content()
@@ -105,7 +106,7 @@ def main():
     if not arguments.log_dir:
         train(log_dir)
         print(f"Runs: {log_dir}")
-    runs = min(8, len(SINGLE) + 2 * len(STRENGTHS))
+    runs = len(SINGLE) + 2 * len(STRENGTHS)
     with tensorboard(log_dir) as address, chromium() as browser:
         take(browser, address, runs, (1500, 1100), arguments.output / "compare.png")
         take(browser, address, runs, (800, 1100), arguments.output / "compare_narrow.png")

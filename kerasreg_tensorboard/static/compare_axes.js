@@ -19,6 +19,8 @@ const OTHERS = new Set([
   "learning_rate",
   "held",
   "optimality_residual",
+  "activation_zeros",
+  "dead_activations",
 ]);
 
 // Words in the names of metrics, Keras's and common ones, by which more is better. A name with one

@@ -42,10 +42,10 @@ export class RunTable {
       column("frontier", "Frontier", "mark", onFrontier),
       column("step", "Step", "number", ({ step }) => step, count),
       ...[...regularity(runs), ...metrics(names).metrics].map(({ id, label, point, format }) =>
-        column(id, label, "number", (run) => point(run)?.[1], format),
+        column(id, label, numberClass(label), (run) => point(run)?.[1], format),
       ),
       ...hyperparameters(runs).map(({ id, label, value, numeric, format }) =>
-        column(id, label, numeric ? "number" : "chosen", value, format),
+        column(id, label, numeric ? numberClass(label) : "chosen", value, format),
       ),
       column("penalties", "Penalties", "penalty", words),
     ];
@@ -64,11 +64,13 @@ export class RunTable {
   }
 }
 
+const numberClass = (label) => (label.length > 14 ? "number wide" : "number");
+
 function column(id, label, className, key, format = String) {
   const text = (run) => (key(run) === undefined ? "" : format(key(run)));
   const cell = (node) => (run) => {
     setText(node, text(run));
-    node.title = className === "number" ? "" : text(run);
+    node.title = className.startsWith("number") ? "" : text(run);
   };
   return { id, label, className, key, cell };
 }

@@ -63,11 +63,16 @@ def open_view(browser, server, runs=NUMBER):
     browser.get(f"{server}/data/plugin_entry.html?name=kerasreg_sparsity")
     browser.execute_script("sessionStorage.clear()")
     browser.refresh()
-    wait_for(browser, lambda _: len(rows(browser)) == runs)
+    wait_for_runs(browser, runs)
+
+
+def wait_for_runs(browser, runs):
+    number = "return Number(document.querySelector('.runs table')?.ariaRowCount) - 1"
+    wait_for(browser, lambda _: browser.execute_script(number) == runs)
 
 
 def rows(browser):
-    """The rows of the table, from the names of their columns to their cells."""
+    """The rows of the table in view, from the names of their columns to their cells."""
     return browser.execute_script(ROWS)
 
 
@@ -179,7 +184,7 @@ def test_the_reader_says_what_is_better(server, browser, label, side, best):
     assert set(browser.execute_script(BEST)) == best
     assert ("frontier" in text(browser, ".legend")) == bool(best)
     browser.refresh()  # It is kept.
-    wait_for(browser, lambda _: len(rows(browser)) == NUMBER)
+    wait_for_runs(browser, NUMBER)
     assert set(browser.execute_script(BEST)) == best
 
 
@@ -292,7 +297,7 @@ def test_the_card_stays_within_the_chart(server, browser):
 
 def test_a_click_opens_the_run(server, browser):
     dashboard.open_sparsity_tab(browser, server, "compare")
-    wait_for(browser, lambda _: len(rows(browser)) == NUMBER)
+    wait_for_runs(browser, NUMBER)
     for name in ("alone", "path/L1 0.1"):
         point(browser, name).click()
         assert_opened(browser, name)
@@ -414,7 +419,7 @@ def test_nothing_is_wider_than_the_window(server, browser, width):
 def test_new_points_and_runs_come_by_themselves(server, hurried, logs):
     browser = hurried
     dashboard.open_sparsity_tab(browser, server, "compare")
-    wait_for(browser, lambda _: len(rows(browser)) == NUMBER)
+    wait_for_runs(browser, NUMBER)
     hover(browser, point(browser, "alone"))
     first = browser.execute_script("return document.querySelector('.points path').mark = 1")
     write_run(logs / "later", totals={"sparsity": 0.7, "val_accuracy": 0.7, "val_auc": 0.5})
@@ -440,5 +445,5 @@ def test_many_runs(tmp_path, browser, number):
         last = max(expected, key=expected.__getitem__)
         hover(browser, point(browser, last))
         assert browser.execute_script(CARD).startswith(f"{last}\n")
-        assert len(rows(browser)) == number
+        assert min(number, 10) <= len(rows(browser)) < 60
         browser.get("about:blank")
