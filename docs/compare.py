@@ -62,19 +62,18 @@ def train(log_dir):
         hparams = {"rate": options.get("rate", 0.0)}
         logger = kr.RegularizationLogger(log_dir / name, hparams=hparams, verbose=0)
         build_model(**options).fit(**samples, epochs=20, verbose=0, callbacks=[logger])
-    for penalty in (kr.L1(), kr.GroupLasso()):
-        model = build_model()
-        model.fit(x_train, y_train, epochs=20, verbose=0)
-        kr.regularization_path(
-            model,
-            {KERNELS: penalty},
-            **samples,
-            strengths=STRENGTHS,
-            monitor="accuracy",
-            mode="max",
-            log_dir=log_dir / f"path of {type(penalty).__name__}",
-            verbose=0,
-        )
+    model = build_model()
+    model.fit(x_train, y_train, epochs=20, verbose=0)
+    kr.regularization_path(
+        model,
+        [{KERNELS: kr.L1()}, {KERNELS: kr.GroupLasso()}],
+        **samples,
+        strengths=STRENGTHS,
+        monitor="accuracy",
+        mode="max",
+        log_dir=log_dir / "path",
+        verbose=0,
+    )
 
 
 def take(browser, address, runs, size, file):

@@ -1,7 +1,7 @@
 // What is said of the run under the pointer or with the focus.
 
 import { element } from "./dom.js";
-import { count } from "./numbers.js";
+import { count, short } from "./numbers.js";
 
 const MOST = 12; // lines of a list
 const GAP = 14; // to the point, in pixels
@@ -19,8 +19,8 @@ export class RunCard {
     ];
     this.node.replaceChildren(
       element("strong", { textContent: run.name }),
-      list([["Step", count(run.step)], of(axes.y, y), of(axes.x, x)]),
-      ...titled("Hyper-parameters", Object.entries(run.hparams)),
+      list([["Step", count(run.step)], of(axes.y, y), of(axes.x, x), ...strengthOf(run, axes)]),
+      ...titled("Hyper-parameters", Object.entries(run.hparams).map(plain)),
       ...titled("Penalties", run.penalties.map(([penalty, weights]) => [onWeights(weights), penalty])),
       element("p", { textContent: "Click or Enter opens the run." }),
     );
@@ -36,6 +36,12 @@ export class RunCard {
     this.node.hidden = true;
   }
 }
+
+// Penalties are named as they were given; the strength is what they have come to.
+const strengthOf = ({ strength }, { x }) =>
+  strength && x.id !== "strength" ? [["Strength", short(strength[1])]] : [];
+
+const plain = ([name, value]) => [name, typeof value === "number" ? short(value) : String(value)];
 
 const onWeights = (weights) => `on ${weights} ${weights === 1 ? "weight" : "weights"}`;
 

@@ -13,8 +13,10 @@ export function seriesOf(runs) {
     paths.get(key).push(run);
   }
   const several = [...paths].filter(([, points]) => points.length > 1).sort(byName);
+  const penalties = several.map(([key]) => JSON.parse(key)[1]);
+  const areDistinct = new Set(penalties).size === penalties.length;
   const series = several.map(([key, points], i) => ({
-    label: JSON.parse(key).filter(Boolean).join("/"),
+    label: areDistinct ? String(penalties[i]) : JSON.parse(key).filter(Boolean).join("/"),
     runs: points,
     isPath: true,
     style: Math.min(i + 1, LARGEST_STYLE),

@@ -210,7 +210,7 @@ def test_the_points_of_a_path_are_connected_in_the_order_of_x(server, browser):
     points, corner = browser.execute_script(POINTS), np.array(browser.execute_script(CORNER))
     expected = [np.array(points[name]) - corner for name in PATH_RUNS]
     np.testing.assert_allclose(np.array(places, dtype=float), expected, atol=0.6)
-    assert "path path/L1 (4 runs)" in text(browser, ".legend")
+    assert "path L1 (4 runs)" in text(browser, ".legend")
     assert text(browser, ".legend").startswith("4 runs")
 
 
@@ -281,6 +281,7 @@ def test_the_pointer_names_a_run(server, browser):
     hover(browser, point(browser, "path/L1 0.1"))
     card = browser.execute_script(CARD)
     assert card.startswith("path/L1 0.1\n") and "L1(l1=0.1), after the step" in card
+    assert "Strength\n0.1" in card
     hover(browser, browser.find_element("css selector", ".compare h2"))
     assert browser.execute_script(CARD) is None
 
