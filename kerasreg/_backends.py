@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -291,3 +292,60 @@ def is_chief(model: Any) -> bool:
     if keras.backend.backend() == "tensorflow":
         return bool(model.distribute_strategy.extended.should_save_summary)
     return process_rank() == 0
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the random numbers of Python, NumPy and the backend, by which Keras shuffles.
+
+    As `keras.utils.set_random_seed` does, which elsewhere takes seconds to import TensorFlow.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.random.set_seed(seed)
+    elif backend == "torch":
+        import torch
+
+        torch.manual_seed(seed)
+
+
+def float_settings() -> dict[str, Any]:
+    """What the backend's floats depend on in this process, for `set_float_settings` in another."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        names = ("jax_enable_x64", "jax_default_matmul_precision")
+        return {name: getattr(jax.config, name) for name in names}
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return {"tf32": tf.config.experimental.tensor_float_32_execution_enabled()}
+    import torch
+
+    return {
+        "matmul": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def set_float_settings(settings: dict[str, Any]) -> None:
+    """Lets the backend compute as it does in the process of `float_settings`."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        for name, value in settings.items():
+            jax.config.update(name, value)  # type: ignore[no-untyped-call]
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(settings["tf32"])
+    else:
+        import torch
+
+        torch.set_float32_matmul_precision(settings["matmul"])
+        torch.use_deterministic_algorithms(settings["deterministic"])

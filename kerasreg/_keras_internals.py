@@ -130,6 +130,17 @@ def carry_states(layer: Any, kind: type, holders: list[Any]) -> None:
         layer._seed_generators[:] = [*others, *holders]
 
 
+def given_metrics(model: Any) -> list[Any]:
+    """The metrics as `compile` was given them.
+
+    Reason: `model.metrics` has those that are functions inside of objects of Keras's.
+    """
+    compiled = model._compile_metrics
+    if compiled is None:
+        return []
+    return [compiled._user_metrics, compiled._user_weighted_metrics]
+
+
 def track_metric(model: Any, metric: keras.metrics.Metric) -> None:
     """Adds a metric to those whose state the model resets, and carries through its steps.
 

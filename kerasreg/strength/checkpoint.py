@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import json
@@ -75,6 +76,7 @@ def _describe(part: Any) -> str:
 
 
 FILE = "path.json"
+FILE_OF_PART = "path-{}.json"
 
 CHECKSUM = "checksum"
 
@@ -90,6 +92,8 @@ class Checkpoint:
 
     A part is a penalty's path on all samples or on those of a fold. `path.json` is replaced after
     everything else of a row is there, so that a row is in the folder as a whole or not at all.
+    A process that trains one part beside others has the rows of it in a file of its own,
+    `path-<part>.json`, until all are gathered.
 
     Args:
         plan: The arguments of the path, whose folder remembers what it depends on.
@@ -101,30 +105,58 @@ class Checkpoint:
     def __init__(self, plan: Plan) -> None:
         # Not the plan itself: a `Path` keeps this object, and is pickled without its model.
         self._folder = None if plan.log_dir is None else Path(plan.log_dir)
+        self._file = FILE
         self._plan: dict[str, Any] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._weights: dict[str, list[Arrays]] = {}
         if self._folder is not None:
             self._plan = json.loads(json.dumps(describe(plan)))
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._load(self._folder / FILE)
+            self._load(self._folder)
 
-    def _load(self, file: Path) -> None:
-        if not file.exists():
-            return
-        with _readable(file):
-            plan, self._rows = _checked(json.loads(file.read_text()))
-        names = {*plan, *self._plan}
-        changed = sorted(name for name in names if plan.get(name) != self._plan.get(name))
-        if changed == [FIRST_WEIGHTS]:
+    def _load(self, folder: Path) -> None:
+        files = [file for file in (folder / FILE, *self._files_of_parts()) if file.exists()]
+        changed: set[str] = set()
+        for file in files:
+            with _readable(file):
+                plan, rows = _checked(json.loads(file.read_text()))
+            names = {*plan, *self._plan}
+            changed |= {name for name in names if plan.get(name) != self._plan.get(name)}
+            for part, found in rows.items():
+                self._rows[part] = max(self._rows.get(part, []), found, key=len)
+        if changed == {FIRST_WEIGHTS}:
             warnings.warn(
-                f"The path in {str(file.parent)!r} has begun with other weights than the model has "
+                f"The path in {str(folder)!r} has begun with other weights than the model has "
                 "now. It goes on from those; give another `log_dir` for a new path.",
                 stacklevel=5,
             )
         elif changed:
-            expected = f"another folder: this one has a path with other {', '.join(changed)}"
-            raise invalid_value("log_dir", expected, str(file.parent))
+            names_of_changes = ", ".join(sorted(changed))
+            expected = f"another folder: this one has a path with other {names_of_changes}"
+            raise invalid_value("log_dir", expected, str(folder))
+        if self._files_of_parts():  # of processes that were cut off
+            self.gather({})
+
+    def of_part(self, part: str) -> Checkpoint:
+        """The checkpoint of one part alone, for a process that trains it beside others."""
+        own = copy.copy(self)
+        own._file = FILE_OF_PART.format(part)
+        own._rows, own._weights = {part: self.rows(part)}, {}
+        return own
+
+    def gather(self, parts: Mapping[str, Checkpoint]) -> None:
+        """Takes over what the checkpoints of parts have."""
+        for part, other in parts.items():
+            self._rows[part] = other.rows(part)
+            self._weights |= other._weights
+        if self._folder is not None:
+            self._write_rows(self._folder)
+            for file in self._files_of_parts():
+                file.unlink(missing_ok=True)
+
+    def _files_of_parts(self) -> list[Path]:
+        assert self._folder is not None
+        return sorted(self._folder.glob(FILE_OF_PART.format("*")))
 
     def rows(self, part: str) -> list[dict[str, Any]]:
         """The rows of a part, in the order of training."""
@@ -149,10 +181,13 @@ class Checkpoint:
             _write(file, lambda f: np.savez_compressed(f, *_known(training.weights)))
         state = folder / f"state-{part}-{done}.npz"
         _write(state, lambda f: np.savez(f, *_known(training.state)))
+        self._write_rows(folder)
+        (folder / f"state-{part}-{done - 1}.npz").unlink(missing_ok=True)
+
+    def _write_rows(self, folder: Path) -> None:
         known = {"plan": self._plan, "rows": self._rows}
         content = json.dumps({**known, CHECKSUM: _checksum(known)}, indent=1)
-        _write(folder / FILE, lambda f: f.write(content.encode()))
-        (folder / f"state-{part}-{done - 1}.npz").unlink(missing_ok=True)
+        _write(folder / self._file, lambda f: f.write(content.encode()))
 
     def weights(self, part: str, row: int) -> Arrays:
         """The weights of a row of a part."""

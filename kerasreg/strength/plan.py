@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ EPOCHS = 10
 # Of a linear model, which stops when it has converged.
 LINEAR_EPOCHS = 2000
 BATCH_SIZE = 32
+
+# As many as NumPy takes.
+SEEDS = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ class PathOptions:
 
 @dataclass(frozen=True)
 class Plan(PathOptions):
-    """The arguments of `regularization_path`, which explains them, checked."""
+    """The arguments of `regularization_path`, which explains them, checked.
+
+    The order of the samples at each strength, in each fold, follows from `seed`, whatever is
+    trained before it, or beside it.
+    """
 
     model: Any
     penalties: list[Any]
@@ -47,6 +55,7 @@ class Plan(PathOptions):
     log_dir: str | None
     verbose: int
     is_linear: bool
+    seed: int
 
     @property
     def labels(self) -> list[str]:
@@ -71,6 +80,11 @@ class Plan(PathOptions):
         others = _others(self.penalties[number]) if one_kind else {}
         plain = {k: v if isinstance(v, (int, float)) else str(v) for k, v in others.items()}
         return {"penalty": self.labels[number], "strength": strength, **plain}
+
+
+def draw_seed() -> int:
+    """A seed that follows `keras.utils.set_random_seed`."""
+    return random.randrange(SEEDS)
 
 
 def _others(penalty: Any) -> dict[str, Any]:

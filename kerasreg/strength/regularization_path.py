@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from kerasreg._backends import seed_everything
 from kerasreg._checks import check_bool, check_choice, invalid_value
 from kerasreg.regularizers import Penalty
 from kerasreg.strength import checks
@@ -15,10 +16,11 @@ from kerasreg.strength.max_strength import check_compiled
 from kerasreg.strength.measures import Mode
 from kerasreg.strength.null_model import is_single_layer
 from kerasreg.strength.path_row import PathRow
-from kerasreg.strength.penalty_path import PenaltyPath, progress_bar
-from kerasreg.strength.plan import BATCH_SIZE, EPOCHS, LINEAR_EPOCHS, Plan
+from kerasreg.strength.penalty_path import PenaltyPath, ProgressBar
+from kerasreg.strength.plan import BATCH_SIZE, EPOCHS, LINEAR_EPOCHS, Plan, draw_seed
 from kerasreg.strength.result import Path
 from kerasreg.strength.samples import Samples
+from kerasreg.strength.side_by_side import count_jobs, train_side_by_side
 from kerasreg.strength.strengths import DENSE_TO_SPARSE, SPARSE_TO_DENSE, Direction
 
 PenaltyMap = Penalty | Mapping[str, Penalty]
@@ -44,6 +46,7 @@ def regularization_path(
     log_dir: str | os.PathLike[str] | None = None,
     keep_weights: bool = True,
     verbose: int = 1,
+    n_jobs: int | None = None,
 ) -> Path:
     """Trains a model along a grid of strengths, each from the weights of the one before.
 
@@ -98,6 +101,11 @@ def regularization_path(
             path that was interrupted goes on there from its last complete strength.
         keep_weights: Whether to keep the weights of each strength, in memory or in `log_dir`.
         verbose: 0 or 1: whether to show a progress bar.
+        n_jobs: Number of processes that train penalties and folds side by side, by joblib; -1 for
+            as many as there are processors, -2 for one less. `None` is 1, unless a
+            `joblib.parallel_config` around the call says otherwise, as one with Dask's or Ray's
+            backend, which spread them over machines. The rows are those of one process. Keras
+            must be able to save the model; callbacks are copied, and what a copy notes is lost.
 
     Returns:
         A `Path`: `rows`, `best`, `one_standard_error`, `restore(model, row)`, `plot()`,
@@ -130,6 +138,7 @@ def regularization_path(
     epochs = LINEAR_EPOCHS if at_once else EPOCHS
     if verbose not in (0, 1):
         raise invalid_value("verbose", "0 or 1", verbose)
+    jobs = count_jobs(n_jobs)
     plan = Plan(
         model=model,
         penalties=penalties,
@@ -149,22 +158,28 @@ def regularization_path(
         keep_weights=check_bool("keep_weights", keep_weights),
         verbose=int(verbose),
         is_linear=linear,
+        seed=draw_seed(),
     )
-    return _train(plan)
+    try:
+        return _train(plan, jobs)
+    finally:  # What is random after the path does not repeat what was so along it.
+        seed_everything(plan.seed)
 
 
-def _train(plan: Plan) -> Path:
+def _train(plan: Plan, n_jobs: int) -> Path:
     """Trains the path of each penalty; a folder's checkpoint gives what is trained already."""
     checkpoint = Checkpoint(plan)
-    bar = progress_bar(plan)
+    bar = ProgressBar(plan)
+    paths = [PenaltyPath(plan, number) for number in range(len(plan.penalties))]
+    trained = train_side_by_side(plan, paths, checkpoint, bar, n_jobs) if n_jobs > 1 else []
     rows: list[PathRow] = []
     weights: list[Callable[[], Any]] = []
-    for number in range(len(plan.penalties)):
-        path = PenaltyPath(plan, number, checkpoint, bar)
-        for i, row in enumerate(path.run()):
+    for number, path in enumerate(paths):
+        found = trained[number] if trained else path.run(checkpoint, bar)
+        for i, row in enumerate(path.join(*found)):
             rows.append(PathRow(index=len(rows), **row))
             weights.append(partial(checkpoint.weights, f"{number}", i))
     names = tuple(weight.path for weight in plan.model.weights)
     kept = tuple(weights) if plan.keep_weights else None
-    kernel, input_axes = path.measures.kernel, path.measures.input_axes
-    return Path(tuple(rows), plan.monitor, path.mode, kept, names, kernel, input_axes)
+    last = paths[-1]
+    return Path(tuple(rows), plan.monitor, last.mode, kept, names, last.kernel, last.input_axes)
