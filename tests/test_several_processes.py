@@ -10,6 +10,8 @@ from helpers.event_files import read
 from helpers.processes import environment, free_address, side_by_side
 from helpers.scripts import copy_of
 
+import kerasreg  # noqa: F401  # of which a saved model has layers
+
 # Runs an example, and saves what its model has become and the next mask of its dropout.
 RUN = """
 import runpy, sys
