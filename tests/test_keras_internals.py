@@ -262,3 +262,13 @@ def test_attention_layers_have_projections(name):
         projection = getattr(layer, internals.projection_attribute(name))
         assert isinstance(projection, keras.layers.EinsumDense)
     assert not hasattr(layer, "query_dense")  # else there is a public name for them
+
+
+def test_metrics_are_known_as_they_were_given():
+    def own(y, y_pred):
+        return keras.ops.mean(y - y_pred)
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert internals.given_metrics(model) == []
+    model.compile("sgd", "mse", metrics=["mae", own])
+    assert own in keras.tree.flatten(internals.given_metrics(model))
