@@ -1,11 +1,15 @@
 """The pages of documentation keep up with the package: their code runs, and they name all of it."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers.backends import BACKEND
 from helpers.trackers import in_place_of_missing
 
 import kerasreg as kr
@@ -34,9 +38,19 @@ def blocks(page):
     return list(BLOCK.finditer(page.read_text()))
 
 
+def program(page):
+    """The code of a page that runs, each line with the number that it has on the page."""
+    text, lines = page.read_text(), []
+    for block in blocks(page):
+        if not block["reason"]:
+            above = text[: block.start("code")].count("\n")
+            lines += [""] * (above - len(lines)) + block["code"].splitlines()
+    return "\n".join(lines) + "\n"
+
+
 def cases():
     for name, page in PAGES.items():
-        if name not in WITH_A_TEST and any(not block["reason"] for block in blocks(page)):
+        if name not in WITH_A_TEST and program(page).strip():
             marks = [pytest.mark.slow] * (name not in QUICK)
             marks += [pytest.mark.filterwarnings("ignore")] * (name in WARNS)
             yield pytest.param(page, id=name, marks=marks)
@@ -53,21 +67,34 @@ def test_the_blocks_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatc
 
     monkeypatch.setattr(kr, "compact", noting)
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": "__main__"}
-    lines = page.read_text()
-    for block in blocks(page):
-        if not block["reason"]:
-            # An error names the line of the page.
-            above = "\n" * lines[: block.start("code")].count("\n")
-            exec(compile(above + block["code"], str(page), "exec"), names)
+    exec(compile(program(page), str(page), "exec"), {"__name__": "__main__"})
     assert all(after < before for before, after in shrunk)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend is enough for types")
+def test_the_code_of_all_pages_has_the_types_that_the_package_says(tmp_path):
+    pytest.importorskip("mypy")
+    for name, page in PAGES.items():
+        module = re.sub(r"\W", "_", name.removesuffix(".md"))
+        (tmp_path / f"{module}.py").write_text(program(page))
+    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml"]
+    environment = os.environ | {"MYPYPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, *sorted(tmp_path.glob("*.py"))],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_trackers_get_the_points(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fakes = in_place_of_missing(monkeypatch)
-    code = "\n".join(block["code"] for block in blocks(PAGES["docs/trackers.md"]))
-    exec(compile(code, "trackers.md", "exec"), {"__name__": "__main__"})
+    page = PAGES["docs/trackers.md"]
+    exec(compile(program(page), str(page), "exec"), {"__name__": "__main__"})
     for fake in fakes:
         assert fake.points, fake.__name__
         (first, _), (second, numbers) = fake.points[:2]
