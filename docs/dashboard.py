@@ -6,12 +6,13 @@ trains what the pictures show first, where its log is not there yet. Each is tak
 and, as `<name>_800.png`, at 800.
 """
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from helpers.dashboard import (  # noqa: E402
@@ -70,9 +71,10 @@ PICTURES = {
 
 def main() -> None:
     """Takes all pictures, or those that are named."""
+    os.chdir(ROOT)  # TensorBoard shows the folder as it is given.
     for name in sys.argv[1:] or PICTURES:
         take, example, height = PICTURES[name]
-        logs = ROOT / "tensorboard_logs" / example
+        logs = Path("tensorboard_logs", example)
         if not logs.exists():
             subprocess.run([sys.executable, ROOT / "examples" / f"{example}.py"], check=True)
         with tensorboard(logs) as address:

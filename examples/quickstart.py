@@ -33,8 +33,8 @@ EPOCHS = 25
 BATCH_SIZE = 60
 
 # What is given to `build_model`. Penalties are on the kernels of both hidden layers, in the loss
-# or applied after each update; dropout is behind the input and behind both hidden layers. The last
-# L1 is stronger than what is most accurate: it selects, and the row after it mends what that costs.
+# or applied after each update; dropout is behind the input and behind both hidden layers. Those
+# after the updates are stronger than what is most accurate, to select; the last row mends its cost.
 TECHNIQUES = {
     "none": {},
     "L2": {"in_loss": kr.L2(3e-2)},
@@ -42,7 +42,7 @@ TECHNIQUES = {
     "Dropout": {"rates": (0.2, 0.5)},
     "L1": {"in_loss": kr.L1(2e-3)},
     "GroupLasso, Proximal": {"after_updates": kr.GroupLasso(1.5e-3, axis="input")},
-    "L1, Proximal": {"after_updates": kr.L1(4e-3)},
+    "L1, Proximal": {"after_updates": kr.L1(3e-3)},
 }
 # The last row goes on where the one before it ends, without its penalty.
 DEBIASING_EPOCHS = 10
