@@ -156,7 +156,7 @@ def test_an_experiment_has_the_same_routes(server):
     "name, kind, part",
     [
         ("index.js", "text/javascript", "export function render"),
-        ("table.js", "text/javascript", "class WeightTable"),
+        ("table.js", "text/javascript", "class LineTable"),
         ("style.css", "text/css", "color-scheme: dark"),
     ],
 )
