@@ -34,11 +34,15 @@ def take_dashboard(browser, address: str) -> None:
     wait_for(browser, lambda _: find_all(browser, "vz-line-chart2"), 120)
 
     def drawn(_):
-        charts = find_all(browser, "vz-line-chart2")
-        return all(colourful_pixels(chart.screenshot_as_png) > 300 for chart in charts)
+        for chart in find_all(browser, "vz-line-chart2"):
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", chart)
+            if colourful_pixels(chart.screenshot_as_png) < 300:
+                return False
+        return True
 
     wait_for(browser, drawn, 120)
-    browser.execute_script("window.scrollTo(0, 0)")
+    first = find_all(browser, "tf-category-paginated-view")[0]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'end'})", first)
     time.sleep(2)
 
 
