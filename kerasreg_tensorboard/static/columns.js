@@ -95,7 +95,7 @@ class NumberColumn {
     this.id = side === FIRST ? metric.id : `${metric.id} ${side}`;
     this.label = table.paired ? table.nameOf(side) : metric.label;
     this.heading = table.paired ? metric.label : null;
-    this.className = table.paired ? "number" : "history";
+    this.className = `${table.paired ? "number" : "history"} ${metric.id}`;
   }
 
   key = (entry) => this.of((side) => this.own(entry, side));

@@ -183,6 +183,17 @@ def test_two_runs_stand_side_by_side(server, browser):
     assert names(browser) == [BIAS, LAST, FIRST, SECOND]
 
 
+def test_groups_of_two_runs_are_accessible(server, browser):
+    open_tab(browser, server)
+    choose(browser, "other", "first")
+    check(browser, "Group by layer")
+    browser.find_element("css selector", ".columns summary").click()
+    write(browser, "name", "(kernel")
+    wait_for(browser, lambda _: browser.find_element("id", "name-error").text)
+    wait_for(browser, lambda _: "Difference" in labels(browser) and len(rows(browser)) == 7)
+    dashboard.assert_accessible(browser)
+
+
 def test_numbers_of_a_step(server, browser):
     """The slider goes back in time with all that is shown."""
     open_tab(browser, server)
