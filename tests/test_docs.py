@@ -28,8 +28,11 @@ QUICK = {
     "docs/coming_from/timm.md",
     "docs/guides/own_penalty.md",
 }
-# Exporters to other formats warn of their own dependencies.
-WARNS = {"docs/compaction.md"}
+# What other packages warn of: exporters to other formats; KerasTuner.
+WARNS = {
+    "docs/compaction.md": "ignore",
+    "docs/guides/strength.md": "ignore:currentThread:DeprecationWarning",
+}
 # Of its own, below.
 WITH_A_TEST = {"docs/trackers.md"}
 
@@ -52,7 +55,8 @@ def cases():
     for name, page in PAGES.items():
         if name not in WITH_A_TEST and program(page).strip():
             marks = [pytest.mark.slow] * (name not in QUICK)
-            marks += [pytest.mark.filterwarnings("ignore")] * (name in WARNS)
+            if name in WARNS:
+                marks.append(pytest.mark.filterwarnings(WARNS[name]))
             yield pytest.param(page, id=name, marks=marks)
 
 
