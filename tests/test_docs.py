@@ -1,10 +1,12 @@
 """The pages of documentation keep up with the package: their code runs, and they name all of it."""
 
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,6 +125,17 @@ def test_the_reference_has_every_public_name_and_no_other():
         n for page in pages for n in re.findall(r"^::: kerasreg\.(\w+)$", page.read_text(), re.M)
     ]
     assert sorted(names) == sorted(kr.__all__)
+
+
+def test_the_lowest_versions_are_those_that_the_package_asks_for():
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \|", PAGES["docs/versions.md"].read_text(), re.M)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    lowest = dict(re.findall(r"([\w-]+)>=([\d.]+)", " ".join(asked)))
+    lowest |= {"python": project["requires-python"].removeprefix(">="), "pytorch": lowest["torch"]}
+    assert len(rows) == 7
+    for name, version in rows:
+        assert lowest[name.lower()] == version, name
 
 
 def script(name):
