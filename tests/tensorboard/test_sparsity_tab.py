@@ -195,20 +195,25 @@ def test_new_points_come_by_themselves(server, hurried, logs):
     live = "return [...document.getElementById('run').options].map((option) => option.value)"
     wait_for(browser, lambda _: "live" in browser.execute_script(live))
     choose(browser, "run", "live")
-    hint = browser.find_element("css selector", ".hint")
+    hint = browser.find_element("css selector", "#run-view .hint")
     wait_for(browser, lambda _: hint.text.startswith("No points yet."))
     header(browser, "Sparsity").click()
     browser.execute_script(
-        "document.querySelector('tbody tr').mark = 1;"
-        "const table = document.querySelector('.table');"
+        "document.querySelector('#run-view tbody tr').mark = 1;"
+        "const table = document.querySelector('#run-view .table');"
         "table.style.cssText = 'height: 150px; min-height: 0; flex: none'; table.scrollTop = 30;"
     )
     log.write(10, {"all/sparsity": 0.1, "sparsity/first/kernel": 0.5, "sparsity/first/bias": 0.6})
     wait_for(browser, lambda _: summary(browser)["Sparsity"] == "10.00%")
     assert names(browser)[:2] == ["first/bias", "first/kernel"]
-    assert browser.execute_script("return document.querySelectorAll('tbody tr')[1].mark") == 1
+    assert (
+        browser.execute_script("return document.querySelectorAll('#run-view tbody tr')[1].mark")
+        == 1
+    )
     assert browser.switch_to.active_element.text.startswith("Sparsity")
-    assert browser.execute_script("return document.querySelector('.table').scrollTop") == 30
+    assert (
+        browser.execute_script("return document.querySelector('#run-view .table').scrollTop") == 30
+    )
     assert hint.text == ""
     log.close()
 
