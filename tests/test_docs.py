@@ -33,7 +33,7 @@ QUICK = {
 # What other packages warn of: exporters to other formats; KerasTuner.
 WARNS = {
     "docs/compaction.md": "ignore",
-    "docs/guides/strength.md": "ignore:currentThread:DeprecationWarning",
+    "docs/guides/strength.md": r"ignore:(currentThread|getName)\(\) is dep:DeprecationWarning",
 }
 # Of its own, below.
 WITH_A_TEST = {"docs/trackers.md"}
