@@ -19,9 +19,11 @@ from helpers.dashboard import (  # noqa: E402
     chromium,
     colourful_pixels,
     find_all,
+    open_sparsity_tab,
     tensorboard,
     wait_for,
 )
+from selenium.webdriver.support.select import Select  # noqa: E402
 
 from kerasreg.tensorboard.show import FIRST_TAB  # noqa: E402
 
@@ -42,13 +44,16 @@ def take_dashboard(browser, address: str) -> None:
 
     wait_for(browser, drawn, 120)
     first = find_all(browser, "tf-category-paginated-view")[0]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'end'})", first)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'start'})", first)
     time.sleep(2)
 
 
 def take_sparsity_tab(browser, address: str) -> None:
-    """The first screen of our own tab."""
-    browser.get(f"{address}/#kerasreg_sparsity")
+    """A run in our own tab, with the picture of its network."""
+    open_sparsity_tab(browser, address, "run")
+    run = Select(browser.find_element("id", "run"))
+    run.select_by_value("GroupLasso, Proximal")
+    browser.find_element("css selector", "#run-view details summary").click()
     time.sleep(8)
 
 
@@ -68,7 +73,7 @@ def take_hparams(browser, address: str) -> None:
 # What is taken, of which example's runs, how high.
 PICTURES = {
     "dashboard": (take_dashboard, "quickstart", 900),
-    "sparsity_tab": (take_sparsity_tab, "sweep", 520),
+    "sparsity_tab": (take_sparsity_tab, "quickstart", 900),
     "hparams": (take_hparams, "sweep", 1050),
 }
 
