@@ -24,6 +24,9 @@ PAGES = {str(page.relative_to(ROOT)): page for page in FILES}
 BLOCK = re.compile(
     r"^(<!-- not run: (?P<reason>.+) -->\n)?```python[^\n]*\n(?P<code>.*?)^```", re.M | re.S
 )
+ON_ONE_BACKEND = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="what the pages show is tested on all backends elsewhere"
+)
 QUICK = {
     "README.md",
     "docs/coming_from/keras.md",
@@ -56,7 +59,7 @@ def program(page):
 def cases():
     for name, page in PAGES.items():
         if name not in WITH_A_TEST and program(page).strip():
-            marks = [pytest.mark.slow] * (name not in QUICK)
+            marks = [] if name in QUICK else [pytest.mark.slow, ON_ONE_BACKEND]
             if name in WARNS:
                 marks.append(pytest.mark.filterwarnings(WARNS[name]))
             yield pytest.param(page, id=name, marks=marks)
