@@ -152,17 +152,18 @@ class TableReader:
         """What is shown of some weights, which go by their number in the model's order.
 
         Returns:
-            For each `{"path", "cells"}`, with the value and the history of each metric that it has.
+            For each `{"path", "cells"}`, with the value and the history of each metric that it has;
+            nothing of a weight that is not there, as when another model logs into the run.
         """
-        weights = self.marker(source).weights
-        chosen = [weights[number] for number in numbers if 0 <= number < len(weights)]
-        tags = [{metric: tag_of(metric, weight) for metric in metrics} for weight in chosen]
+        weights = dict(enumerate(self.marker(source).weights))
+        chosen = [weights.get(number) for number in numbers]
+        tags = [{m: tag_of(m, weight) for m in metrics} if weight else {} for weight in chosen]
         wanted = [tag for each in tags for tag in each.values() if tag]
         length = max(MIN_POINTS, min(MAX_POINTS, MAX_POINTS_IN_ALL // max(len(wanted), 1)))
         points = self._points(source, wanted, length if step is None else ALL_POINTS)
         return [
             {
-                "path": weight["path"],
+                "path": weight["path"] if weight else "",
                 "cells": {
                     metric: cell
                     for metric, tag in each.items()
