@@ -99,7 +99,9 @@ def curves(penalty: Any) -> Figure:
 
 def each(function: Callable[[Any], Any], weights: Array) -> Array:
     """The function of each of many weights."""
-    return numbers(keras.ops.vectorized_map(function, np.asarray(weights, "float32")))
+    return numbers(
+        keras.ops.vectorized_map(function, keras.ops.convert_to_tensor(weights, "float32"))
+    )
 
 
 def pair(penalty: Any) -> Figure:
