@@ -126,6 +126,7 @@ def test_search(tmp_path, place):
     )
 
 
+@pytest.mark.slow
 def test_callbacks_as_in_the_guide_of_keras_tuner(tmp_path):
     """Each trial and each execution of it is a run of its own, also when the search goes on."""
     arguments = {"max_trials": 2, "executions_per_trial": 2, "seed": 5, "directory": tmp_path}

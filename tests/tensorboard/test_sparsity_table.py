@@ -5,6 +5,7 @@ import re
 import pytest
 from helpers import dashboard
 from helpers.dashboard import wait_for
+from helpers.marks import slow
 from helpers.sparsity_logs import HTML, name_of, write_large, write_runs
 from helpers.sparsity_tab import (
     choose,
@@ -20,16 +21,23 @@ from helpers.sparsity_tab import (
 pytestmark = dashboard.MARKS
 
 FIRST, BIAS, SECOND, LAST = "first/kernel", "first/bias", "größer 2/kernel", f"{HTML}/kernel"
-WEIGHTS = 20_000
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     logs = tmp_path_factory.mktemp("logs")
-    write_large(logs / "large", WEIGHTS)
     write_runs(logs)
     with dashboard.tensorboard(logs) as address:
         yield address
+
+
+@pytest.fixture(scope="module", params=[2000, slow(20_000)])
+def large(request, tmp_path_factory):
+    """A server with a run of many weights, and their number."""
+    logs = tmp_path_factory.mktemp("logs")
+    write_large(logs / "large", request.param)
+    with dashboard.tensorboard(logs) as address:
+        yield address, request.param
 
 
 def wait_for_names(browser, *expected):
@@ -237,23 +245,24 @@ def test_headers_stand_above_their_columns(server, browser):
         assert edges[0] == edges[1]
 
 
-def test_many_weights(server, browser):
+def test_many_weights(large, browser):
     """Few of them are in the page, which scrolls as if all were."""
+    server, count = large
     open_tab(browser, server, "large")
-    wait_for(browser, lambda _: summary(browser)["Parameters"] == "200,000")
+    wait_for(browser, lambda _: summary(browser)["Parameters"] == f"{10 * count:,}")
     table = browser.find_element("css selector", "#run-view table")
-    assert table.get_attribute("aria-rowcount") == str(WEIGHTS + 1)
+    assert table.get_attribute("aria-rowcount") == str(count + 1)
     sent = browser.execute_script(
         "return performance.getEntriesByType('resource')"
         ".reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0);"
     )
-    assert 1e5 < sent < 5e6
+    assert 5 * count < sent < 5e6
     scroll = "document.querySelector('#run-view .table').scrollTop = arguments[0];"
-    for place in (0, WEIGHTS // 2, WEIGHTS - 1):
+    for place in (0, count // 2, count - 1):
         browser.execute_script(scroll, place * 34)
         name = name_of(place)
         wait_for(browser, lambda _, name=name: name in names(browser))
-        expected = f"{100 * (place * 7919 % WEIGHTS / WEIGHTS):.2f}%"
+        expected = f"{100 * (place * 7919 % count / count):.2f}%"
         cells = lambda name=name: next(row for row in rows(browser) if row[0] == name)  # noqa: E731
         wait_for(browser, lambda _, cells=cells, expected=expected: cells()[2] == expected)
         assert cells()[3] == "1 of 5"
@@ -274,15 +283,17 @@ def test_many_weights(server, browser):
         assert shown
 
 
-def test_many_weights_are_sorted_filtered_and_grouped(server, browser):
+def test_many_weights_are_sorted_filtered_and_grouped(large, browser):
+    server, count = large
     open_tab(browser, server, "large")
-    wait_for(browser, lambda _: summary(browser)["Parameters"] == "200,000")
+    wait_for(browser, lambda _: summary(browser)["Parameters"] == f"{10 * count:,}")
     header(browser, "Sparsity").click()
-    wait_for(browser, lambda _: rows(browser)[0][2] == "100.00%")  # 19,999 of 20,000
+    most = f"{100 * (count - 1) / count:.2f}%"
+    wait_for(browser, lambda _: rows(browser)[0][2] == most)
     write(browser, "name", "dense_77/")
     wait_for(browser, lambda _: len(names(browser)) == 2)
     check(browser, "Group by layer")
-    both = [n * 7919 % WEIGHTS / WEIGHTS for n in (154, 155)]
+    both = [n * 7919 % count / count for n in (154, 155)]
     total = ["block/dense_77 2", "20", f"{50 * sum(both):.2f}%", "2 of 10"]
     wait_for(browser, lambda _: rows(browser)[0][:4] == total)
     assert re.fullmatch("kernel|bias", rows(browser)[1][0])
