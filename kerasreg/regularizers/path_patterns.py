@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ ADVICE = (
 )
 
 
+# `regex` writes out what is repeated so often, before it can be told to stop.
+MOST_REPEATS = 1_000_000
+
+
 class PathMatcher:
     """Finds the paths that patterns match as a whole; raises where that takes too long.
 
@@ -40,6 +45,9 @@ class PathMatcher:
 
     def matches(self, pattern: str, paths: Sequence[str]) -> list[str]:
         """The paths that a pattern matches."""
+        if _repeats(pattern) > MOST_REPEATS:
+            expected = f"patterns that repeat {MOST_REPEATS:,} times at most, by counts in braces"
+            raise invalid_value(self._argument, expected, pattern)
         compiled, found = _compiled(pattern), []
         try:
             for path in paths:
@@ -62,6 +70,12 @@ class PathMatcher:
             expected = f"patterns that match one of the paths\n  {listing}\n{ADVICE}"
             raise invalid_value(self._argument, expected, pattern)
         return found
+
+
+def _repeats(pattern: str) -> int:
+    """The counts of a pattern's repetitions, multiplied, as these may be nested."""
+    counts = re.findall(r"\{(\d*),?(\d*)\}", pattern)
+    return math.prod(max(1, *(int(count[:9]) for count in each if count)) for each in counts)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -517,6 +517,7 @@ def test_bad_penalties(penalty):
 
 
 ENDLESS = ["((a|aa)+)+", "(a+)+b", "(.*a){40}", "(a|a|b)*c.*d", "(?:(?:a*)*)*b", "(a|b|ab)*c"]
+ENDLESS += ["a{1000000000}", "((a{,1000}){1000}){1000,}"]
 
 
 @pytest.mark.parametrize("pattern", ["((a|aa)+)+", *map(slow, ENDLESS[1:])])
