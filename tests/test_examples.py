@@ -139,7 +139,7 @@ def test_choose_strength(tmp_path):
     rows = re.findall(r"^(\S.*?)(?: {2,}[\d.]+)?((?: +[\d.]+%){3})$", printed, re.M)
     shares = {name: [float(cell.rstrip("%")) for cell in cells.split()] for name, cells in rows}
     assert list(shares) == ["without a penalty", "chosen", "debiased"]
-    assert shares["without a penalty"][0] == 0 and shares["chosen"][0] > 60
+    assert shares["without a penalty"][0] == 0 and shares["chosen"][0] > 50
     assert shares["debiased"][0] == shares["chosen"][0], "what is zero stays zero"
     assert min(min(accuracies) for _, *accuracies in shares.values()) > 93
     assert shares["debiased"][2] > shares["chosen"][2]
