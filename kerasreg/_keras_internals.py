@@ -141,6 +141,12 @@ def given_metrics(model: Any) -> list[Any]:
     return [compiled._user_metrics, compiled._user_weighted_metrics]
 
 
+def metric_names(model: Any) -> set[str]:
+    """The names of the metrics that `compile` was given, before a batch has made them."""
+    given = keras.tree.flatten(given_metrics(model))
+    return {m if isinstance(m, str) else str(getattr(m, "name", m)) for m in given}
+
+
 def track_metric(model: Any, metric: keras.metrics.Metric) -> None:
     """Adds a metric to those whose state the model resets, and carries through its steps.
 
@@ -157,8 +163,8 @@ def untrack_metric(model: Any, metric: keras.metrics.Metric) -> None:
 def fellow_callbacks(callback: Any) -> list[Any]:
     """The callbacks of the training that is calling one of them, in their order.
 
-    Keras tells a callback of its model and not of the others; the list that calls them all is
-    where the call comes from. Empty where nothing of that kind calls.
+    Reason: Keras tells a callback of its model and not of the others; the list that calls them all
+    is where the call comes from. Empty where nothing of that kind calls.
     """
     frame = inspect.currentframe()
     while frame is not None:

@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import error as hparams_error
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 
-from kerasreg_tensorboard.marker import described
+from kerasreg_tensorboard.marker import described, newest_first
 from kerasreg_tensorboard.names import PLUGIN_NAME, TOTALS, WEIGHTS_TAG
 from kerasreg_tensorboard.numbers import json_number
 
@@ -146,12 +146,8 @@ class _Log:
     def markers(self) -> dict[str, float]:
         """When our runs wrote their markers, the run that began last first."""
         found = self._list(self.provider.list_tensors, PLUGIN_NAME, tags=[WEIGHTS_TAG])
-        starts = {
-            run.run_name: run.start_time or 0.0
-            for run in self.provider.list_runs(self.context, experiment_id=self.experiment)
-        }
         ours = {run: tags[WEIGHTS_TAG] for run, tags in found.items() if WEIGHTS_TAG in tags}
-        names = sorted(sorted(ours), key=lambda run: -starts.get(run, 0.0))
+        names = newest_first(self.provider, self.context, self.experiment, ours)
         return {name: ours[name].max_wall_time or 0.0 for name in names}
 
     def describe(self, written: dict[str, float]) -> dict[str, Description]:

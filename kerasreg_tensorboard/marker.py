@@ -1,12 +1,19 @@
-"""What a run says of itself once, in tensors of ours: its weights, and what compaction leaves."""
+"""Which runs there are, and what each says of itself once: its weights, what compaction leaves."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kerasreg_tensorboard.names import COMPACTED
+
+
+def newest_first(provider: Any, context: Any, experiment: str, names: Iterable[str]) -> list[str]:
+    """Names of runs, that of the run that began last first."""
+    runs = provider.list_runs(context, experiment_id=experiment)
+    starts = {run.run_name: run.start_time or 0.0 for run in runs}
+    return sorted(sorted(names), key=lambda name: -starts.get(name, 0.0))
 
 
 def described(tensor: Any) -> tuple[list[dict[str, Any]], int]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from tensorboard.data.provider import RunTagFilter
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 
-from kerasreg_tensorboard.marker import compacted, described
+from kerasreg_tensorboard.marker import compacted, described, newest_first
 from kerasreg_tensorboard.names import (
     COMPACTION_TAG,
     DEAD,
@@ -107,7 +108,7 @@ class TableReader:
             its history, and `[before, after]` for what compaction changes.
         """
         written = self._written(source)
-        runs = self._newest_first(source, written)
+        runs = newest_first(self.provider, source.context, source.experiment, written)
         if not runs:
             empty: dict[str, Any] = {"groups": 0, "steps": [], "totals": {}, "compaction": {}}
             return {"runs": [], "run": None, "version": "", "weights": None} | empty
@@ -143,7 +144,7 @@ class TableReader:
     def values(self, source: Source, tags: Iterable[str], step: int | None) -> dict[str, Number]:
         """The value of each tag that has one at a step; `None` for the latest."""
         found = self._read(source, filter(None, tags), 1 if step is None else ALL_POINTS)
-        last = ((tag, _last(points, step)) for tag, points in found.items())
+        last = ((tag, _last(points, step, attrgetter("step"))) for tag, points in found.items())
         return {tag: json_number(point.value) for tag, point in last if point is not None}
 
     def rows(
@@ -183,11 +184,6 @@ class TableReader:
             for run, tags in found.items()
             if (series := tags.get(WEIGHTS_TAG))
         }
-
-    def _newest_first(self, source: Source, names: Iterable[str]) -> list[str]:
-        runs = self.provider.list_runs(source.context, experiment_id=source.experiment)
-        starts = {run.run_name: run.start_time or 0.0 for run in runs}
-        return sorted(sorted(names), key=lambda name: -starts.get(name, 0.0))
 
     def marker(self, source: Source) -> Marker:
         """What a run says of itself; of no weights where there is no run of that name."""
@@ -254,22 +250,16 @@ def _by_field(weights: list[Weight]) -> dict[str, list[Any]]:
     return {key: [weight[key] for weight in weights] for key in _ORDERED_BY}
 
 
-def _last(points: Sequence[Any], step: int | None) -> Any:
+def _last(points: Sequence[Any], step: int | None, step_of: Callable[[Any], int]) -> Any:
     """The last point up to a step; `None` where there is none."""
-    known = len(points) if step is None else bisect.bisect(points, step, key=lambda p: p.step)
+    known = len(points) if step is None else bisect.bisect(points, step, key=step_of)
     return points[known - 1] if known else None
-
-
-def _value(series: Series, step: int | None) -> Number | None:
-    """The last value up to a step."""
-    known = len(series) if step is None else bisect.bisect(series, step, key=lambda point: point[0])
-    return series[known - 1][1] if known else None
 
 
 def _cell(series: Series, step: int | None, length: int) -> dict[str, Any] | None:
     """The value at a step, and a history of limited length; `None` before the first point."""
-    value = _value(series, step)
-    return None if value is None else {"value": value, "series": _thinned(series, length)}
+    last = _last(series, step, itemgetter(0))
+    return None if last is None else {"value": last[1], "series": _thinned(series, length)}
 
 
 def _thinned(series: Series, length: int) -> Series:

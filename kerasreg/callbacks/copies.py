@@ -13,9 +13,11 @@ _given: set[str] = set()
 
 def next_free_folder(log_dir: str) -> str:
     """The first of `log_dir/1`, `log_dir/2`, … that nobody has written to or been given."""
-    for number in itertools.count(1):
-        folder = f"{log_dir.rstrip('/')}/{number}"
-        if folder not in _given and not os.path.exists(folder) and not has_points(folder, 0):
-            _given.add(folder)
-            return folder
-    raise AssertionError  # There is always a next number.
+    folders = (f"{log_dir.rstrip('/')}/{number}" for number in itertools.count(1))
+    folder = next(each for each in folders if _is_free(each))
+    _given.add(folder)
+    return folder
+
+
+def _is_free(folder: str) -> bool:
+    return folder not in _given and not os.path.exists(folder) and not has_points(folder, 0)

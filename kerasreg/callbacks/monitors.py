@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 
 def blind_monitors(
-    callbacks: Sequence[Any], logger: Any, added: Sequence[str], known: Sequence[str]
+    callbacks: Sequence[Any], logger: Any, added: Sequence[str], known: Collection[str]
 ) -> Iterator[str]:
     """A sentence on each callback that waits in vain, as Keras does not say why.
 
@@ -15,7 +15,7 @@ def blind_monitors(
         callbacks: Those of the training, in the order in which they are called.
         logger: The logger, which is one of them.
         added: What it adds to `logs`.
-        known: What it could add.
+        known: What it could add, but for names that are a metric's of the model.
     """
     name, is_before = type(logger).__name__, True
     if sum(isinstance(each, type(logger)) for each in callbacks) > 1:

@@ -14,7 +14,7 @@ import keras
 
 from kerasreg._backends import is_chief
 from kerasreg._checks import check_integer, invalid_value
-from kerasreg._keras_internals import fellow_callbacks
+from kerasreg._keras_internals import fellow_callbacks, metric_names
 from kerasreg._tensors import to_numpy
 from kerasreg.callbacks.copies import next_free_folder
 from kerasreg.callbacks.guard import Guard
@@ -276,8 +276,9 @@ class RegularizationLogger(keras.callbacks.Callback):  # type: ignore[misc]
         """Prepares the model's steps to tell data loss and penalty apart."""
         self._guard = Guard(type(self).__name__)
         self._logs = KerasLogs(self.model, self.in_logs)
-        fellows = fellow_callbacks(self)
-        for sentence in blind_monitors(fellows, self, self.in_logs, NAMES):
+        fellows = self._guard.run(fellow_callbacks, self) or []
+        known = set(NAMES) - (self._guard.run(metric_names, self.model) or set())
+        for sentence in blind_monitors(fellows, self, self.in_logs, known):
             warnings.warn(sentence, stacklevel=2)
         self._invite()
         self._steps.begin_fit()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -23,6 +24,9 @@ from kerasreg.statistics.weights import Weight
 from kerasreg.tensorboard.legend import with_legend
 
 GROUP = "zero_pattern"
+
+# Adds a picture to a summary.
+Draw: TypeAlias = Callable[[summary_pb2.Summary], None]
 
 # Pixels of a side: at most, and about at least.
 LARGEST_SIDE = 256
@@ -100,21 +104,36 @@ class ZeroPatterns:
             if variable is self._input_kernel:
                 self._axes.setdefault(number, Axes())
 
-    def add_to(
-        self, summary: summary_pb2.Summary, step: int, zeros: Sequence[int], final: bool = False
-    ) -> None:
-        """Adds a picture of each weight whose number of zeros has changed by `step`.
+    def count(self, step: int, zeros: Sequence[int], final: bool = False) -> list[Draw]:
+        """Counts in each weight whose number of zeros has changed by `step`.
 
-        In the end all of them are drawn: as many zeros may be in other places.
+        In the end all of them are counted: as many zeros may be in other places.
+
+        Returns:
+            What draws a picture of each as it is now, and may be called later, in another thread:
+            drawing takes longer than counting.
         """
+        drawings: list[Draw] = []
         for number, axes in self._axes.items():
             weight, count = self._weights[number], zeros[number]
             drawn_at, drawn = self._drawn.get(weight.name, (-1, -1))
             if drawn != count or (final and drawn_at != step):
                 self._drawn[weight.name] = (step, count)
-                _add_weight(summary, weight, axes, step, count)
+                used = used_fractions(weight.source, _block(weight, axes), axes)
+                drawings.append(partial(_add_weight, weight, axes, step, count, used))
                 if weight.variable is self._input_kernel:
-                    _add_inputs(summary, weight, self._input_shape, step)
+                    _, outputs = _sides(weight, axes)
+                    used = used_fractions(weight.source, (1, outputs))
+                    drawings.append(partial(_add_inputs, weight, self._input_shape, step, used))
+        return drawings
+
+
+def drawn(drawings: Iterable[Draw]) -> summary_pb2.Summary:
+    """The pictures that these draw."""
+    summary = summary_pb2.Summary()
+    for draw in drawings:
+        draw(summary)
+    return summary
 
 
 def check_input_shape(argument: str, value: Any) -> tuple[int, ...] | None:
@@ -166,14 +185,31 @@ def _is_matrix(variable: Any) -> bool:
     return len(variable.shape) == 2 and 0 not in variable.shape
 
 
+def _sides(weight: Weight, axes: Axes) -> tuple[int, int]:
+    """The numbers of rows and columns."""
+    shape = weight.variable.shape
+    height, width = (math.prod(shape[axis] for axis in group) for group in axes[:2])
+    return height, width
+
+
+def _block(weight: Weight, axes: Axes) -> tuple[int, int]:
+    """How many rows and columns there are in a square."""
+    height, width = _sides(weight, axes)
+    return -(-height // LARGEST_SIDE), -(-width // LARGEST_SIDE)
+
+
 def _add_weight(
-    summary: summary_pb2.Summary, weight: Weight, axes: Axes, step: int, zeros: int
+    weight: Weight,
+    axes: Axes,
+    step: int,
+    zeros: int,
+    fractions: npt.NDArray[np.float64],
+    summary: summary_pb2.Summary,
 ) -> None:
     shape = weight.variable.shape
     size = math.prod(shape)
-    height, width = (math.prod(shape[a] for a in group) for group in axes[:2])
-    block = (-(-height // LARGEST_SIDE), -(-width // LARGEST_SIDE))
-    picture = _picture(used_fractions(weight.source, block, axes))
+    height, width = _sides(weight, axes)
+    block = _block(weight, axes)
     planes = size // (height * width)
     each = f"{block[0]} × {block[1]}" + (f" × {planes}" if planes > 1 else "")
     text = (
@@ -186,14 +222,18 @@ def _add_weight(
         f"a square: {each.replace('×', 'x')} weights",  # which the font has
     ]
     words = (f"{height:,} {axes.row_word}", f"{width:,} {axes.column_word}")
-    add_image(summary, f"{GROUP}/{weight.name}", with_legend(picture, *words, lines), text)
+    picture = with_legend(_picture(fractions), *words, lines)
+    add_image(summary, f"{GROUP}/{weight.name}", picture, text)
 
 
 def _add_inputs(
-    summary: summary_pb2.Summary, weight: Weight, input_shape: tuple[int, ...], step: int
+    weight: Weight,
+    input_shape: tuple[int, ...],
+    step: int,
+    fractions: npt.NDArray[np.float64],
+    summary: summary_pb2.Summary,
 ) -> None:
     outputs = weight.variable.shape[1]
-    fractions = used_fractions(weight.source, (1, outputs))
     used = int(np.count_nonzero(fractions))
     line = f"step {step:,}: {used:,} of {fractions.size:,} inputs used"
     fractions = fractions.reshape(input_shape)
@@ -287,7 +327,9 @@ def _count_plane(array: npt.NDArray[Any], block: tuple[int, int]) -> npt.NDArray
     rows = []
     for start in range(0, height, step):
         used = np.not_equal(array[start : start + step], 0)
-        used = np.pad(used, ((0, -len(used) % block[0]), (0, 0))).view(np.uint8)
+        if missing := -len(used) % block[0]:
+            used = np.pad(used, ((0, missing), (0, 0)))
+        used = used.view(np.uint8)
         by_row = used.reshape(-1, block[0], width).sum(axis=1, dtype=dtype)
         rows.append(np.add.reduceat(by_row, edges, axis=1, dtype=np.int64))
     return np.concatenate(rows)

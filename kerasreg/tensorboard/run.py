@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -33,7 +33,13 @@ from kerasreg.tensorboard.dashboards import Dashboards
 from kerasreg.tensorboard.event_file import EventWriter, has_points
 from kerasreg.tensorboard.hparams import Value, check_hparams
 from kerasreg.tensorboard.pages import add_marker, configuration_page, report_page
-from kerasreg.tensorboard.pictures import ZeroPatterns, check_input_shape, input_kernel
+from kerasreg.tensorboard.pictures import (
+    Draw,
+    ZeroPatterns,
+    check_input_shape,
+    drawn,
+    input_kernel,
+)
 from kerasreg.tensorboard.point_hook import OnPoint, PointHook, check_on_point
 from kerasreg.tensorboard.points import (
     Point,
@@ -275,11 +281,10 @@ class Run:
 
     def _draw(self, step: int, final: bool = False) -> None:
         """Draws where the zeros are, of all weights or of those whose number of zeros changed."""
-        if self._last is not None:
-            pictures = summary_pb2.Summary()
+        if self._last is not None and self._writer is not None:
             zeros = [part.zeros for part in self._last().statistics]
-            self._patterns.add_to(pictures, step, zeros, final)
-            self._write(step, pictures)
+            if drawings := self._patterns.count(step, zeros, final):
+                self._worker.put(partial(_write_pictures, self._writer, step, drawings))
 
     def _activate(self) -> Callable[[], Activated]:
         """Starts to measure the activations; without them the log goes on."""
@@ -313,3 +318,8 @@ class Run:
     def _warn(self) -> None:
         if self._writer is not None:
             self._writer.warn()
+
+
+def _write_pictures(writer: EventWriter, step: int, drawings: Sequence[Draw]) -> None:
+    """Runs in the worker's thread."""
+    writer.write(step, drawn(drawings))

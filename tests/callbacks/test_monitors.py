@@ -53,6 +53,16 @@ def test_no_word_where_all_is_well(tmp_path):
         fit(logger(tmp_path / "b"), sparsest, logger(tmp_path / "c", in_logs=["near_zero"]), near)
 
 
+def test_a_metric_of_the_model_is_not_the_logger_s(tmp_path):
+    model = classifier()
+    metric = keras.metrics.SparseCategoricalAccuracy(name="near_zero")
+    model.compile("sgd", model.loss, metrics=[metric])
+    stop = keras.callbacks.EarlyStopping("near_zero", mode="max")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.fit(*data(), epochs=1, verbose=0, callbacks=[stop, logger(tmp_path)])
+
+
 def test_in_a_list_of_callbacks_of_one_s_own(tmp_path):
     model = classifier()
     log = logger(tmp_path)

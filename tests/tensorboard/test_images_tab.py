@@ -13,13 +13,12 @@ from helpers import dashboard
 from helpers.dashboard import PAGE_TEXT, find_all, wait_for
 from PIL import Image
 from sklearn.datasets import load_digits
-from tensorboard.compat.proto import summary_pb2
 
 import kerasreg as kr
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard.event_file import EventWriter
 from kerasreg.tensorboard.legend import LEFT
-from kerasreg.tensorboard.pictures import ZeroPatterns
+from kerasreg.tensorboard.pictures import ZeroPatterns, drawn
 
 # What is in the files, other tests say; these, that TensorBoard shows it.
 pytestmark = [*dashboard.MARKS, pytest.mark.slow]
@@ -57,9 +56,7 @@ def server(model, tmp_path_factory):
     weights = [replace(w, name=w.name.replace("first", FIRST)) for w in find_weights(model)]
     logs = tmp_path_factory.mktemp("logs")
     events = EventWriter(logs / "run", 0)
-    summary = summary_pb2.Summary()
-    ZeroPatterns(weights, (8, 8)).add_to(summary, 1, [0] * len(weights))
-    events.write(8, summary)
+    events.write(8, drawn(ZeroPatterns(weights, (8, 8)).count(1, [0] * len(weights))))
     events.close()
     with dashboard.tensorboard(logs) as address:
         yield address

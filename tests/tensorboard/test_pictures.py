@@ -8,12 +8,11 @@ import pytest
 from helpers.backends import BACKEND
 from helpers.processes import in_process
 from PIL import Image
-from tensorboard.compat.proto import summary_pb2
 
 from kerasreg.statistics.weights import find_weights
 from kerasreg.tensorboard import pictures as module
 from kerasreg.tensorboard.legend import LEFT, WIDTH
-from kerasreg.tensorboard.pictures import ZeroPatterns, axes_of, check_input_shape
+from kerasreg.tensorboard.pictures import ZeroPatterns, axes_of, check_input_shape, drawn
 
 
 def dense(*shape, name="first"):
@@ -28,8 +27,7 @@ def dense(*shape, name="first"):
 
 def draw(patterns, zeros, final=False, step=1):
     """What is added, as `{tag: pixels}`."""
-    summary = summary_pb2.Summary()
-    patterns.add_to(summary, step, zeros, final)
+    summary = drawn(patterns.count(step, zeros, final))
     found = {}
     for value in summary.value:
         width, height, png = value.tensor.string_val
@@ -153,8 +151,7 @@ def test_recurrent_and_embedding_weights_are_drawn_as_they_are():
 
 def test_what_the_images_tab_says():
     model, _ = dense(512, 10, name="<b>ü")
-    summary = summary_pb2.Summary()
-    ZeroPatterns(find_weights(model), None).add_to(summary, 0, [0, 0])
+    summary = drawn(ZeroPatterns(find_weights(model), None).count(0, [0, 0]))
     (value,) = summary.value
     assert value.tag == "zero_pattern/<b>ü/kernel"
     assert value.metadata.plugin_data.plugin_name == "images"
