@@ -219,8 +219,8 @@ def host_view(x: Tensor) -> npt.NDArray[Any]:
             with tf.device("CPU"):
                 x = tf.identity(x)
         if x.dtype == tf.bfloat16:
-            return np.from_dlpack(tf.bitcast(x, tf.uint16)).view(_BFLOAT16)
-        return np.from_dlpack(x)
+            return np.asarray(memoryview(tf.bitcast(x, tf.uint16))).view(_BFLOAT16)
+        return np.asarray(memoryview(x))  # `x.numpy()` copies.
     return np.asarray(x)
 
 
