@@ -18,6 +18,7 @@ def numbers(x):
 
 @BOTH
 def test_what_a_layer_has_learnt_of_data_goes_along(make):
+    pytest.importorskip("tensorflow")  # in which Keras adapts them
     data = np.random.default_rng(0).normal(3, 2, size=(64, 4)).astype("float32")
     normalization, bins = layers.Normalization(), layers.Discretization(num_bins=5)
     normalization.adapt(data)

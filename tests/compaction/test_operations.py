@@ -142,6 +142,9 @@ def test_what_adapted_layers_know_is_copied():
     model = keras.Model(inputs, layer(inputs))
     assert relative_error(model, kr.strip(model), inputs_for(model)) == 0
 
+
+def test_what_a_lookup_knows_is_copied():
+    pytest.importorskip("tensorflow")
     inputs = keras.Input((3,), dtype="int32")
     layer, numbers = layers.IntegerLookup(), np.array([[3, 7, 9], [7, 7, 1]], "int32")
     layer.adapt(numbers)
