@@ -90,15 +90,18 @@ def test_a_broken_weight_is_not_hidden():
 
 
 def test_runs_may_be_long():
-    w = np.random.default_rng(0).normal(size=(128, 1)).astype("float32")
-    z = to_numpy(kr.TopK(pattern="32:64").prox(w, 1.0))
-    np.testing.assert_array_equal(pruned.run_counts(z, 64, 0), [32, 32])
-    assert np.abs(z[:64][z[:64] != 0]).min() > np.abs(w[:64][z[:64] == 0]).max()
+    w = np.random.default_rng(0).normal(size=(512, 3)).astype("float32")
+    z = to_numpy(kr.TopK(pattern="100:256").prox(w, 1.0))
+    np.testing.assert_array_equal(pruned.run_counts(z, 256, 0), [100] * 6)
+    for kept, entries in zip(z.reshape(2, 256, 3), w.reshape(2, 256, 3), strict=True):
+        least = np.sort(np.abs(entries), axis=0)[-100]
+        np.testing.assert_array_equal(kept, np.where(np.abs(entries) >= least, entries, 0))
 
 
-def test_of_equal_entries_of_a_run_the_first_ones_are_kept():
-    z = to_numpy(kr.TopK(pattern="2:4").prox(np.ones((8, 1), "float32"), 1.0))
-    np.testing.assert_array_equal(z.ravel(), [1, 1, 0, 0, 1, 1, 0, 0])
+@pytest.mark.parametrize("length", [4, 32])  # compared in pairs, and sorted
+def test_of_equal_entries_of_a_run_the_first_ones_are_kept(length):
+    z = to_numpy(kr.TopK(pattern=f"2:{length}").prox(np.ones((2 * length, 1), "float32"), 1.0))
+    np.testing.assert_array_equal(z.reshape(2, length), [[1, 1] + [0] * (length - 2)] * 2)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,16 @@ from kerasreg._tensors import Tensor
 from kerasreg.regularizers.structures.structure import Alive, Structure, combined
 
 
+# To compare all pairs of a run is many times as fast as to sort it, but takes minutes to compile
+# where there are hundreds of distances.
+LONGEST_COMPARED = 16
+
+
+def sorted_ranks(runs: Tensor, axis: int) -> Tensor:
+    """The place of each entry of a run in descending order; of equal ones the first is ahead."""
+    return ops.argsort(ops.argsort(-runs, axis=axis), axis=axis)
+
+
 class Runs(Structure):
     """Runs of neighbours along an axis, of each of which so many entries are kept.
 
@@ -73,20 +83,24 @@ class Runs(Structure):
     def _chosen(self, x: Tensor, axis: int, count: Tensor) -> Tensor:
         # What is no number is not to be hidden by a zero.
         runs = self._runs(ops.where(ops.isnan(x), float("inf"), x), axis, -1.0)
-        dtype = "int8" if self._length < 128 else "int32"
-        before = (slice(None),) * (axis + 1)
-        rank: Tensor = 0  # How many of its run are ahead of an entry.
+        short = self._length <= LONGEST_COMPARED
+        rank = self._compared(runs, axis + 1) if short else sorted_ranks(runs, axis + 1)
+        kept = rank < ops.cast(count, rank.dtype)
+        mask = ops.reshape(kept, [*x.shape[:axis], -1, *x.shape[axis + 1 :]])
+        return mask[(slice(None),) * axis + (slice(x.shape[axis]),)]
+
+    def _compared(self, runs: Tensor, axis: int) -> Tensor:
+        """How many of its run are ahead of an entry, each compared to each."""
+        before, rank = (slice(None),) * axis, 0
         for distance in range(1, self._length):
             # Of two equal entries the earlier one is ahead.
             is_larger = runs[(*before, slice(distance, None))] > runs[(*before, slice(-distance))]
-            is_larger = ops.cast(is_larger, dtype)
+            is_larger = ops.cast(is_larger, "int8")
             for ahead, widths in ((is_larger, (0, distance)), (1 - is_larger, (distance, 0))):
                 pairs = [(0, 0)] * len(runs.shape)
-                pairs[axis + 1] = widths
+                pairs[axis] = widths
                 rank = rank + ops.pad(ahead, pairs)
-        kept = rank < ops.cast(count, dtype)
-        mask = ops.reshape(kept, [*x.shape[:axis], -1, *x.shape[axis + 1 :]])
-        return mask[(slice(None),) * axis + (slice(x.shape[axis]),)]
+        return rank
 
     def _runs(self, x: Tensor, axis: int, fill: float) -> Tensor:
         """The runs along an axis of their own, behind the one that numbers them."""
