@@ -1,6 +1,7 @@
 """What all tests share: seeds, Keras's global settings as they were, programs compiled once."""
 
 import atexit
+import collections
 import gc
 import os
 import shutil
@@ -24,9 +25,26 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves the slow ones out
 def pytest_collection_modifyitems(items):
-    """A test that takes long comes first, so that no worker waits for it at the end."""
+    """A test that takes long comes first; cases beyond a test's `fast_cases` are slow."""
+    tests = collections.defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("fast_cases") and not item.get_closest_marker("slow"):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for cases in tests.values():
+        count = cases[0].get_closest_marker("fast_cases").args[0]
+        for case in set(cases) - set(spread(cases, count)):
+            case.add_marker("slow")
+    # So that no worker waits for it at the end.
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
+def spread(cases, count):
+    """So many of the cases, with the same distance between them, others on each backend."""
+    backends = ["tensorflow", "jax", "torch"]
+    first = backends.index(os.environ.get("KERAS_BACKEND", "tensorflow"))
+    return [cases[(first + i * len(cases) // count) % len(cases)] for i in range(count)]
 
 
 def pytest_collection_finish():

@@ -70,7 +70,6 @@ def run_torch(script, run, out, processes):
     return side_by_side([[*launcher, *rendezvous, run, script, out]])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="its strategy fails in Keras itself")
 def test_two_processes_train_as_one(tmp_path):
     code, start = {"jax": (JAX, run_jax), "torch": (TORCH, run_torch)}[BACKEND]

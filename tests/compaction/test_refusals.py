@@ -83,7 +83,6 @@ def test_what_has_no_weights_has_no_report(make, message, function):
         function(make())
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX has several devices on a CPU")
 def test_weights_on_several_devices_are_refused():
     code = """

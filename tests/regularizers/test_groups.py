@@ -359,7 +359,6 @@ def test_saved_and_loaded(tmp_path):
         np.testing.assert_allclose(theirs, ours, rtol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "torch", reason="the same on all; PyTorch compiles nothing for it")
 def test_the_strength_at_which_nothing_is_left():
     x, y = data(64)
