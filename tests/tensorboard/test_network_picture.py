@@ -8,7 +8,7 @@ from helpers.dashboard import wait_for
 from helpers.sparsity_logs import HTML, Log, model, write_deep, write_runs
 from helpers.sparsity_tab import names, open_tab
 
-pytestmark = dashboard.MARKS
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 DRAW = """
     const [run, step, done] = arguments;

@@ -5,7 +5,7 @@ from helpers import dashboard
 from helpers.compare_logs import write_few
 from helpers.dashboard import assert_accessible, open_sparsity_tab, wait_for
 
-pytestmark = dashboard.MARKS
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 DARK = "parent.document.body.classList.toggle('dark-mode', arguments[0])"
 

@@ -9,7 +9,7 @@ from helpers.compare_logs import PATH, RUNS, sweep_point, write_few, write_run, 
 from helpers.dashboard import wait_for
 from helpers.sparsity_logs import HTML
 
-pytestmark = dashboard.MARKS
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 PATH_RUNS = {f"path/L1 {strength:g}": point for strength, point in PATH.items()}
 PLACED = {name: (x, y) for name, (x, y, _) in RUNS.items() if y is not None and math.isfinite(y)}

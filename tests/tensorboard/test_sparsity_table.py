@@ -18,7 +18,7 @@ from helpers.sparsity_tab import (
     wait_for_rows,
 )
 
-pytestmark = dashboard.MARKS
+pytestmark = [*dashboard.MARKS, pytest.mark.slow]
 
 FIRST, BIAS, SECOND, LAST = "first/kernel", "first/bias", "größer 2/kernel", f"{HTML}/kernel"
 
