@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import webbrowser
+import zlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # To share small tensors among threads costs PyTorch five times what it saves.
@@ -24,9 +25,20 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import pytest
 
+BACKENDS = ["tensorflow", "jax", "torch"]
+THIS_BACKEND = BACKENDS.index(os.environ.get("KERAS_BACKEND", "tensorflow"))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--share-slow",
+        action="store_true",
+        help="leave out the slow tests that fall to other backends, each of which has a third",
+    )
+
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves the slow ones out
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """A test that takes long comes first; cases beyond a test's `fast_cases` are slow."""
     tests = collections.defaultdict(list)
     for item in items:
@@ -36,15 +48,23 @@ def pytest_collection_modifyitems(items):
         count = cases[0].get_closest_marker("fast_cases").args[0]
         for case in set(cases) - set(spread(cases, count)):
             case.add_marker("slow")
+    if config.getoption("share_slow"):
+        config.hook.pytest_deselected(items=[i for i in items if not is_for_this_backend(i)])
+        items[:] = [item for item in items if is_for_this_backend(item)]
     # So that no worker waits for it at the end.
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 
 def spread(cases, count):
     """So many of the cases, with the same distance between them, others on each backend."""
-    backends = ["tensorflow", "jax", "torch"]
-    first = backends.index(os.environ.get("KERAS_BACKEND", "tensorflow"))
-    return [cases[(first + i * len(cases) // count) % len(cases)] for i in range(count)]
+    return [cases[(THIS_BACKEND + i * len(cases) // count) % len(cases)] for i in range(count)]
+
+
+def is_for_this_backend(item):
+    """Whether a test is fast, or may be skipped elsewhere, or falls to this backend by its name."""
+    if item.get_closest_marker("slow") is None or item.get_closest_marker("skipif"):
+        return True
+    return zlib.crc32(item.nodeid.encode()) % len(BACKENDS) == THIS_BACKEND
 
 
 def pytest_collection_finish():

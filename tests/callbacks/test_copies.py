@@ -14,6 +14,7 @@ def fit(logger, model=None):
     (model or classifier()).fit(*data(), batch_size=8, epochs=1, verbose=0, callbacks=[logger])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_copies_take_the_next_free_folder(tmp_path):
     logger = kr.RegularizationLogger(tmp_path / "log", verbose=0)
@@ -28,6 +29,7 @@ def test_copies_take_the_next_free_folder(tmp_path):
         assert len(read(folder)["all/sparsity"]) == 1
 
 
+@pytest.mark.slow
 def test_the_copy_of_a_logger_that_has_trained_begins_anew(tmp_path):
     logger = kr.RegularizationLogger(tmp_path, verbose=0)
     model = classifier()

@@ -56,6 +56,7 @@ def counting(layer):
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize("first_rate", [0.0, slow(0.5)])
 def test_each_epoch_has_its_rate_and_nothing_is_compiled_anew(first_rate, jit_compile):
@@ -131,6 +132,7 @@ def test_a_schedule_of_keras_is_one_of_steps(tmp_path):
     assert [step for step, _ in points] == list(range(1, 13))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("every", ["epoch", "step"])
 def test_a_resumed_training_goes_on_in_the_schedule(every):
     asked = []
@@ -153,6 +155,7 @@ def test_steps_per_execution_asks_once_an_execution():
     assert asked == [0, 3, 4, 7]
 
 
+@pytest.mark.slow
 def test_only_the_chosen_layers():
     first, second = dropout(0.3, name="first"), kr.GaussianDropout(0.2, name="second")
     inner = keras.Sequential([kr.DropPath(0.1, name="path")], name="block")
@@ -192,6 +195,7 @@ def test_a_schedule_that_returns_no_rate(value):
         fit(model_with(dropout()), scheduler, epochs=1)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), keras.ops.array(0.5)], ids=repr)
 def test_scalars_of_all_kinds(value):
     layer = dropout()

@@ -206,6 +206,7 @@ def test_odd_names(tmp_path):
     assert "<img" not in page and "&lt;img" in page
 
 
+@pytest.mark.slow
 def test_metrics_of_the_same_name_stay(tmp_path):
     """An output called `data` has a loss called `data_loss`."""
     inputs = keras.Input((6,))
@@ -236,6 +237,7 @@ class Odd(keras.callbacks.Callback):
         logs.update({3: 1.0, "text": "a", "none": None, "array": np.ones(3), "large": 10**400})
 
 
+@pytest.mark.slow
 def test_odd_entries_in_the_logs(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

@@ -25,6 +25,7 @@ def added(history):
     return [name for name in history if name.removeprefix("val_") not in ("loss", "entropy")]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -217,6 +217,7 @@ def test_filter(tmp_path):
     np.testing.assert_allclose(history["l1_norm"], [total], rtol=1e-6)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("hold", [True, False])
 def test_the_share_of_zeros_that_are_held(tmp_path, hold):
     model = classifier()

@@ -28,6 +28,7 @@ def fit(model, *callbacks, **kwargs):
     return model.fit(x, y, 8, callbacks=list(callbacks), **arguments).history
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("update_freq", [1, slow(2), 5, slow(3)])
 def test_they_are_in_the_charts_of_the_epochs_metrics(tmp_path, update_freq):
     batches = BatchLogs()

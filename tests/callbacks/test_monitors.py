@@ -33,6 +33,7 @@ def test_before_the_logger(tmp_path, kind):
         fit(waiting, logger(tmp_path / "log"))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.filterwarnings("ignore:Early stopping conditioned")
 @pytest.mark.parametrize("is_before", [True, False])
 def test_not_in_logs(tmp_path, is_before):

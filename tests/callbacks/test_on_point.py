@@ -42,6 +42,7 @@ def scalars(folder):
     }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("update_freq", ["epoch", slow(2), 5])
 def test_it_gets_every_number_of_the_charts_once(tmp_path, update_freq):
     calls = Calls()
@@ -73,6 +74,7 @@ def test_a_loop_of_ones_own(tmp_path):
     assert {"all/sparsity", "sparsity/first/kernel"} <= set(numbers) & set(others)
 
 
+@pytest.mark.slow
 def test_a_failure_is_one_warning_that_names_it(tmp_path):
     steps = []
 
@@ -89,6 +91,7 @@ def test_a_failure_is_one_warning_that_names_it(tmp_path):
     assert len(history["sparsity"]) == 2 and len(read(tmp_path)["all/sparsity"]) == 10
 
 
+@pytest.mark.slow
 def test_it_changes_neither_the_training_nor_the_log(tmp_path):
     def spoil(step, numbers):
         numbers.clear()

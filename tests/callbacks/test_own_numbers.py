@@ -35,6 +35,7 @@ KINDS = {
 }
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_are_in_charts_and_totals(tmp_path, logger, kind):
     for step, value in ((1, 0.5), (2, 0.25)):

@@ -18,6 +18,7 @@ def weights():
     return keras.Variable(kernel, name="kernel"), keras.Variable(bias, name="bias")
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("penalty", "sizes"),
     [

@@ -49,6 +49,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "jit_compile", "update_freq", "batch_size"),
     [c for c in CASES if BACKEND != "torch" or not getattr(c, "values", c)[1]],

@@ -30,6 +30,7 @@ def fit(log_dir, model=None, update_freq="epoch", samples=40, **kwargs):
     return model
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("update_freq", "expected"),
     [
@@ -45,6 +46,7 @@ def test_frequencies(tmp_path, update_freq, expected):
     assert steps(tmp_path) == expected
 
 
+@pytest.mark.fast_cases(2)
 @bundling
 @pytest.mark.parametrize(
     ("update_freq", "expected"),
@@ -185,6 +187,7 @@ def test_a_second_phase_in_another_folder_begins_at_zero(tmp_path):
     assert steps(tmp_path / "second") == [10, 20]
 
 
+@pytest.mark.slow
 def test_a_loaded_optimizer_replaces_what_overlaps(tmp_path):
     """In the same process, the same model; in the second phase, too."""
     model = fit(tmp_path / "log", epochs=1)

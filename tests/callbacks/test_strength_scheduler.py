@@ -144,6 +144,7 @@ def test_a_model_that_was_compiled_and_evaluated_before():
     assert len(model.weights) == size
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("place", ["loss", "proximal"])
 def test_the_log_shows_the_factor_of_each_step(place, tmp_path):
     schedule = keras.optimizers.schedules.PolynomialDecay(0.0, 8, end_learning_rate=0.5)
@@ -191,6 +192,7 @@ def test_of_two_schedulers_of_the_same_penalties_the_later_one_wins_in_each_epoc
     assert float(to_numpy(model.optimizer.strength_scale.value)) == 2
 
 
+@pytest.mark.slow
 def test_two_models_that_share_a_layer():
     first = model_with(kr.L1(0.5), inner=keras.optimizers.SGD(0.0))
     second = keras.Sequential([keras.Input((FEATURES,)), first.layers[-1]])
@@ -225,6 +227,7 @@ def test_where_chooses_the_place():
     np.testing.assert_allclose(to_numpy(model.losses[0]), 0.5 * square, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_later_of_two_schedulers_on_the_same_penalties_wins():
     model = model_with(kr.L2(0.5), kr.L1(0.1))
     fit(model, [scaled([2.0] * 3), scaled([4.0] * 3)], epochs=3)
@@ -429,6 +432,7 @@ def test_steps_per_execution_asks_once_an_execution():
     assert asked == [0, 3, 4, 7]
 
 
+@pytest.mark.slow
 def test_the_last_factor_stays_but_is_not_saved_in_the_loss(tmp_path):
     model = model_with(kr.L2(1.0), kr.L1(0.1), inner=keras.optimizers.SGD(0.0))
     fit(model, [scaled([0.5])], epochs=1)
@@ -449,6 +453,7 @@ def test_the_last_factor_stays_but_is_not_saved_in_the_loss(tmp_path):
     np.testing.assert_allclose(to_numpy(penalty(kernel(model))), square, rtol=1e-5)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     "value", [-0.1, np.inf, 4e38, np.nan, None, True, "1", [0.1, 0.2]], ids=repr
 )

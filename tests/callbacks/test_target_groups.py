@@ -60,6 +60,7 @@ class Watch(keras.callbacks.Callback):
 
 
 # target, strength to start from: too weak, or one at which all would die within some updates
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "strength"), [(0.5, 1e-3), slow(0.5, 1e-1), slow(0.25, 1e-4), slow(0.75, 1e-2)]
 )
@@ -108,6 +109,7 @@ def rows(*values):
     return variable, LastUpdates(PenalisedUnits([(variable, kr.GroupLasso(axis=0))]))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("after", "most", "left"),
     [

@@ -54,6 +54,7 @@ def to_the_weight(target):
 
 
 # target, a wrong strength to start from, least accuracy: that of a fixed strength is as high
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "penalty", "accuracy"),
     [
@@ -192,6 +193,7 @@ def test_a_loop_of_ones_own_that_does_not_know_its_end():
     assert abs(sparsity_of(model) - 0.7) < 0.1
 
 
+@pytest.mark.slow
 def test_only_weights_that_a_penalty_makes_zeros_of_are_counted():
     penalties = {
         ".*first/kernel": kr.L1(1e-3),
@@ -244,6 +246,7 @@ def test_the_last_updates_are_undone_as_far_as_they_lead_away(target, expected):
     np.testing.assert_allclose(values, expected)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("target", "zeros"),
     [(0.0, 10), (0.10, 10), (0.11, 11), (0.19, 19), (0.20, 10), (0.9, 10)],

@@ -40,6 +40,7 @@ def randomize_but(model, layer):
     return model
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strings are TensorFlow's")
 @pytest.mark.parametrize(
     "make_layer",

@@ -125,6 +125,7 @@ def test_a_mask_is_not_lost_and_not_found(masked):
     assert relative_error(model, small, longer) < 1e-5
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("shared", [False, True])
 def test_inputs_of_concatenations_go(shared):
     inputs = keras.Input((4,))

@@ -39,6 +39,7 @@ class Graph(RandomGraph):
         return keras.layers.BatchNormalization()(x) if self.chance(0.4) else x
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_left_has_a_reason(seed):
     graph = Graph(400 + seed)

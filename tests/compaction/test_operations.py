@@ -104,6 +104,7 @@ def test_channels_go_through(name):
     assert kr.compact(small).count_params() == small.count_params()
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["sum of the channels", "einsum", "scores", "unit norm"])
 def test_zeros_that_stay_are_zeros(name):
     # What is subtracted from a channel that nobody needs must not be summed up.
@@ -185,6 +186,7 @@ def attention(layer, **options):
     return randomize(keras.Model(inputs, layers.Dense(2, name="last")(x)))
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("layer", "left"),
     [

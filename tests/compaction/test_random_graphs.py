@@ -16,6 +16,7 @@ FAST, ALL = (4, 8) if BACKEND == "jax" else (16, 40)
 SEEDS = [*range(FAST), *(slow(seed) for seed in range(FAST, ALL))]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_equal_and_nothing_left(seed):
     graph = RandomGraph(seed)

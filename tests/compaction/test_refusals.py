@@ -59,6 +59,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("make", "message"), REFUSED)
 def test_refused(make, message):
     model = make()

@@ -82,6 +82,7 @@ def own():
     return model
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("make", [dense, nested, long, own])
 def test_everything_is_exactly_as_it_was(make, tmp_path):
     model = with_zeros(make(), 0.9)
@@ -100,6 +101,7 @@ def test_everything_is_exactly_as_it_was(make, tmp_path):
         assert np.array_equal(to_numpy(model(x)), to_numpy(loaded(x)))
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("zeros", [0.5, 0.9, 0.98])
 def test_a_file_is_as_small_as_gzip_makes_that_of_keras(dtype, zeros, tmp_path):

@@ -73,6 +73,7 @@ def classifier(**arguments):
     return keras.Model(inputs, kr.DropConnect(out, 0.5, seed=3, name="drop_connect")(inputs))
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_values(kind, scaling):
@@ -246,6 +247,7 @@ def test_masking_is_that_of_the_layer(per_sample):
     assert not kr.DropConnect(layers.Conv1D(3, 2), 0.5).supports_masking
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("per_sample", "scaling"),
@@ -281,6 +283,7 @@ def test_a_float32_layer_in_a_mixed_model_computes_in_float32():
     np.testing.assert_allclose(to_numpy(model(x, training=True)), x @ masked, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize(
     ("kind", "scaling"),
@@ -388,6 +391,7 @@ def test_other_state_of_the_layer_is_updated():
     assert to_numpy(layer.layer.calls) == 4
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("mode", [False, True])
 def test_symbolic_calls_leave_the_kernel_as_it_was(mode):
     class Inside(layers.Layer):

@@ -64,6 +64,7 @@ def check(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("scaling", ["training", "inference"])
 @pytest.mark.parametrize("kind", LAYERS)
 def test_values(kind, scaling):
@@ -178,6 +179,7 @@ def test_the_gradient_reaches_the_kept_weights_only(kind):
     np.testing.assert_array_equal(gradient != 0, kept)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize("dtype", ["float32", slow("mixed_bfloat16")])
 @pytest.mark.parametrize("kind", ["lstm", "both ways", slow("stacked"), slow("gru")])

@@ -103,6 +103,7 @@ def test_dtypes(dtype):
     assert set(np.unique(to_numpy(y))) == {0.0, 2.0}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("jit_compile", JIT_COMPILE)
 @pytest.mark.parametrize("scaling", ["training", slow("inference")])
 def test_in_a_model_with_symbolic_and_dynamic_batch(scaling, jit_compile):

@@ -58,6 +58,7 @@ def test_inference_is_the_identity_and_rate_zero_is_in_training(cls, arguments, 
     np.testing.assert_allclose(values(layer, x), x, rtol=1e-6)
 
 
+@pytest.mark.fast_cases(4)
 @classes
 def test_every_call_draws_anew_and_seeds_reproduce(cls, arguments, shape):
     x = normal(shape)
@@ -90,6 +91,7 @@ def test_the_gradient_has_the_mask_of_the_forward_pass(cls, arguments, shape):
     np.testing.assert_allclose(slope, weights * change, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fast_cases(3)
 @classes
 def test_compiled_is_eager(cls, arguments, shape):
     layer, twin = (cls(rate=0.4, seed=7, **arguments) for _ in range(2))
@@ -210,6 +212,7 @@ def test_fit(cls, arguments, shape, jit_compile):
     assert np.all(np.isfinite(history["loss"]))
 
 
+@pytest.mark.fast_cases(9)
 @members
 def test_masks_of_steps_pass_through(cls, arguments, shape):
     layer = cls(rate=0.3, **arguments)
@@ -221,6 +224,7 @@ def test_masks_of_steps_pass_through(cls, arguments, shape):
         assert getattr(layer(x, training=True), "_keras_mask", None) is not None
 
 
+@pytest.mark.fast_cases(32)
 @members
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan, True, "0.5", None], ids=repr)
 def test_bad_rate(cls, arguments, shape, rate):
@@ -254,6 +258,7 @@ def test_bad_data_format(cls):
         cls(0.5, data_format="channels_middle")
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("layer", "axes"),
     [
@@ -291,6 +296,7 @@ def test_the_moments_of_gaussian_noise():
         assert abs(y.std() / deviation - 1) < 4 / np.sqrt(2e6)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
 def test_alpha_dropout_keeps_mean_and_variance(rate):
     y = values(kr.AlphaDropout(rate, seed=1), normal((1000, 1000)))
@@ -363,6 +369,7 @@ def test_a_block_larger_than_the_map():
         layer(np.ones((1, 6, 5, 2), "float32"), training=True)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="elsewhere the sizes are known when it runs")
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_blocks_that_do_not_fit_into_maps_of_unknown_size(size):

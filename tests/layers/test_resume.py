@@ -106,6 +106,7 @@ def by_state_tree(build, folder):
     return fit(resumed, first_epoch=2)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")  # of Orbax, on JAX
 @pytest.mark.parametrize(("optimizer", "penalty"), [("adam", "top-k"), *map(slow, *MORE)])
 @pytest.mark.parametrize(

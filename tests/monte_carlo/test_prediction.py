@@ -46,6 +46,7 @@ def assert_varies(model, x=X, **kwargs):
     return drawn
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("layer", "jit_compile"),
     [(kr.Dropout, jit) for jit in (*JIT_COMPILE, None)]
@@ -71,6 +72,7 @@ def test_a_linear_model_has_the_moments_of_the_formula(layer, jit_compile):
     assert np.all(np.abs(std / expected - 1) < 4.5 / np.sqrt(2 * n_samples))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen_masks", [False, slow(True)])
 def test_moments_are_those_of_the_samples(frozen_masks):
     model = deep()
@@ -119,6 +121,7 @@ def trained(with_mc):
     return keras.ops.convert_to_numpy(model(X))
 
 
+@pytest.mark.slow
 def test_the_model_stays_as_it_is_and_trains_on_as_if_nothing_was():
     np.testing.assert_array_equal(trained(with_mc=False), trained(with_mc=True))
 
@@ -135,6 +138,7 @@ def test_an_uncompiled_model_stays_as_it_is_also_after_an_error():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_it_sees_the_present_weights_and_rates():
     model = linear(kr.Dropout(0.5))
     first = mc(model)
@@ -200,6 +204,7 @@ def freezable():
     return cases
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("layer", "x"), list(freezable()))
 def test_frozen_masks_make_each_pass_one_function_of_the_input(layer, x):
     """An affine one: `f(a) + f(b) = f(a + b) + f(0)`, whatever row and batch they are in."""
@@ -216,6 +221,7 @@ def test_frozen_masks_make_each_pass_one_function_of_the_input(layer, x):
     np.testing.assert_allclose(whole, drawn, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("layer", [kr.AlphaDropout, keras.layers.AlphaDropout])
 def test_frozen_masks_give_the_values_of_the_others(layer):
     model = keras.Sequential([keras.Input((50,)), layer(0.5)])
@@ -225,6 +231,7 @@ def test_frozen_masks_give_the_values_of_the_others(layer):
     np.testing.assert_array_equal(frozen, free)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("layer", [kr.Dropout, keras.layers.Dropout])
 @pytest.mark.parametrize("seed", [None, 4])
 def test_otherwise_all_rows_batches_and_passes_have_their_own_masks(layer, seed):
@@ -325,6 +332,7 @@ MODELS = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("frozen_masks", [False, slow(True)])
 @pytest.mark.parametrize("name", MODELS)
 def test_kinds_of_models(name, frozen_masks):
@@ -333,6 +341,7 @@ def test_kinds_of_models(name, frozen_masks):
     assert_varies(model, frozen_masks=frozen_masks)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("mixed", [False, True])
 def test_a_loaded_model_predicts_the_same(tmp_path, mixed):
     keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
@@ -366,6 +375,7 @@ class Batches(keras.utils.PyDataset):
         return (X[4 * i : 4 * i + 4],)
 
 
+@pytest.mark.slow
 def test_data_that_comes_in_batches():
     model = deep()
     expected = mc(model, batch_size=4)
@@ -452,6 +462,7 @@ def test_bad_arguments(argument, values):
             kr.mc_predict(**arguments)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("layer", [kr.Dropout, keras.layers.Dropout])
 def test_a_mask_for_a_batch_of_one_size_cannot_be_frozen(layer):
     model = linear(layer(0.5, noise_shape=(4, 1), name="drop"))

@@ -55,6 +55,7 @@ def train(optimizer, gradients):
     return values
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("name", "penalty"), PAIRS)
 def test_between_updates_nothing_moves_and_all_is_as_on_the_mean(name, penalty):
     make = OPTIMIZERS[name]

@@ -68,6 +68,7 @@ def expected_weights(weights, gradients, penalty, adam):
     return result
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("penalty", "adam"),
     [
@@ -335,6 +336,7 @@ def adapted(penalty, **options):
     return model
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize("all_zero", ["free", "keep"])
 def test_what_is_all_zero_at_the_start(all_zero, jit_compile):

@@ -66,6 +66,7 @@ def test_a_file_goes_on_where_it_was_saved(penalty, tmp_path):
     np.testing.assert_allclose(train(model, 5), train(loaded, 5), atol=1e-6)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("penalty", PENALTIES[:7], ids=str)
 def test_in_pieces_as_in_one(penalty):
     """A large weight, which PyTorch takes in pieces, has the entries of the formula."""
@@ -77,6 +78,7 @@ def test_in_pieces_as_in_one(penalty):
     np.testing.assert_allclose(to_numpy(w.value), expected, atol=2e-6)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("optimizer", [optimizers.Adam, optimizers.Adamax])
 @pytest.mark.parametrize(
     "penalty",

@@ -108,6 +108,7 @@ class AlwaysOptimal(Own):
 SEPARABLE = [kr.L1(1.0), kr.ElasticNet(0.5, 2.0, 0.0), kr.MCP(1.0, gamma=1e9), Own(1.0)]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("penalty", SEPARABLE, ids=lambda penalty: type(penalty).__name__)
 @pytest.mark.parametrize("length", [1, 2, 5, 40])
 def test_entry_by_entry(penalty, length):

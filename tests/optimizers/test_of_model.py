@@ -167,6 +167,7 @@ def gradients(variables, model, x, y):
     return jax.grad(loss_of)([v.value for v in variables])
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.skipif(BACKEND == "jax", reason="a `train_step` of one's own has no state on JAX")
 @pytest.mark.parametrize("container", ["list", "dict"])
 def test_two_optimizers_in_a_train_step(container, tmp_path):

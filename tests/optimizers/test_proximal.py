@@ -98,6 +98,7 @@ def test_the_strength_can_change_without_a_new_trace():
     assert float(to_numpy(optimizer.strength_scale.value)) == 0.0
 
 
+@pytest.mark.slow
 def test_a_schedule_that_ends_at_zero_keeps_the_zeros():
     x, _ = data()
     rate = optimizers.schedules.PolynomialDecay(0.02, 60, end_learning_rate=0.0)
@@ -168,6 +169,7 @@ def test_steps_per_execution():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", first_is_fast(["rmsprop", "sgd", "adam"]))
 def test_a_saved_run_continues_to_the_same_weights(inner, tmp_path):
     # Without dropout: Keras does not save how far a seed generator has come.
@@ -391,6 +393,7 @@ class ScaledInside(keras.Model):
         return super().train_step(*args)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("scale", "factor"), [(-1.0, 0), (np.nan, 0), (np.inf, np.inf), (0.5, 0.5)]
 )
@@ -573,6 +576,7 @@ def test_a_penalty_must_not_act_twice(arguments, message):
         model.fit(np.ones((4, 6)), np.ones((4, 3)), verbose=0)
 
 
+@pytest.mark.slow
 def test_a_smooth_penalty_may_be_in_the_loss():
     layer = keras.layers.Dense(3, kernel_regularizer=kr.L2(0.1))
     model = keras.Sequential([keras.Input((6,)), layer])

@@ -149,6 +149,7 @@ class HalfFrozen(keras.Model):
         return self.student(x) - ops.stop_gradient(self.teacher(x))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize("inner", [optimizers.SGD, optimizers.Adam])

@@ -64,6 +64,7 @@ def norms(name, arrays):
     return [np.concatenate(each)] if structure.get("scope") == "global" else each
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(("name", "inner"), PAIRS)
 def test_exactly_the_number_asked_after_every_choice(name, inner):
     penalty = kr.TopK(**STRUCTURES[name], **SCHEDULE)

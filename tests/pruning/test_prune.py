@@ -51,6 +51,7 @@ SHAPES = {
 FAST = ("by multiply-adds", "2:4", "heads", "channels")
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("name", [n if n in FAST else slow(n) for n in SHAPES])
 def test_it_does_what_proximal_does_without_moving_anything_else(name):
     model, trained = network(), network()

@@ -111,6 +111,7 @@ COPIES = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @each_model
 def test_every_weight_of_every_layer(make, tmp_path):
     model = make()
@@ -150,6 +151,7 @@ def test_one_penalty_for_all_kernels(make, penalty):
         assert v.regularizer is (penalty if is_kernel else None), v.path
 
 
+@pytest.mark.fast_cases(1)
 @each_model
 def test_patterns_fit_the_loaded_model(make, tmp_path):
     model, pairs = attached(make)
@@ -163,6 +165,7 @@ def test_patterns_fit_the_loaded_model(make, tmp_path):
         assert regularizers(fitting) == [config_of(pair[1]) for pair in pairs]
 
 
+@pytest.mark.slow
 def test_detached_penalties_train_in_proximal(tmp_path):
     model, _ = attached(MODELS["classifier"])
     penalties = detach_regularizers(model)
@@ -203,6 +206,7 @@ def assert_train_alike(model, expected, **kwargs):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trained", "jit_compile"),
     [
@@ -358,6 +362,7 @@ def test_patterns_match_no_frozen_weight_that_may_be_trained_later():
     assert list(detach_regularizers(model)) == ["(.*/)?left/a/kernel"]
 
 
+@pytest.mark.slow
 def test_weights_of_one_path_with_one_penalty():
     model = Subclassed()
     x = np.ones((2, 5), "float32")
@@ -498,6 +503,7 @@ ATTACH_ERRORS = {
 }
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize(("penalties", "message"), ATTACH_ERRORS.values(), ids=ATTACH_ERRORS)
 def test_what_cannot_be_attached(penalties, message):
     model = small(gamma=kr.L1(0.5))
@@ -596,6 +602,7 @@ def holding(layer):
     return keras.Sequential([keras.Input((5,)), layer, layers.Dense(2, name="outer")])
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "make",
     [

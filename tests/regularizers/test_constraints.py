@@ -25,6 +25,7 @@ def best_support(w, step, count):
     return min(costs.values(), key=lambda pair: pair[0])[1].reshape(w.shape)
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_prox_of_top_k_is_the_nearest_sparse_weight(seed, sparsity):
@@ -36,6 +37,7 @@ def test_the_prox_of_top_k_is_the_nearest_sparse_weight(seed, sparsity):
         np.testing.assert_array_equal(z, best_support(w, step, count))
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize("constraint", SUPPORTS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_a_step_of_zero_leaves_the_weight(constraint, dtype):
@@ -46,6 +48,7 @@ def test_a_step_of_zero_leaves_the_weight(constraint, dtype):
         np.testing.assert_array_equal(to_numpy(z), to_numpy(w))
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(("size", "sparsity"), [(10, 0.9), (5, 0.8), (100, 0.55), (7, 0.3)])
 def test_rounding_costs_no_weight(size, sparsity):
     z = to_numpy(kr.TopK(sparsity).prox(np.arange(1, size + 1, dtype="float32"), 1.0))

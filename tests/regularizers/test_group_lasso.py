@@ -94,6 +94,7 @@ def attention():
     return keras.Model(x, keras.layers.Dense(2, name="last")(y))
 
 
+@pytest.mark.slow
 def test_heads_die_as_a_whole():
     model = attention()
     penalty = {".*(query|key|value|attention_output)/kernel": kr.GroupLasso(0.3, axis="heads")}
@@ -109,6 +110,7 @@ def test_heads_die_as_a_whole():
             assert np.sum(heads == 0) == sum(dead) * heads[0].size
 
 
+@pytest.mark.slow
 def test_a_bare_word_becomes_a_pattern_for_each_weight(tmp_path):
     model = keras.Sequential(
         [

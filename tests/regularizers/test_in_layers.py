@@ -35,6 +35,7 @@ def layers_with(penalty):
     }
 
 
+@pytest.mark.fast_cases(28)
 @pytest.mark.parametrize("place", list(layers_with(None)))
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 def test_weight_penalties(penalty, place):
@@ -69,6 +70,7 @@ def test_activity_penalty_is_finite_under_mixed_float16():
     assert loss(kr.L1(1.0)) == 1024.0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize(
     "policy", ["mixed_float16", "float32", *map(slow, ["float16", "bfloat16", "mixed_bfloat16"])]

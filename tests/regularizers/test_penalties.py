@@ -180,6 +180,7 @@ def check_value_and_gradient(penalty, shape, dtype, mode):
     np.testing.assert_allclose(to_numpy(slope), expected, rtol=rounding, atol=1e-7)
 
 
+@pytest.mark.fast_cases(41)
 @pytest.mark.parametrize(
     ("penalty", "shape", "dtype"),
     cases(SHAPES, ["float32"]) + cases([KERNEL, (1, 4)], OTHER_DTYPES, fast=typical),
@@ -191,6 +192,7 @@ def test_value_and_gradient(penalty, shape, dtype):
     check_value_and_gradient(penalty, shape, dtype, "eager")
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.skipif("compiled" not in MODES, reason="see test_torch_compile")
 @pytest.mark.parametrize(
     ("penalty", "shape", "dtype"),
@@ -221,6 +223,7 @@ def check_prox(penalty, shape, mode):
         np.testing.assert_array_equal(to_numpy(prox(w, zero)), allowed(penalty, w))
 
 
+@pytest.mark.fast_cases(8)
 @pytest.mark.parametrize(
     ("penalty", "shape"),
     cases(SHAPES, fast=lambda p, shape: shape != KERNEL or isinstance(p, kr.GroupLasso)),
@@ -229,6 +232,7 @@ def test_prox_is_the_minimiser(penalty, shape):
     check_prox(penalty, shape, "eager")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.skipif("compiled" not in MODES, reason="see test_torch_compile")
 @pytest.mark.parametrize(("penalty", "shape"), cases(COMPILED_SHAPES, fast=typical))
 def test_prox_is_the_minimiser_compiled(penalty, shape):

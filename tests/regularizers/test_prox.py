@@ -78,6 +78,7 @@ FORMULAS = [
 ]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype.*float64:UserWarning")
 @pytest.mark.parametrize("penalty", FORMULAS, ids=str)
 def test_no_search_finds_a_better_point(penalty):

@@ -105,6 +105,7 @@ def test_a_step_for_each_weight_has_no_formula():
         kr.SLOPE([2.0, 1.0]).prox(np.ones(2, "float32"), np.ones(2, "float32"))
 
 
+@pytest.mark.slow
 def test_max_strength_and_a_path():
     x = RNG.normal(size=(50, 4)).astype("float32")
     y = (x @ [2.0, 1.0, 0.0, 0.0]).astype("float32")[:, None]

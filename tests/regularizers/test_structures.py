@@ -34,6 +34,7 @@ def numbers(seed, shape, kind):
     return (rng.normal(size=shape) * 10.0 ** rng.uniform(-12, 12, size=shape)).astype("float32")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
 @settings(max_examples=12, deadline=None)
 @given(

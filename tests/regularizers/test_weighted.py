@@ -217,6 +217,7 @@ def test_a_path_in_which_the_free_entry_stays():
     assert last < first
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("place", ["loss", "proximal"])
 def test_schedule_report_and_file(place, tmp_path):
     penalty = kr.Weighted(kr.L1(0.1), FACTORS)

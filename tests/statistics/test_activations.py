@@ -70,6 +70,7 @@ def outputs_of_network(model, x):
     return outputs | {"b/inner": model.get_layer("b").predict(before, verbose=0)}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", slow("mixed_float16")])
 def test_a_functional_model_with_a_nested_one(policy):
     keras.config.set_dtype_policy(policy)
@@ -85,6 +86,7 @@ def test_a_functional_model_with_a_nested_one(policy):
     assert found.of_each()["dead_activations/act"] == 1
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("jit_compile", JIT_COMPILE)
 def test_as_the_model_is_compiled(jit_compile):
     model, x = network()
@@ -182,6 +184,7 @@ def test_the_weights_as_they_are_in_one_trace():
     assert BACKEND == "torch" or len(calls) - before <= 3  # `predict` traces for itself
 
 
+@pytest.mark.slow
 def test_on_an_accelerator(monkeypatch):
     """The same numbers by the program that reduces on a device."""
     model, x = network()
@@ -256,6 +259,7 @@ def test_a_subclassed_model_in_training(tmp_path):
     assert zeros == pytest.approx(np.mean(np.maximum(x @ w + b, 0) == 0))
 
 
+@pytest.mark.slow
 def test_inputs_that_do_not_fit_are_one_warning_and_the_log_goes_on(tmp_path):
     model, (x, y) = Subclassed(), data()
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

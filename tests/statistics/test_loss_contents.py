@@ -85,6 +85,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize(("build", "expected"), MODELS)
 def test_what_is_known(build, expected):
     assert loss_has_penalties(build()) is expected

@@ -45,6 +45,7 @@ def test_sample_weights(regression):
         np.testing.assert_allclose(to_numpy(ours), right, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.fast_cases(1)
 def test_penalties_of_kerasreg_are_left_out_but_where_they_are_kept(regression):
     x, y = regression
     model = linear_model(kernel_regularizer=kr.L2(0.3), bias_regularizer=keras.regularizers.L2(0.1))
@@ -78,6 +79,7 @@ def test_everything_that_layers_add_is_in_the_loss():
     np.testing.assert_allclose(np.sum(gradient[number] * direction), slope, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_the_model_stays_as_it_is():
     x, y = data()
     model = classifier()

@@ -25,6 +25,7 @@ def fit(model, *callbacks, **kwargs):
     return model.fit(x, y, verbose=0, callbacks=list(callbacks), **arguments).history
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("penalty", [kr.L2(1e4), kr.L1(1e-7), kr.L1(10.0)])
 def test_a_part_much_larger_than_the_other_costs_it_no_digits(tmp_path, penalty):
     history = fit(
@@ -75,6 +76,7 @@ def test_two_loggers_share_the_split(tmp_path):
     assert model.metrics_names == plain.metrics_names
 
 
+@pytest.mark.slow
 def test_training_again_with_the_same_logger_traces_nothing_anew(tmp_path):
     calls = []
 
@@ -165,6 +167,7 @@ class OwnFunction(keras.Sequential):
         return super().make_train_function(force)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("cls", [OwnStep, OwnFunction])
 def test_a_model_with_its_own_steps_is_logged_without_the_split(tmp_path, cls):
     model = cls([keras.Input((6,)), keras.layers.Dense(3, kernel_regularizer=kr.L1(0.1))])
@@ -174,6 +177,7 @@ def test_a_model_with_its_own_steps_is_logged_without_the_split(tmp_path, cls):
     assert len(history["regularization_loss"]) == 2
 
 
+@pytest.mark.slow
 def test_a_loss_of_the_instance_is_left_alone(tmp_path):
     model = classifier()
     original = model.compute_loss

@@ -48,6 +48,7 @@ def adam():
     return optimizers.Adam(0.01)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("optimizer", "arguments", "strengths"),
     [
@@ -112,6 +113,7 @@ def test_constraints_ask_for_it_on_the_support_only(constraint, tmp_path):
     np.testing.assert_allclose(residuals(tmp_path)[0], right, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_any_model_can_be_measured_and_trains_the_same(tmp_path):
     x, y = data()
     runs = []

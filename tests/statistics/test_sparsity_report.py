@@ -85,6 +85,7 @@ def noisy(strength, **options):
     return model
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("strength", "options", "advice"),
     [

@@ -66,6 +66,7 @@ def test_groups_are_counted_where_only_one_of_their_weights_is_chosen():
     assert [each.zero for each in report.groups] == [expected(network)[1]]
 
 
+@pytest.mark.slow
 def test_the_device_counts_the_same():
     weights = find_weights(compiled())
     on_host, on_device = (
@@ -111,6 +112,7 @@ def test_a_structure_that_fails_ends_the_log_and_not_the_training(tmp_path):
         assert len(network.fit(x, x, epochs=2, verbose=0, callbacks=[logger]).history["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_the_log_has_a_chart_for_each(tmp_path):
     network = compiled()
     logger = kr.RegularizationLogger(tmp_path, verbose=0, in_logs=["dead_groups"])

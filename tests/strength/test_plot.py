@@ -92,6 +92,7 @@ def test_a_convolution_keeps_its_channels_apart():
     assert len(curves(path_of(values).plot())) == 4
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("features", "labels"), [(13, 13), (64, 26)], ids=str)
 def test_labels_do_not_overlap_and_those_of_the_largest_are_shown(features, labels):
     values = kernels(features, 1) / 100

@@ -26,6 +26,7 @@ ORDER = ["bmi", "s5", "bp", "s3", "sex", "s6", "s1", "s4", "s2"]
 LOGISTIC = keras.losses.BinaryCrossentropy(from_logits=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_strengths", "min_ratio", "entering"),
     # A call of fit or evaluate takes .05 s on TensorFlow, and a step 1 ms on PyTorch.
@@ -70,6 +71,7 @@ def test_other_optimizers(optimizer):
     np.testing.assert_allclose(coefficients(path), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "min_ratio", "folds"),
     [(3, 1e-2, 3), slow(12, 1e-3, 5) if BACKEND == "jax" else slow(5, 1e-3, 4)],
@@ -113,6 +115,7 @@ def test_cross_validation_of_logistic_regression():
     assert abs(path.best.index - int(np.argmin(losses))) <= 1
 
 
+@pytest.mark.slow
 def test_elastic_net_in_two_dimensions():
     x, y, _ = diabetes()
     ratios = (0.2, 0.7)
@@ -186,6 +189,7 @@ def test_network_from_dense_to_sparse(jit_compile):
     assert int(model.optimizer.iterations) > step
 
 
+@pytest.mark.slow
 def test_one_compilation():
     x, y, _, _ = digits()
     model = network(keras.optimizers.SGD(0.1), model=Counting)
@@ -236,6 +240,7 @@ def test_an_interrupted_path_goes_on(tmp_path, at):
     assert again.rows == parts.rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_model", [True, slow(False)])
 def test_a_strength_that_was_cut_off_is_logged_anew(tmp_path, same_model):
     """From its start, without a warning."""
@@ -250,6 +255,7 @@ def test_a_strength_that_was_cut_off_is_logged_anew(tmp_path, same_model):
     assert len(before) == 2 and steps(log.parent) == before
 
 
+@pytest.mark.slow
 def test_the_folder_of_another_path(tmp_path):
     follow(tmp_path, folds=None)[1]()
     for changes, name in (
@@ -379,6 +385,7 @@ def test_mixed_precision():
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
+@pytest.mark.slow
 def test_penalties_in_the_loss_are_no_part_of_the_data_loss():
     x, y, _ = diabetes()
     layer = keras.layers.Dense(1, kernel_regularizer=kr.L2(10.0))
@@ -427,6 +434,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.fast_cases(10)
 @pytest.mark.parametrize(("arguments", "message"), ERRORS, ids=lambda v: str(v)[:40])
 def test_errors(arguments, message):
     x, y, _ = diabetes()

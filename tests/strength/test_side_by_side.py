@@ -80,6 +80,7 @@ def test_a_model_that_cannot_be_sent():
         kr.regularization_path(model, kr.L1(), x, y, strengths=[1.0], n_jobs=2, verbose=0)
 
 
+@pytest.mark.slow
 def test_the_order_of_samples_does_not_depend_on_what_was_trained_before():
     x, y, _, _ = digits()
 

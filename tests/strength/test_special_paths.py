@@ -160,6 +160,7 @@ def test_what_the_first_penalised_kernel_uses():
     path.plot(names=list("abcdefgh"))
 
 
+@pytest.mark.slow
 def test_inputs_of_einsum_dense():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 3))
@@ -188,6 +189,7 @@ def test_bfloat16(tmp_path):
     assert len(kr.regularization_path(deep, kr.L1(), x, y, verbose=0, **arguments)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged", first_is_fast(["path.json", "state-0-3.npz", "weights-0-0.npz"])
 )
@@ -247,6 +249,7 @@ DAMAGED = [
 TEXTS = ["", "{", "[" * 100_000, "\x00" * 20, "NaN", '{"plan": {}, "rows": {"0": [{}]}, "a": 1}']
 
 
+@pytest.mark.slow
 def test_a_damaged_path_json(tmp_path):
     """Whatever the damage, it is one error, and never a path with other numbers."""
     go_on, content = written(tmp_path)
@@ -259,6 +262,7 @@ def test_a_damaged_path_json(tmp_path):
     assert len(go_on()) == 2
 
 
+@pytest.mark.slow
 def test_a_link_in_the_folder_is_not_followed(tmp_path):
     target, folder = tmp_path / "precious", tmp_path / "path"
     target.write_text("precious")

@@ -35,6 +35,7 @@ def mlp(layers):
     )
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     "count, charts, lines",
     [(1, 1, 1), (3, 1, 3), (10, 1, 10), (11, 2, 6), (36, 4, 9), (60, 6, 10), (90, 6, 10)],

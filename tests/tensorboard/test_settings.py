@@ -87,6 +87,7 @@ def test_in_the_loss(regularizers, expected):
     }
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     "penalty, words, strength",
     [

@@ -93,6 +93,7 @@ def test_again_it_is_the_same_server(server, logs, capsys):
     assert repr(server) == f"<TensorBoard of {str(logs)!r} at {server.url}>"
 
 
+@pytest.mark.slow
 def test_it_ends_when_it_is_closed(tmp_path):
     with kr.show(tmp_path / "not there yet") as server:
         assert server.is_running and answers(server.url)

@@ -83,6 +83,7 @@ def test_cells_are_the_logged_numbers(server, browser):
     }
 
 
+@pytest.mark.slow
 def test_parts_have_their_words(server, hurried, logs):
     browser, network = hurried, structured.model()
     penalties = structured.PENALTIES
@@ -138,6 +139,7 @@ def test_sparklines_are_drawn(server, browser):
     assert penalty.count("M") == 2  # the NaN in between parts the line
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("by_keyboard", [False, True])
 def test_sorting(server, browser, by_keyboard):
     from selenium.webdriver.common.keys import Keys
@@ -162,6 +164,7 @@ def test_sorting(server, browser, by_keyboard):
     assert names(browser) == [html, bias, first, second]
 
 
+@pytest.mark.slow
 def test_the_keyboard_reaches_everything(server, browser):
     from selenium.webdriver.common.keys import Keys
 
@@ -179,6 +182,7 @@ def test_the_keyboard_reaches_everything(server, browser):
     assert reached == [*controls, "region", *["button"] * 7]  # the table itself, to scroll it
 
 
+@pytest.mark.slow
 def test_the_chosen_run_is_kept_after_a_reload(server, browser):
     open_tab(browser, server, "first")
     assert rows(browser)[0][2:4] == ["20.00%", "1 of 12"]
@@ -188,6 +192,7 @@ def test_the_chosen_run_is_kept_after_a_reload(server, browser):
     assert summary(browser)["Step"] == "10"
 
 
+@pytest.mark.slow
 def test_new_points_come_by_themselves(server, hurried, logs):
     browser = hurried
     log = Log(logs / "live", model(html="later"))
@@ -218,6 +223,7 @@ def test_new_points_come_by_themselves(server, hurried, logs):
     log.close()
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("dark", [False, True])
 def test_contrast_follows_the_theme(server, browser, dark):
     open_tab(browser, server, dark=dark)
@@ -230,6 +236,7 @@ def test_contrast_follows_the_theme(server, browser, dark):
     assert text >= 4.5 and line >= 3
 
 
+@pytest.mark.slow
 def test_html_in_a_name_stays_text(server, browser):
     open_tab(browser, server)
     assert f"{HTML}/kernel" in names(browser)
@@ -251,6 +258,7 @@ def test_every_request_stays_below_the_path_prefix(logs, browser):
     assert all(request.startswith(f"{address}/data/plugin/") for request in requests)
 
 
+@pytest.mark.slow
 def test_a_hidden_tab_asks_for_nothing(server, hurried):
     browser = hurried
     open_tab(browser, server)

@@ -48,6 +48,7 @@ def weights_of(provider):
     return [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("asked, points", [(1, 100), (40, 100), (200, 25), (1000, 20)])
 @pytest.mark.parametrize("step", [None, 99_999])
 def test_the_answer_stays_small(asked, points, step):

@@ -11,7 +11,6 @@ from keras import ops
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers.structures.structure import Alive, Structure, combined
 
-
 # To compare all pairs of a run is many times as fast as to sort it, but takes minutes to compile
 # where there are hundreds of distances.
 LONGEST_COMPARED = 16

@@ -26,6 +26,7 @@ def to_words(tensor):
     return to_numpy(tensor).astype("int64")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("draw", DRAWS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -102,6 +103,7 @@ def test_leading_axes(shape, axes):
     assert leading_axes(shape) == axes
 
 
+@pytest.mark.fast_cases(7)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("draw", DRAWS)
 @pytest.mark.parametrize(("shape", "rows"), WITH_ROWS)

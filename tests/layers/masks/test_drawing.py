@@ -57,6 +57,7 @@ def second_derivative(function, x):
     return outer.gradient(slope, x)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_mask(shape, mode):
@@ -87,6 +88,7 @@ def test_keep_probability(rate):
     assert abs(keep - (1 - rate)) < 1.0 / WORDS + 1e-7 * (1 - rate)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("rescale", first_is_fast([True, False]))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -131,6 +133,7 @@ def test_second_derivative(shape):
     np.testing.assert_allclose(to_numpy(slope), right, rtol=1e-6)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("rate", [0.5, 1.0])
 @pytest.mark.parametrize("shape", SHAPES[2:], ids=str)
@@ -147,6 +150,7 @@ def test_what_is_dropped_is_zero_whatever_it_was(shape, rate, bad):
     np.testing.assert_array_equal(to_numpy(slope)[~kept], 0)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("noise_shape", "drawn"),
     [((None, 1), (40, 1)), ((1, 30), (1, 30)), ((30,), (1, 30)), ((None, None), (40, 30))],
@@ -157,6 +161,7 @@ def test_noise_shape(noise_shape, drawn):
     np.testing.assert_array_equal(y, right)
 
 
+@pytest.mark.fast_cases(15)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rate", RATES)
 def test_expectation(rate, dtype):

@@ -73,6 +73,7 @@ def test_jax_draws_again_instead_of_storing_under_remat():
     np.testing.assert_allclose(jax.jit(jax.grad(cube))(x), right, rtol=1e-6)
 
 
+@pytest.mark.fast_cases(1)
 @tensorflow_only
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("signature", [(None, None), (None, 40), (30, 40)])

@@ -68,6 +68,7 @@ def test_a_new_rate_keeps_seed_and_count(rate):
         assert dropping(rate) == WORDS - 1 or abs(exact - Fraction(rate)) <= Fraction(1, WORDS**2)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("file_name", ["model.keras", "model.weights.h5"])
 def test_a_saved_model_goes_on_with_the_next_mask(file_name, tmp_path):
     def build(seed):

@@ -27,6 +27,7 @@ def many_weights():
     ]
 
 
+@pytest.mark.slow
 def test_many_weights_are_few_blocks_and_compiled_once(monkeypatch):
     traced = []
 

@@ -89,6 +89,7 @@ def check(weights, measured, threshold=THRESHOLD):
         np.testing.assert_array_equal(histogram, expected_histogram(w))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("dtype", "cases"),
     [
