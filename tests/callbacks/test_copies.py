@@ -41,6 +41,7 @@ def test_the_copy_of_a_logger_that_has_trained_begins_anew(tmp_path):
     assert [step for step, _ in read(tmp_path)["all/sparsity"]] == [5, 10]
 
 
+@pytest.mark.slow
 def test_what_is_logged_is_shared(tmp_path):
     class Tracker:
         def __deepcopy__(self, memo):

@@ -120,6 +120,7 @@ def test_a_callback_that_does_not_read_the_model():
         fit(model_with(layer), Own(), epochs=1)
 
 
+@pytest.mark.slow
 def test_a_schedule_of_keras_is_one_of_steps(tmp_path):
     schedule = keras.optimizers.schedules.PolynomialDecay(0.8, 8, end_learning_rate=0.0)
     layer = dropout()
@@ -147,6 +148,7 @@ def test_a_resumed_training_goes_on_in_the_schedule(every):
     assert asked == list(range(3 if every == "epoch" else 12))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has one step per execution there")
 def test_steps_per_execution_asks_once_an_execution():
     asked = []
@@ -195,7 +197,7 @@ def test_a_schedule_that_returns_no_rate(value):
         fit(model_with(dropout()), scheduler, epochs=1)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), keras.ops.array(0.5)], ids=repr)
 def test_scalars_of_all_kinds(value):
     layer = dropout()

@@ -46,6 +46,7 @@ def test_the_history_has_what_is_named_in_that_order(tmp_path, given, expected):
         np.testing.assert_allclose(logged, history[name], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_residual_that_is_asked_for(tmp_path):
     logger = kr.RegularizationLogger(
         tmp_path, optimality_data=data(), verbose=0, in_logs=["optimality_residual", "sparsity"]
@@ -53,6 +54,7 @@ def test_a_residual_that_is_asked_for(tmp_path):
     assert added(fit(logger)) == ["optimality_residual", "sparsity"]
 
 
+@pytest.mark.slow
 def test_early_stopping_on_a_name_that_was_added(tmp_path):
     names = ("sparsity", "data_loss", "penalty", "val_data_loss", "near_zero")
     logger = kr.RegularizationLogger(tmp_path, threshold=1e3, verbose=0, in_logs=names)
@@ -60,6 +62,7 @@ def test_early_stopping_on_a_name_that_was_added(tmp_path):
     assert fit(logger, stop, epochs=6)["near_zero"] == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_batches_and_the_progress_bar(tmp_path, capsys):
     logger = kr.RegularizationLogger(tmp_path, update_freq=1, verbose=0, in_logs=["max_abs"])
     assert added(fit(logger, epochs=1, verbose=2)) == ["max_abs"]

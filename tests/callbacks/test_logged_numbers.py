@@ -72,6 +72,7 @@ def penalty_of(variable, w):
     return reference(regularizer).value(w)
 
 
+@pytest.mark.slow
 def test_every_weight(run):
     model, points, history, snapshots = run
     for variable in model.trainable_weights:

@@ -47,6 +47,7 @@ def test_they_are_in_the_charts_of_the_epochs_metrics(tmp_path, update_freq):
     assert "all/loss" not in points  # there as the sum of its parts
 
 
+@pytest.mark.slow
 def test_no_point_twice_and_the_metrics_of_the_layout_stay(tmp_path):
     fit(classifier(), kr.RegularizationLogger(tmp_path, 1, verbose=0))
     for tag, points in read(tmp_path).items():
@@ -55,6 +56,7 @@ def test_no_point_twice_and_the_metrics_of_the_layout_stay(tmp_path):
             assert found == sorted(set(found)), tag
 
 
+@pytest.mark.slow
 def test_by_epoch_there_is_one_point_an_epoch(tmp_path):
     fit(classifier(), kr.RegularizationLogger(tmp_path, verbose=0))
     assert [step for step, _ in read(tmp_path)["all/entropy"]] == [5, 10]

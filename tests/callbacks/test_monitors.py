@@ -17,6 +17,7 @@ def logger(tmp_path, **arguments):
     return kr.RegularizationLogger(tmp_path, verbose=0, **arguments)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.filterwarnings("ignore:Early stopping conditioned")
 @pytest.mark.filterwarnings("ignore:Can save best model only")
 @pytest.mark.parametrize("kind", ["stop", "checkpoint"])
@@ -44,6 +45,7 @@ def test_not_in_logs(tmp_path, is_before):
         fit(*([stop, log] if is_before else [log, stop]))
 
 
+@pytest.mark.slow
 def test_no_word_where_all_is_well(tmp_path):
     sparsest = keras.callbacks.EarlyStopping("sparsity", mode="max")
     near = keras.callbacks.EarlyStopping("near_zero", mode="max")

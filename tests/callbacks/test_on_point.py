@@ -101,6 +101,7 @@ def test_it_changes_neither_the_training_nor_the_log(tmp_path):
     assert scalars(tmp_path / "a").keys() == scalars(tmp_path / "b").keys()
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_it_ends_the_training(tmp_path):
     def interrupt(step, numbers):
         raise KeyboardInterrupt

@@ -66,6 +66,7 @@ def test_a_loop_that_starts_anew_replaces_the_points_with_a_warning(tmp_path, co
     assert steps(tmp_path) == [1, 2]  # TensorBoard keeps what lies before
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("phases", "expected"),
     [
@@ -83,6 +84,7 @@ def test_a_second_loop_goes_on_after_the_first(tmp_path, phases, expected):
     assert steps(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_the_optimizer_counts_in_a_loop(tmp_path):
     """A new one counts from 0; one that was loaded replaces what overlaps."""
     model, (x, y) = classifier(), data()
@@ -104,6 +106,7 @@ def test_the_optimizer_counts_in_a_loop(tmp_path):
     assert steps(tmp_path) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_loop_after_a_fit(tmp_path):
     model, (x, y) = classifier(), data()
     logger = kr.RegularizationLogger(tmp_path, verbose=0)
@@ -113,6 +116,7 @@ def test_a_loop_after_a_fit(tmp_path):
     assert steps(tmp_path) == [2, 4, 5, 6, 7]
 
 
+@pytest.mark.slow
 def test_steps_of_every_integer_kind(tmp_path):
     model, logger = classifier(), kr.RegularizationLogger(tmp_path)
     logger.set_model(model)

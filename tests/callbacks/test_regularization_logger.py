@@ -136,6 +136,7 @@ def test_callbacks_that_evaluate(tmp_path, validation_data):
         np.testing.assert_allclose(history["val_data_loss"], history["val_entropy"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_the_model_only(tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
     model = classifier()
@@ -169,6 +170,7 @@ def test_interrupted_training(tmp_path):
     assert model.metrics_names == classifier().metrics_names
 
 
+@pytest.mark.slow
 def test_totals_reach_other_callbacks(tmp_path):
     csv_log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     stop = keras.callbacks.EarlyStopping("sparsity", mode="max", patience=0, min_delta=0.5)
@@ -404,6 +406,7 @@ def test_bad_verbose(verbose):
         kr.RegularizationLogger("log", verbose=verbose)
 
 
+@pytest.mark.slow
 def test_it_says_once_how_to_look_at_the_log(tmp_path, capsys):
     logger = kr.RegularizationLogger(tmp_path / "a run")
     model = classifier()

@@ -141,6 +141,7 @@ def test_training_anew_into_the_same_folder_replaces_the_points_with_a_warning(t
     assert steps(tmp_path) == [5, 10]
 
 
+@pytest.mark.slow
 def test_where_nothing_is_replaced_there_is_no_warning(tmp_path):
     """A folder without points: of a training that was interrupted before its first."""
 
@@ -166,6 +167,7 @@ def recompiled(model):
     return model
 
 
+@pytest.mark.slow
 def test_a_second_phase_goes_on_after_the_first(tmp_path, monkeypatch):
     """Also where its optimizer counts from 0, and however the folder is written."""
     monkeypatch.chdir(tmp_path)
@@ -216,6 +218,7 @@ def test_a_model_without_an_optimizer_that_counts(tmp_path):
     assert steps(tmp_path) == [10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_model_is_another_run(tmp_path):
     model = fit(tmp_path)
     copy = keras.models.clone_model(model)

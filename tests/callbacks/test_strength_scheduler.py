@@ -117,6 +117,7 @@ def test_by_proximal_it_equals_a_scale_set_by_hand(jit_compile):
         assert traces.count <= 2
 
 
+@pytest.mark.slow
 def test_each_training_begins_with_the_schedule():
     model, scheduler = model_with(None, kr.L1(0.3)), scaled([0.5])
     for _ in range(2):
@@ -219,6 +220,7 @@ def test_a_layer_of_another_model_brings_the_factor_along():
         np.testing.assert_allclose(fit(second, epochs=1)["loss"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_where_chooses_the_place():
     model = model_with(kr.L2(1.0), kr.L1(0.1), inner=keras.optimizers.SGD(0.0))
     square = (kernel(model) ** 2).sum()
@@ -412,6 +414,7 @@ def test_without_an_epochs_length_a_resumed_training_counts_the_optimizers_batch
     assert asked == [0, 8]
 
 
+@pytest.mark.slow
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     smallest = 2.0**-30  # which float16 rounds to 0

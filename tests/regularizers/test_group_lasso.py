@@ -147,6 +147,7 @@ def test_words_in_attach_regularizers(tmp_path):
     assert [layer.kernel_regularizer.axis for layer in loaded.layers] == [-2, -1]
 
 
+@pytest.mark.slow
 def test_words_in_the_choice_of_a_strength():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile(keras.optimizers.SGD(0.1, momentum=0.8), "mse")

@@ -315,6 +315,7 @@ def compiled(strength=0.03):
     return model
 
 
+@pytest.mark.slow
 def test_the_report_and_the_log(tmp_path):
     model, (x, y) = compiled(), data()
     log = kr.RegularizationLogger(tmp_path / "log", optimality_data=(x, y), in_logs="all")
@@ -347,6 +348,7 @@ def test_a_log_of_some_weights_knows_the_others(tmp_path):
     assert totals[1] < totals[0]
 
 
+@pytest.mark.slow
 def test_saved_and_loaded(tmp_path):
     model, (x, y) = compiled(), data()
     model.fit(x, y, verbose=0)

@@ -35,7 +35,7 @@ def layers_with(penalty):
     }
 
 
-@pytest.mark.fast_cases(28)
+@pytest.mark.fast_cases(16)
 @pytest.mark.parametrize("place", list(layers_with(None)))
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 def test_weight_penalties(penalty, place):

@@ -39,7 +39,7 @@ def test_takes_the_largest_and_of_equal_ones_the_first(one, other, count):
     check([one, other], count)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("count", "mode"),
     [

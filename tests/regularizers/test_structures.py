@@ -201,6 +201,7 @@ def test_bad_arguments(arguments, argument):
         kr.TopK(**arguments)
 
 
+@pytest.mark.slow
 def test_a_layout_of_somebody_else_does_not_hang():
     penalty = kr.TopK(0.5, axis="output", layout=[["((a|aa)+)+", [-1], 1]])
     with keras.name_scope("a" * 60 + "b"):

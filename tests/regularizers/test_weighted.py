@@ -207,6 +207,7 @@ def test_the_largest_strength_fits_what_is_free():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_path_in_which_the_free_entry_stays():
     factors = np.array([[0.0], [1.0], [1.0], [2.0], [1.0], [1.0]])
     path = kr.regularization_path(

@@ -94,6 +94,7 @@ def test_as_the_model_is_compiled(jit_compile):
     check(model, x, outputs_of_network(model, x))
 
 
+@pytest.mark.slow
 def test_several_inputs_and_a_recurrent_layer():
     inputs = {"a": keras.Input((4, 3), name="a"), "b": keras.Input((3,), name="b")}
     sequence = layers.LSTM(5, "relu", return_sequences=True, name="lstm")(inputs["a"])
@@ -212,6 +213,7 @@ def fit(folder, measured, **kwargs):
     return model, history, [keras.ops.convert_to_numpy(v.value) for v in variables]
 
 
+@pytest.mark.slow
 def test_the_log_has_it_and_the_training_does_not(tmp_path):
     x, _ = data(seed=2, samples=30)
     _, history, state = fit(tmp_path / "without", None)

@@ -152,6 +152,7 @@ SIGNS = {
 }
 
 
+@pytest.mark.fast_cases(61)
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("zeros", [False, True])

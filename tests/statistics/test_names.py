@@ -41,6 +41,7 @@ NAMES = {
 }
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("build", [sequential, functional, named])
 def test_models_that_are_built_again_overlay_each_other(build):
     found = []

@@ -328,6 +328,7 @@ def test_a_strength_that_has_not_converged_is_reported():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("penalty", "kwargs"),
     [
@@ -448,6 +449,7 @@ def test_errors(arguments, message):
     assert model.optimizer is before[1]
 
 
+@pytest.mark.slow
 def test_folds_of_a_network_that_has_seen_what_they_hold_out():
     x, y, _, _ = digits()
     model = train(network(), x, y)

@@ -65,6 +65,7 @@ def test_several_outputs():
     assert list(path.rows[0].fold_sizes) == [148, 147, 147]
 
 
+@pytest.mark.slow
 def test_a_network_of_zeros_stays_one():
     x, y, _, _ = digits()
     with pytest.raises(ValueError, match="`direction`.*no gradient where all weights are zero"):
@@ -95,6 +96,7 @@ def test_one_weak_strength_that_has_not_converged():
         )
 
 
+@pytest.mark.slow
 def test_targets_that_need_no_inputs():
     x, _, _ = diabetes()
     path = kr.regularization_path(

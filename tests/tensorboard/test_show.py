@@ -216,6 +216,7 @@ def chromium_only(test):
     return test
 
 
+@pytest.mark.slow
 @chromium_only
 def test_the_link_opens_custom_scalars_without_smoothing(link, browser):
     browser.get(link)

@@ -73,6 +73,7 @@ def rows(server, run, metrics, **query):
     return ask(server, "rows", run=run, metric=metrics, weight=range(len(NAMES)), **query)
 
 
+@pytest.mark.slow
 def test_every_number_that_was_logged(server):
     found = table(server, run="second")
     assert found["runs"] == ["resumed", "second", "first"]

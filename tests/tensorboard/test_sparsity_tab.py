@@ -110,6 +110,7 @@ def test_parts_have_their_words(server, hurried, logs):
     assert max(sides) - min(sides) < 1  # below each other, however long the words are
 
 
+@pytest.mark.slow
 def test_without_compaction_there_is_no_word_of_it(server, browser):
     shown = "return [...document.querySelectorAll('dl div')].map((item) => item.offsetHeight > 0);"
     open_tab(browser, server, "second")

@@ -134,6 +134,7 @@ def test_many_equal_terms_do_not_drift():
     assert statistics.l2_norm == pytest.approx(np.sqrt((w**2).sum()), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_broken_weights():
     weights = [make_weight([1.0, 0.0])]
     for bad, shapes in {np.nan: [(5, 4), (300, 301)], np.inf: [(5, 4)], -np.inf: [(5, 4)]}.items():
@@ -146,6 +147,7 @@ def test_broken_weights():
     assert measured.statistics[0].max_abs == 1
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("threshold", [0.0, 0.1, slow(0.7), slow(1.5)])
 def test_threshold_is_compared_as_in_float64(threshold):
     around = np.float32(threshold) + np.float32(1e-7) * np.arange(-3, 4)
@@ -173,6 +175,7 @@ def test_histograms_reach_from_the_least_to_the_greatest(shape, dtype):
     check(weights, DeviceStatistics(weights, THRESHOLD, histograms=True)()())
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("tiny", [[1e-45, 3e-40], [-3e-40, -1e-45], [-1e-45, 1e-30]])
 def test_histograms_of_tiny_numbers(tiny):
     """In which XLA sees zeros."""
@@ -208,6 +211,7 @@ def test_small_and_large_weights_are_divided_alike(monkeypatch):
     check(weights, apart)
 
 
+@pytest.mark.slow
 def test_weights_at_the_time_of_the_call():
     weight = make_weight(sparse_values((300, 301)), (1,))
     before = to_numpy(weight.variable.value).copy()
@@ -249,6 +253,7 @@ PENALTIES = [
 ]
 
 
+@pytest.mark.slow
 def test_penalties():
     weights = [make_weight(sparse_values((30, 7), seed)) for seed in range(len(PENALTIES))]
     expected = []
