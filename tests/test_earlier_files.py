@@ -36,6 +36,7 @@ def assert_values(variables, expected, **tolerance):
         compare(values, np.asarray(numbers, "float32"), **tolerance)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("file", ["model.keras", "momentum.keras"])
 def test_a_model_goes_on_training(file):
     (x, y), expected = data(), EXPECTED[file]
@@ -65,6 +66,7 @@ class CountFits(keras.callbacks.Callback):
         self.fits += 1
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("folder", "fits"), [("path", 0), ("interrupted-path", 1)])
 def test_a_path_goes_on(tmp_path, folder, fits):
     (x, y), expected, count = data(), EXPECTED["path"], CountFits()
@@ -114,6 +116,7 @@ def test_a_log_is_read():
     assert_same_charts(charts(read(FOLDER / "log")), EXPECTED["log"], rtol=1e-7, atol=0)
 
 
+@pytest.mark.slow
 def test_a_new_log_shows_the_same(tmp_path):
     x, y = data()
     model = keras.saving.load_model(FOLDER / "model.keras")

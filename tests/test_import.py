@@ -35,7 +35,7 @@ def imported():
     return in_process(IMPORT).split()
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("module", HEAVY)
 def test_nothing_heavy_is_imported(imported, module):
     assert not [name for name in imported if name == module or name.startswith(f"{module}.")]

@@ -65,6 +65,7 @@ def test_seed_states_are_all_variables_but_weights_and_metrics():
     assert states == {id(v) for v in model.variables} - weights
 
 
+@pytest.mark.slow
 def test_carried_states_are_variables_of_the_model_but_not_saved(tmp_path):
     model = classifier()
     layer, size = model.get_layer("last"), len(model.variables)
@@ -82,6 +83,7 @@ def test_carried_states_are_variables_of_the_model_but_not_saved(tmp_path):
     assert len(keras.saving.load_model(tmp_path / "model.keras").variables) == size
 
 
+@pytest.mark.slow
 def test_tracked_metrics_are_reset_and_not_saved(tmp_path):
     model, metric = classifier(), keras.metrics.Mean(name="extra")
     internals.track_metric(model, metric)
@@ -111,6 +113,7 @@ def test_attention_layers_save_one_regularizer_from_this_attribute(layer, attrib
     assert internals.attention_attribute(keras.layers.Dense(2), "kernel") is None
 
 
+@pytest.mark.slow
 def test_compiled_steps_are_forgotten_also_while_something_keeps_them():
     model, (x, y) = classifier(JIT_COMPILE[-1], penalties=False), data()
     bias = model.get_layer("first").bias
@@ -123,6 +126,7 @@ def test_compiled_steps_are_forgotten_also_while_something_keeps_them():
     assert kept is not model.test_function
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("kind", [keras.layers.Dense, keras.layers.LSTMCell, kr.DropBlock2D])
 def test_automatic_name(kind):
     keras.utils.clear_session()

@@ -99,6 +99,7 @@ SEARCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [slow("in the loss"), "after the step"])
 def test_search(tmp_path, place):
     build, objective, scores = SEARCHES[place]

@@ -17,6 +17,7 @@ def numbers(x):
     return np.array(keras.ops.convert_to_numpy(x))
 
 
+@pytest.mark.slow
 def test_there_is_no_second_model_of_full_size():
     x = inputs = keras.Input((800,))
     for _ in range(10):

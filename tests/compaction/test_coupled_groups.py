@@ -169,7 +169,7 @@ def check(model, groups, data):
             assert relative_error(model, kr.compact(model), data) < 1e-5
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("net", NETS)
 def test_a_group_is_a_channel(net):
     inputs, outputs, count = net()
@@ -179,7 +179,7 @@ def test_a_group_is_a_channel(net):
     check(model, groups, inputs_for(model))
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_none_is_missed_and_none_is_too_many(seed):
     model = randomize(RandomGraph(600 + seed).model)

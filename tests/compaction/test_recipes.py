@@ -54,6 +54,7 @@ def test_a_file_of_keras(tmp_path, monkeypatch):
     assert_equal(names)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras exports to LiteRT by TensorFlow")
 def test_litert(tmp_path, monkeypatch):
     names = run("litert", tmp_path, monkeypatch)

@@ -136,7 +136,7 @@ def saved(model, folder):
         return file.read("config.json").decode()
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.filterwarnings("ignore:What plain Keras has no layer for")
 @pytest.mark.parametrize("name", INSIDE)
 def test_nothing_of_kerasreg_is_left(name, tmp_path):

@@ -110,6 +110,7 @@ def test_a_layer_without_states_takes_none():
         kr.DropConnect(layers.Dense(3), 0.5)(normal(4, 5), initial_state=normal(4, 3))
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("kind", ["lstm", "simple", "both ways"])
 def test_masked_time_steps(kind):
     inner, x = LAYERS[kind](return_sequences=True), normal(*SHAPE)
@@ -205,6 +206,7 @@ def test_fit_save_and_load(kind, dtype, jit_compile, tmp_path):
     assert type(loaded.get_layer("dropped").layer) is type(rnn)
 
 
+@pytest.mark.slow
 def test_its_own_dropout_goes_on():
     layer = kr.DropConnect(layers.LSTM(3, dropout=0.5, recurrent_dropout=0.5, seed=1), 0.3, seed=2)
     model = keras.Sequential([keras.Input(SHAPE[1:]), layer])

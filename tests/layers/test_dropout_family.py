@@ -46,6 +46,7 @@ def values(layer, x, training=True):
     return to_numpy(layer(x, training=training))
 
 
+@pytest.mark.fast_cases(4)
 @classes
 def test_inference_is_the_identity_and_rate_zero_is_in_training(cls, arguments, shape):
     x = normal(shape)
@@ -74,6 +75,7 @@ def test_every_call_draws_anew_and_seeds_reproduce(cls, arguments, shape):
     assert np.any(drawn[0] != first)
 
 
+@pytest.mark.fast_cases(5)
 @classes
 def test_the_gradient_has_the_mask_of_the_forward_pass(cls, arguments, shape):
     x, weights = normal(shape), normal(shape, 1)
@@ -161,6 +163,7 @@ def test_other_members_have_all_digits_in_double_precision():
     np.testing.assert_allclose(one / other, np.sqrt(rate / 0.7 / (0.1 / 0.9)), rtol=1e-9)
 
 
+@pytest.mark.fast_cases(3)
 @classes
 @pytest.mark.parametrize("policy", ["float16", slow("mixed_bfloat16")])
 def test_low_precision(cls, arguments, shape, policy):
@@ -180,6 +183,7 @@ def model_with(cls, arguments, shape):
     return layer, keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(dropped)))
 
 
+@pytest.mark.fast_cases(3)
 @classes
 def test_in_a_model_from_a_file(cls, arguments, shape, tmp_path):
     layer, model = model_with(cls, arguments, shape)
@@ -195,6 +199,7 @@ def test_in_a_model_from_a_file(cls, arguments, shape, tmp_path):
     assert type(keras.models.clone_model(model).get_layer("drop")) is cls
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("cls", "arguments", "shape"),
     [FAMILY[0], *(slow(*member) for member in FAMILY[1:])],
@@ -212,7 +217,7 @@ def test_fit(cls, arguments, shape, jit_compile):
     assert np.all(np.isfinite(history["loss"]))
 
 
-@pytest.mark.fast_cases(9)
+@pytest.mark.fast_cases(5)
 @members
 def test_masks_of_steps_pass_through(cls, arguments, shape):
     layer = cls(rate=0.3, **arguments)

@@ -152,6 +152,7 @@ def test_it_sees_the_present_weights_and_rates():
         np.testing.assert_allclose(ratio.mean(), 1 / 3, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_seeds():
     model = deep()
     first, again, other = (samples(model, seed=seed) for seed in (1, 1, 2))

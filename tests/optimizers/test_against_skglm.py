@@ -120,7 +120,7 @@ def cases(table):
     return [*(case for case in every if case in FAST), *(slow(*case) for case in rest)]
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "optimizer"), cases(CONVEX))
 def test_convex_penalties_have_the_same_optimum(name, optimizer):
     penalty, of_skglm = CONVEX[name]

@@ -287,6 +287,7 @@ def test_a_weight_that_the_global_scope_drops_is_named_after_training():
         model.fit(x, y, epochs=1, verbose=0)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(("freeze", "end_step"), [(True, 4), (False, 4), (True, 0)])
 def test_the_support_is_frozen_at_the_end_of_the_schedule(freeze, end_step):
     """A weight that has been dropped grows, by its gradient in one update, beyond the others."""

@@ -81,6 +81,7 @@ def check(found, expected, atol=ATOL):
     np.testing.assert_allclose(found, expected, atol=atol)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", cases(OPTIMIZERS, fast=("adafactor", "lion")))
 def test_lasso(name):
     x, y = diabetes()

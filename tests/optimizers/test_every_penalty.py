@@ -78,7 +78,7 @@ def test_in_pieces_as_in_one(penalty):
     np.testing.assert_allclose(to_numpy(w.value), expected, atol=2e-6)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("optimizer", [optimizers.Adam, optimizers.Adamax])
 @pytest.mark.parametrize(
     "penalty",

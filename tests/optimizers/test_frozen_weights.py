@@ -60,7 +60,7 @@ of_loss = of_least_squares(X, Y)
 FAST = ["muon", "ftrl", "a user's own"]
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", [name if name in FAST else slow(name) for name in EVERY])
 def test_there_are_exactly_so_many_weights_after_every_update(name):
     weights = {key: keras.Variable(START, name=key) for key in PENALTIES}
@@ -134,7 +134,7 @@ def test_top_k_refits_what_it_chose(name):
 CLIPS = [{"clipnorm": 0.1}, {"global_clipnorm": 0.1}, {"clipvalue": 0.1}, {}]
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("steps", [None, 2])
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: "".join(clip))
 def test_gradients_of_what_is_frozen_do_not_count(clip, steps):

@@ -79,6 +79,7 @@ def fit_groups(optimizer, penalty):
     return fit(layer, x.reshape(-1, GROUPS, SIZE), y, optimizer, penalty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", EITHER)
 @pytest.mark.parametrize("positive", [slow(False), True])
 def test_group_lasso(positive, optimizer):

@@ -188,6 +188,7 @@ def test_how_strongly_a_penalty_pulls_at_a_zero(penalty, strength):
     assert strengths_at_zero(penalty, [variable]) == [pytest.approx(strength, rel=1e-3)]
 
 
+@pytest.mark.slow
 def test_the_gradient_is_not_clipped():
     whole, clipped = (proximal(kr.L1(1.0), optimizers.SGD(RATE, clipnorm=n)) for n in (None, 0.1))
     assert zeros(run(whole)) < zeros(run(clipped)) == 30
@@ -213,6 +214,7 @@ def test_a_loss_scale_of_the_optimizer_itself():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_rule_follows_the_strength():
     optimizer = proximal(kr.L1(0.5))
     variable = keras.Variable(np.zeros(SHAPE, "float32"), name="kernel")
@@ -245,6 +247,7 @@ def fit(model, epochs=1):
     model.fit(*noisy_data(), batch_size=8, epochs=epochs, shuffle=False, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [kr.L1(0.05), slow(kr.GroupLasso(0.1, axis=0))], ids=repr)
 def test_a_run_that_is_resumed_goes_on_as_it_was(penalty, tmp_path):
     whole, first = model_of(penalty), model_of(penalty)

@@ -75,7 +75,7 @@ def one_update(penalty, weights, gradients, jit_compile):
     return [to_numpy(v.value) for v in variables]
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 @pytest.mark.parametrize("name", [n if n in FAST else slow(n) for n in PENALTIES])
 def test_an_update_in_pieces_is_the_proximal_operator_of_the_whole(

@@ -71,6 +71,7 @@ def test_a_strength_of_zero_is_the_inner_optimizer(inner):
     assert_same_weights(*models)
 
 
+@pytest.mark.slow
 def test_the_strength_can_change_without_a_new_trace():
     optimizer = kr.Proximal(optimizers.SGD(0.05), kr.L1(0.05))
     model = model_with(optimizer, jit_compile=BACKEND != "torch")
@@ -142,6 +143,7 @@ def test_gradient_accumulation(inner):
     np.testing.assert_array_equal(one == 0, other == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", first_is_fast(JIT_COMPILE))
 def test_loss_scaling_around_it(jit_compile):
     keras.config.set_dtype_policy("mixed_float16")
@@ -197,6 +199,7 @@ def test_configuration_round_trips():
         assert twin.inner_optimizer.get_config() == optimizer.inner_optimizer.get_config()
 
 
+@pytest.mark.slow
 def test_learning_rate_and_iterations_are_the_inner_ones():
     optimizer = kr.Proximal(optimizers.SGD(0.05), kr.L1(0.05))
     optimizer.learning_rate = 0.25
@@ -220,6 +223,7 @@ def test_weights_without_a_gradient_stay_as_they_are():
     assert np.all(to_numpy(model.layers[0].kernel.value) == 0)
 
 
+@pytest.mark.slow
 def test_the_log_and_the_report_show_its_penalties(tmp_path):
     optimizer = kr.Proximal(optimizers.SGD(0.01), {".*first/kernel": kr.L1(0.05)})
     model = model_with(optimizer)
@@ -262,6 +266,7 @@ def test_float64(inner, floatx):
     assert np.count_nonzero(kernels(model)[0] == 0) >= 12
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_frozen_later_is_reported_and_logged(tmp_path):
     model = model_with(kr.Proximal(optimizers.SGD(0.05), {".*first/kernel": kr.L1(0.1)}))
     fit(model)
@@ -559,6 +564,7 @@ def test_patterns_that_do_not_fit(penalty, message):
         fit(model)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

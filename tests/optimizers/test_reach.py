@@ -60,6 +60,7 @@ def test_it_bounds_what_the_optimizer_does_under_gradients_that_ask_for_most(nam
     assert largest > (0.5 if "momentum" in name or name == "amsgrad" else 0.9) * reach
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("penalty", PENALTIES, ids=lambda penalty: type(penalty).__name__)
 @pytest.mark.parametrize("name", first_is_fast(BOUNDED))
 def test_no_penalty_moves_a_weight_farther(name, penalty):
@@ -117,6 +118,7 @@ def test_a_bare_penalty_leaves_embeddings_alone():
     assert model.optimizer.penalties_of(model.trainable_variables)[0] is None
 
 
+@pytest.mark.slow
 def test_a_pattern_reaches_them_and_rows_in_use_are_not_erased_at_once():
     embeddings, _ = fit_ten_words(text_model({".*embeddings": kr.L1(1e-2)}, optimizers.SGD(1.0)))
     assert np.any(embeddings[10:] == 0)

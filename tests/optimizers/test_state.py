@@ -56,6 +56,7 @@ def named(optimizer):
     return store
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("write", [named, by_position])
 @each_inner
 def test_what_is_saved_is_loaded(inner, write):

@@ -135,6 +135,7 @@ SHAPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", first_is_fast([*SHAPED]))
 def test_a_training_that_is_saved_and_resumed_goes_on_as_it_was(name, tmp_path):
     x, y = problem()

@@ -51,7 +51,7 @@ SHAPES = {
 FAST = ("by multiply-adds", "2:4", "heads", "channels")
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", [n if n in FAST else slow(n) for n in SHAPES])
 def test_it_does_what_proximal_does_without_moving_anything_else(name):
     model, trained = network(), network()
@@ -72,6 +72,7 @@ COUNTS = [
 ]
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(("name", "alive", "sparsity"), COUNTS)
 def test_the_numbers_are_exact_and_in_the_report(name, alive, sparsity):
     model = keras.Sequential(
@@ -133,6 +134,7 @@ def test_nested_shared_and_subclassed_models(make, saliency):
         assert np.count_nonzero(to_numpy(w.value)) == w.shape[0] * w.shape[1] // 2
 
 
+@pytest.mark.slow
 def test_a_compiled_model_trains_on_and_keep_zeros_keeps_them():
     x, y = data()[0], np.ones((40, 4), "float32")
     model = two_layers()

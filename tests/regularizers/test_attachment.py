@@ -111,7 +111,7 @@ COPIES = {
 }
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @each_model
 def test_every_weight_of_every_layer(make, tmp_path):
     model = make()
@@ -151,7 +151,7 @@ def test_one_penalty_for_all_kernels(make, penalty):
         assert v.regularizer is (penalty if is_kernel else None), v.path
 
 
-@pytest.mark.fast_cases(1)
+@pytest.mark.slow
 @each_model
 def test_patterns_fit_the_loaded_model(make, tmp_path):
     model, pairs = attached(make)
@@ -235,6 +235,7 @@ def test_training_is_that_of_a_model_made_with_the_penalties(trained, jit_compil
     assert_train_alike(model, expected, callbacks=[logger])
 
 
+@pytest.mark.slow
 def test_a_compiled_model_within_is_compiled_anew():
     inner, (x, y) = small(jit_compile=JIT_COMPILE[-1]), data()
     before = inner.evaluate(x, y, verbose=0)
@@ -675,6 +676,7 @@ KINDS_OF_PROXIMAL = {
 }
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("kind", KINDS_OF_PROXIMAL)
 @pytest.mark.parametrize("built", [False, True])
 def test_what_a_compiled_proximal_would_refuse_is_refused_at_once(kind, built, tmp_path):

@@ -42,6 +42,7 @@ def search(penalty, w, step):
     )
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("penalty", first_is_fast(PENALTIES), ids=repr)
 @pytest.mark.parametrize("longest", [0.5, 4.0, 100.0])
 def test_no_point_of_the_plane_is_better(penalty, longest):

@@ -25,7 +25,7 @@ def best_support(w, step, count):
     return min(costs.values(), key=lambda pair: pair[0])[1].reshape(w.shape)
 
 
-@pytest.mark.fast_cases(8)
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_prox_of_top_k_is_the_nearest_sparse_weight(seed, sparsity):

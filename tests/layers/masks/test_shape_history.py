@@ -65,7 +65,7 @@ def test_graphs_share_a_history_and_owners_do_not(launches, monkeypatch):
             assert len(launches) == 2 * (owner - 1) + max(0, count - 1)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "layer", [kr.Dropout, kr.SpatialDropout1D, kr.DropPath], ids=lambda cls: cls.__name__
 )
