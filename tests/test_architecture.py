@@ -51,6 +51,7 @@ def own_imports(path):
             yield from (a.name for a in node.names if a.name.startswith("kerasreg"))
 
 
+@pytest.mark.fast_cases(112)
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path):
     module = name_of(path)

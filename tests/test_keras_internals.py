@@ -126,7 +126,7 @@ def test_compiled_steps_are_forgotten_also_while_something_keeps_them():
     assert kept is not model.test_function
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", [keras.layers.Dense, keras.layers.LSTMCell, kr.DropBlock2D])
 def test_automatic_name(kind):
     keras.utils.clear_session()
@@ -134,6 +134,7 @@ def test_automatic_name(kind):
     assert layer.name == internals.automatic_name(layer)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_gives_its_weights_back():
     model, (x, y) = classifier(), data()
     before = model.get_weights()[0].copy()
@@ -258,6 +259,7 @@ def test_models_without_a_graph():
     assert internals.graph_of(keras.Sequential([keras.layers.Dense(2)])) is None
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["query", "key", "value", "output"])
 def test_attention_layers_have_projections(name):
     x = np.ones((1, 2, 4), "float32")

@@ -197,6 +197,7 @@ class TestOwnPenalty:
             fit(linear(penalty, proximal(kr.L1(0.1))), 1)
 
 
+@pytest.mark.slow
 def test_a_smooth_one_in_the_loss_and_another_after_the_update():
     fit(linear(Smooth(), proximal(kr.L1(0.1))), 1)
     with pytest.raises(ValueError, match="penalty`. Expected a penalty with a proximal operator"):

@@ -168,6 +168,7 @@ def test_only_the_chosen_layers():
     assert (first.rate, second.rate, inner.layers[0].rate) == (0.4, 0.4, 0.4)
 
 
+@pytest.mark.slow
 def test_a_rate_set_by_hand_between_two_fits():
     layer = dropout(0.5)
     model = model_with(layer)
@@ -178,6 +179,7 @@ def test_a_rate_set_by_hand_between_two_fits():
         check(fit(model, quiet, epochs=1), [rate])
 
 
+@pytest.mark.slow
 def test_the_rate_is_saved_and_adds_no_variable(tmp_path):
     model = model_with(dropout())
     fit(model, kr.DropoutRateScheduler(lambda epoch: 0.25), epochs=1)
@@ -190,6 +192,7 @@ def test_the_rate_is_saved_and_adds_no_variable(tmp_path):
     check(fit(loaded, keras.callbacks.Callback(), epochs=1), [0.25])
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("value", [-0.1, 1.5, np.nan, None, True, "0.5", [0.1, 0.2]], ids=repr)
 def test_a_schedule_that_returns_no_rate(value):
     scheduler = kr.DropoutRateScheduler(lambda epoch: value)

@@ -39,6 +39,7 @@ def fit(model, *callbacks, epochs=4, **kwargs):
     return model.fit(x, y, 8, epochs=epochs, verbose=0, callbacks=list(callbacks), **kwargs).history
 
 
+@pytest.mark.slow
 def test_the_folder_is_removed(tmp_path):
     """Points go on in a new one."""
     logger = kr.RegularizationLogger(tmp_path / "run", verbose=0)
@@ -53,6 +54,7 @@ def test_the_folder_is_removed(tmp_path):
     assert steps(tmp_path / "run") == [15, 20]
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder_at_the_same_time(tmp_path):
     """Each writes a file of its own, and both are whole."""
     loggers = [kr.RegularizationLogger(tmp_path, verbose=0) for _ in range(2)]
@@ -66,6 +68,7 @@ def test_two_runs_in_one_folder_at_the_same_time(tmp_path):
         assert steps(alone) == [5, 10, 15, 20]
 
 
+@pytest.mark.slow
 def test_an_exception_in_another_callback(tmp_path):
     def fail():
         raise RuntimeError("somebody else's")
@@ -162,6 +165,7 @@ def test_killed_and_resumed(tmp_path):
             assert found == sorted(set(found)), tag
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_numbers(tmp_path):
     model = classifier(optimizer=keras.optimizers.SGD(float("inf")))
     with warnings.catch_warnings():

@@ -189,6 +189,7 @@ def test_sparsity_report_page(run):
     assert "| total |" in page.decode() and "| classifier/first/kernel | 6 × 16 |" in page.decode()
 
 
+@pytest.mark.slow
 def test_learning_rate_of_a_schedule(tmp_path):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
     model, (x, y) = classifier(optimizer=keras.optimizers.SGD(schedule)), data()

@@ -56,6 +56,7 @@ def test_no_word_where_all_is_well(tmp_path):
         fit(logger(tmp_path / "b"), sparsest, logger(tmp_path / "c", in_logs=["near_zero"]), near)
 
 
+@pytest.mark.slow
 def test_a_metric_of_the_model_is_not_the_logger_s(tmp_path):
     model = classifier()
     metric = keras.metrics.SparseCategoricalAccuracy(name="near_zero")

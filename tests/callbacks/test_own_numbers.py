@@ -91,7 +91,7 @@ def test_bad_names(logger, name):
 BAD = [None, "1", True, 1j, [1.0], np.zeros(1), np.ones((2, 2)), {"b": 1.0}, 10**400]
 
 
-@pytest.mark.fast_cases(7)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("value", BAD, ids=lambda value: type(value).__name__)
 def test_bad_values(logger, value):
     with pytest.raises(ValueError, match="argument `numbers` at 'a'. Expected a real number"):

@@ -66,7 +66,7 @@ def test_a_loop_that_starts_anew_replaces_the_points_with_a_warning(tmp_path, co
     assert steps(tmp_path) == [1, 2]  # TensorBoard keeps what lies before
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("phases", "expected"),
     [
@@ -128,6 +128,7 @@ def test_steps_of_every_integer_kind(tmp_path):
     assert steps(tmp_path) == [0, 1, 2, 3]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("step", [None, -3, 1.5, "1", True, np.nan])
 def test_bad_steps(tmp_path, step):
     logger = kr.RegularizationLogger(tmp_path)

@@ -18,7 +18,7 @@ def weights():
     return keras.Variable(kernel, name="kernel"), keras.Variable(bias, name="bias")
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("penalty", "sizes"),
     [
@@ -41,6 +41,7 @@ def test_units_of_a_penalty(penalty, sizes):
     np.testing.assert_allclose(units.sizes(), sizes, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_all_units_of_several_penalties_count_together():
     (kernel, bias), single = weights(), keras.Variable([0.0, 1.0])
     lasso, groups = kr.L1(), kr.GroupLasso(groups=COLUMNS)

@@ -204,6 +204,7 @@ def test_beside_keras_tensorboard(tmp_path):
     assert len(read(tmp_path / "validation")["epoch_data_loss"]) == 3
 
 
+@pytest.mark.slow
 def test_a_subclassed_model(tmp_path):
     model = Subclassed()
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -242,6 +243,7 @@ def test_nan_and_infinite_weights_are_logged_as_such(tmp_path):
     assert len(points["all/sparsity"]) == 3
 
 
+@pytest.mark.slow
 def test_unwritable_folder(tmp_path, plain):
     (tmp_path / "file").write_text("in the way")
     keras.utils.set_random_seed(5)

@@ -30,7 +30,7 @@ def fit(log_dir, model=None, update_freq="epoch", samples=40, **kwargs):
     return model
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("update_freq", "expected"),
     [
@@ -46,7 +46,7 @@ def test_frequencies(tmp_path, update_freq, expected):
     assert steps(tmp_path) == expected
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @bundling
 @pytest.mark.parametrize(
     ("update_freq", "expected"),
@@ -94,13 +94,13 @@ def test_gradient_accumulation(tmp_path):
     assert steps(tmp_path) == [10, 20, 30, 40]
 
 
-@pytest.mark.slow
 def test_continuing_the_same_model(tmp_path):
     model = fit(tmp_path)
     fit(tmp_path, model)
     assert steps(tmp_path) == [10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_resuming_from_a_file_with_an_overlap(tmp_path):
     """A run is killed after epoch 3 and resumed from its checkpoint of epoch 2."""
     model = fit(tmp_path / "log")
@@ -132,6 +132,7 @@ def test_a_new_optimizer_with_the_same_logger(tmp_path):
 REPLACED = "of another training, whose points those of this one replace"
 
 
+@pytest.mark.slow
 def test_training_anew_into_the_same_folder_replaces_the_points_with_a_warning(tmp_path):
     fit(tmp_path, epochs=3)
     loggers = [kr.RegularizationLogger(tmp_path, freq) for freq in ("epoch", 5)]
@@ -210,6 +211,7 @@ class TwoOptimizers(keras.Sequential):
         return ({"loss": 0.0}, args[0]) if BACKEND == "jax" else {"loss": 0.0}
 
 
+@pytest.mark.slow
 def test_a_model_without_an_optimizer_that_counts(tmp_path):
     model = TwoOptimizers([keras.Input((6,)), keras.layers.Dense(3)])
     model.compile("sgd" if BACKEND == "jax" else None)
@@ -229,6 +231,7 @@ def test_a_copy_of_the_model_is_another_run(tmp_path):
     assert steps(tmp_path) == [10, 20]
 
 
+@pytest.mark.slow
 def test_loss_scaling_that_skips_updates(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     inner = keras.optimizers.SGD(0.01)

@@ -126,6 +126,7 @@ def test_each_training_begins_with_the_schedule():
         assert to_numpy(model.optimizer.strength_scale) == 0.5
 
 
+@pytest.mark.slow
 def test_a_model_that_was_compiled_and_evaluated_before():
     model = model_with(kr.L1(0.5))
     fit(model, epochs=1)
@@ -187,6 +188,7 @@ def test_two_schedulers_and_a_shared_penalty():
     assert layers[0].kernel_regularizer is shared and to_numpy(shared(b)) > 0
 
 
+@pytest.mark.slow
 def test_of_two_schedulers_of_the_same_penalties_the_later_one_wins_in_each_epoch():
     model = model_with(proximal=kr.L1(0.1))
     fit(model, [scaled([0.5, 0.7]), scaled([2.0, 2.0])], epochs=2)
@@ -206,6 +208,7 @@ def test_two_models_that_share_a_layer():
         np.testing.assert_allclose(fit(model, [scaled([factor])], 1)["loss"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_layer_of_another_model_brings_the_factor_along():
     layers = [keras.layers.Dense(1, kernel_regularizer=kr.L1(0.5), name=name) for name in "ab"]
     first = keras.Sequential([keras.Input((FEATURES,)), *layers])
@@ -239,6 +242,7 @@ def test_the_later_of_two_schedulers_on_the_same_penalties_wins():
     )
 
 
+@pytest.mark.slow
 def test_chosen_weights_leave_proximal_alone():
     model = model_with(kr.L2(1.0), kr.L1(0.1), inner=keras.optimizers.SGD(0.0))
     fit(model, [scaled([0.5], weights="kernel")], epochs=1)
@@ -319,6 +323,7 @@ def test_choices_that_come_back_compile_nothing_anew():
         assert counts[0] <= 2 and counts[len(CHOICES) - 1] == counts[-1]
 
 
+@pytest.mark.slow
 def test_with_a_new_logger_for_each_training_nothing_is_compiled_anew(tmp_path):
     model, counts = model_with(kr.L1(0.1), jit_compile=JIT_COMPILE[-1]), []
     traces = Traces(model)
@@ -384,6 +389,7 @@ def test_several_replicas():
     in_process(MIRRORED)
 
 
+@pytest.mark.slow
 def test_a_function_of_the_step_starts_anew_in_each_fit():
     asked = []
 
@@ -426,6 +432,7 @@ def test_mixed_precision():
     assert to_numpy(model.optimizer.inner_optimizer.strength_scale) == smallest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has one step per execution there")
 def test_steps_per_execution_asks_once_an_execution():
     asked = []
@@ -456,7 +463,7 @@ def test_the_last_factor_stays_but_is_not_saved_in_the_loss(tmp_path):
     np.testing.assert_allclose(to_numpy(penalty(kernel(model))), square, rtol=1e-5)
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "value", [-0.1, np.inf, 4e38, np.nan, None, True, "1", [0.1, 0.2]], ids=repr
 )
@@ -501,6 +508,7 @@ class Other(keras.regularizers.Regularizer):
         return {}
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("penalty", "proximal", "arguments", "message"),
     [

@@ -227,6 +227,7 @@ def test_without_a_strength_there_is_nothing_to_control(penalty):
         fit(mlp(penalty), 0.5, epochs=1)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
@@ -246,7 +247,7 @@ def test_the_last_updates_are_undone_as_far_as_they_lead_away(target, expected):
     np.testing.assert_allclose(values, expected)
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("target", "zeros"),
     [(0.0, 10), (0.10, 10), (0.11, 11), (0.19, 19), (0.20, 10), (0.9, 10)],

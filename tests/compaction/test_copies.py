@@ -179,6 +179,7 @@ def test_configurations_may_say_more_than_their_layers_take(make):
     assert relative_error(model, make(model), inputs_for(model)) == 0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("penalty", "left"),
     [

@@ -112,6 +112,7 @@ def test_channels_first():
     assert names(compacted(model)) == {"stem"}
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("masked", [True, False])
 def test_a_mask_is_not_lost_and_not_found(masked):
     x = inputs = keras.Input((4,), dtype="int32")

@@ -186,7 +186,7 @@ def attention(layer, **options):
     return randomize(keras.Model(inputs, layers.Dense(2, name="last")(x)))
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("layer", "left"),
     [

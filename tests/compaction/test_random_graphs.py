@@ -25,7 +25,7 @@ def test_equal_and_nothing_left(seed):
     assert kr.compaction_report(small).total.after.parameters == small.count_params()
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("seed", range(FAST // 4))
 def test_the_report_counts_what_compact_leaves(seed):
     graph = RandomGraph(300 + seed, blocks=3)

@@ -60,6 +60,7 @@ def test_what_nobody_reads_of_the_inputs():
     assert "2 features of input `given` are read by nobody: 1, 2" in str(report)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("block", "reason"),
     [
@@ -107,6 +108,7 @@ def normalized(*names):
     return model
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("names", "arguments", "count"),
     [("ab", {}, 6), ("a", {}, None), ("", {"round_to": 6}, None), ("", {"keep": "b"}, None)],

@@ -74,7 +74,7 @@ COMMON = "batch normalization, activation, padding, reshape, rms normalization, 
 COMMON = f"{COMMON}, depthwise, no rule, sliced, classical dropout".split(", ")
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @pytest.mark.filterwarnings("ignore:What plain Keras has no layer for")
 @pytest.mark.parametrize("name", [name if name in COMMON else slow(name) for name in SAME_CHANNELS])
 def test_channels_are_passed_on(name):

@@ -101,7 +101,7 @@ def test_everything_is_exactly_as_it_was(make, tmp_path):
         assert np.array_equal(to_numpy(model(x)), to_numpy(loaded(x)))
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("zeros", [0.5, 0.9, 0.98])
 def test_a_file_is_as_small_as_gzip_makes_that_of_keras(dtype, zeros, tmp_path):
@@ -113,6 +113,7 @@ def test_a_file_is_as_small_as_gzip_makes_that_of_keras(dtype, zeros, tmp_path):
     assert (tmp_path / "sparse.keras").stat().st_size < 1.02 * len(zipped)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_signs_of_zeros_take_no_room(dtype, tmp_path):
     """As `kernel * mask` has them."""
@@ -151,6 +152,7 @@ def test_zeros_alone_are_not_taken_for_a_trap(tmp_path):
     assert large and all(x.nbytes < 1000 * x.id.get_storage_size() for x in large)
 
 
+@pytest.mark.slow
 def test_the_optimizer_stays_behind(tmp_path):
     """Also that of a model inside of it, as the discriminator of a GAN has."""
     model = nested()

@@ -73,7 +73,7 @@ def classifier(**arguments):
     return keras.Model(inputs, kr.DropConnect(out, 0.5, seed=3, name="drop_connect")(inputs))
 
 
-@pytest.mark.fast_cases(6)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_values(kind, scaling):
@@ -94,6 +94,7 @@ def test_values(kind, scaling):
     assert tuple(layer.compute_output_shape(shape)) == y.shape
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("shape", [(6, 5), (6, 3, 5), (6, 3, 2, 5)])
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_values_per_sample(scaling, shape):
@@ -142,6 +143,7 @@ def test_gradient_reaches_the_kept_weights_only(per_sample):
     np.testing.assert_allclose(bias, dy.sum(0), rtol=1e-5)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_the_extreme_rates(per_sample, scaling):
@@ -166,6 +168,7 @@ def test_fresh_masks_and_a_live_rate():
     np.testing.assert_allclose(first, x @ masked, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("mode", ["training", "inference", slow("fit")])
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("per_sample", [False, True])
@@ -247,7 +250,7 @@ def test_masking_is_that_of_the_layer(per_sample):
     assert not kr.DropConnect(layers.Conv1D(3, 2), 0.5).supports_masking
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("per_sample", "scaling"),

@@ -90,6 +90,7 @@ def test_the_directions_have_masks_of_their_own():
     assert np.any((forward == 0) != (backward == 0))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", ["lstm", "both ways"])
 def test_states_in_and_out(kind):
     inner, x = LAYERS[kind](return_state=True), normal(*SHAPE)
@@ -110,7 +111,7 @@ def test_a_layer_without_states_takes_none():
         kr.DropConnect(layers.Dense(3), 0.5)(normal(4, 5), initial_state=normal(4, 3))
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", ["lstm", "simple", "both ways"])
 def test_masked_time_steps(kind):
     inner, x = LAYERS[kind](return_sequences=True), normal(*SHAPE)

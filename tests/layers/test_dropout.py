@@ -15,6 +15,7 @@ def ones(*shape, dtype="float32"):
     return keras.ops.ones(shape, dtype=dtype)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("scaling", ["training", "inference"])
 @pytest.mark.parametrize("rate", RATES)
 def test_expected_training_output_is_the_inference_output(rate, scaling):
@@ -25,6 +26,7 @@ def test_expected_training_output_is_the_inference_output(rate, scaling):
     assert abs(drawn.mean() - to_numpy(layer(x, training=False)).mean()) < 4 * standard_error
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("scaling", ["training", "inference"])
 @pytest.mark.parametrize("rate", RATES)
 def test_values(rate, scaling):
@@ -68,6 +70,7 @@ def test_gradient_at_the_extreme_rates_is_never_nan(rate):
     np.testing.assert_array_equal(to_numpy(slope), 1.0 - rate)
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("noise_shape", "same_along"),
     [((None, 1, None), 1), ((20, 1, 10), 1), ((1, 5, 10), 0), ([None, None, 1], 2)],

@@ -46,7 +46,7 @@ def values(layer, x, training=True):
     return to_numpy(layer(x, training=training))
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @classes
 def test_inference_is_the_identity_and_rate_zero_is_in_training(cls, arguments, shape):
     x = normal(shape)
@@ -59,7 +59,7 @@ def test_inference_is_the_identity_and_rate_zero_is_in_training(cls, arguments, 
     np.testing.assert_allclose(values(layer, x), x, rtol=1e-6)
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @classes
 def test_every_call_draws_anew_and_seeds_reproduce(cls, arguments, shape):
     x = normal(shape)
@@ -75,7 +75,7 @@ def test_every_call_draws_anew_and_seeds_reproduce(cls, arguments, shape):
     assert np.any(drawn[0] != first)
 
 
-@pytest.mark.fast_cases(5)
+@pytest.mark.fast_cases(2)
 @classes
 def test_the_gradient_has_the_mask_of_the_forward_pass(cls, arguments, shape):
     x, weights = normal(shape), normal(shape, 1)
@@ -93,7 +93,7 @@ def test_the_gradient_has_the_mask_of_the_forward_pass(cls, arguments, shape):
     np.testing.assert_allclose(slope, weights * change, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @classes
 def test_compiled_is_eager(cls, arguments, shape):
     layer, twin = (cls(rate=0.4, seed=7, **arguments) for _ in range(2))
@@ -128,6 +128,7 @@ in_float64 = pytest.mark.skipif(
 )
 
 
+@pytest.mark.fast_cases(2)
 @in_float64
 @pytest.mark.parametrize("rate", RATES)
 def test_the_scale_has_all_digits_in_double_precision(rate):
@@ -147,6 +148,7 @@ def test_the_scale_has_all_digits_in_double_precision(rate):
     np.testing.assert_allclose(to_numpy(inference(x)), 1 - rate, rtol=2.5e-16)
 
 
+@pytest.mark.slow
 @in_float64
 def test_other_members_have_all_digits_in_double_precision():
     x, rate = np.ones((4, 12, 12, 2)), 0.3
@@ -163,7 +165,7 @@ def test_other_members_have_all_digits_in_double_precision():
     np.testing.assert_allclose(one / other, np.sqrt(rate / 0.7 / (0.1 / 0.9)), rtol=1e-9)
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @classes
 @pytest.mark.parametrize("policy", ["float16", slow("mixed_bfloat16")])
 def test_low_precision(cls, arguments, shape, policy):
@@ -183,7 +185,7 @@ def model_with(cls, arguments, shape):
     return layer, keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(dropped)))
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @classes
 def test_in_a_model_from_a_file(cls, arguments, shape, tmp_path):
     layer, model = model_with(cls, arguments, shape)
@@ -217,7 +219,7 @@ def test_fit(cls, arguments, shape, jit_compile):
     assert np.all(np.isfinite(history["loss"]))
 
 
-@pytest.mark.fast_cases(5)
+@pytest.mark.fast_cases(2)
 @members
 def test_masks_of_steps_pass_through(cls, arguments, shape):
     layer = cls(rate=0.3, **arguments)
@@ -229,7 +231,7 @@ def test_masks_of_steps_pass_through(cls, arguments, shape):
         assert getattr(layer(x, training=True), "_keras_mask", None) is not None
 
 
-@pytest.mark.fast_cases(32)
+@pytest.mark.fast_cases(13)
 @members
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan, True, "0.5", None], ids=repr)
 def test_bad_rate(cls, arguments, shape, rate):

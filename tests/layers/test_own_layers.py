@@ -77,6 +77,7 @@ def test_the_rate_of_a_dropout_is_logged(tmp_path):
     assert [value for _, value in read(tmp_path)["dropout_rate/noise"]] == [0.25]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("frozen_masks", [False, True])
 def test_a_dropout_is_on_in_monte_carlo_passes(frozen_masks):
     model = model_with(Noise(0.5))

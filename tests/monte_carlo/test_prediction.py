@@ -126,6 +126,7 @@ def test_the_model_stays_as_it_is_and_trains_on_as_if_nothing_was():
     np.testing.assert_array_equal(trained(with_mc=False), trained(with_mc=True))
 
 
+@pytest.mark.slow
 def test_an_uncompiled_model_stays_as_it_is_also_after_an_error():
     model = deep()
     attributes = attributes_of(model)
@@ -354,6 +355,7 @@ def test_a_loaded_model_predicts_the_same(tmp_path, mixed):
     assert first.std.dtype == "float32" and np.all(first.std > 0)
 
 
+@pytest.mark.slow
 def test_structures_of_inputs_and_outputs():
     inputs = {"a": keras.Input((6,), name="a"), "b": keras.Input((6,), name="b")}
     x = kr.Dropout(0.5)(keras.layers.Add()([inputs["b"], inputs["b"], inputs["a"]]))
@@ -401,6 +403,7 @@ class Counting(keras.layers.Layer):
         return x
 
 
+@pytest.mark.slow
 def test_one_compiled_call_for_a_batch():
     model = keras.Sequential([keras.Input((6,)), kr.Dropout(0.5), Counting()])
     calls = []
@@ -414,6 +417,7 @@ def test_one_compiled_call_for_a_batch():
         assert calls[0] == calls[1] <= 4 and calls[2] == 2 * calls[0]
 
 
+@pytest.mark.slow
 def test_progress_bar(capsys):
     model = deep()
     mc(model, verbose=1, batch_size=4)

@@ -115,7 +115,7 @@ def test_it_is_the_prox_of_the_average_with_the_averaged_rate(accumulated):
     np.testing.assert_allclose(to_numpy(weight.value), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("penalty", [kr.KeepZeros(), kr.TopK(0.5, frequency=2)])
 @pytest.mark.parametrize("overwrite", [None, 3])
 @pytest.mark.parametrize("name", ["adam", slow("ftrl"), slow("lamb")])

@@ -243,6 +243,7 @@ def apply(penalty, *values, updates=1):
     return [to_numpy(variable.value) for variable in variables]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("values", "kept"),
     [
@@ -261,6 +262,7 @@ def test_the_global_scope_compares_sizes_of_any_range(values, kept):
         np.testing.assert_array_equal(a != 0, b)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("broken", [np.inf, np.nan])
 @pytest.mark.parametrize("scope", ["weight", "global"])
 def test_a_divergence_is_not_hidden(scope, broken):
@@ -275,6 +277,7 @@ def test_a_weight_that_is_too_small_for_the_sparsity_is_warned_of():
     np.testing.assert_array_equal(w, [0, 4, 0, 0])
 
 
+@pytest.mark.slow
 def test_a_weight_that_the_global_scope_drops_is_named_after_training():
     x, y = problem()
     model = keras.Sequential(
@@ -287,7 +290,7 @@ def test_a_weight_that_the_global_scope_drops_is_named_after_training():
         model.fit(x, y, epochs=1, verbose=0)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("freeze", "end_step"), [(True, 4), (False, 4), (True, 0)])
 def test_the_support_is_frozen_at_the_end_of_the_schedule(freeze, end_step):
     """A weight that has been dropped grows, by its gradient in one update, beyond the others."""
@@ -303,6 +306,7 @@ def test_the_support_is_frozen_at_the_end_of_the_schedule(freeze, end_step):
     assert supports[-1] == ([False, False, True, True] if frozen else [True, False, False, True])
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("scope", ["weight", "global"])
 @pytest.mark.parametrize("saliency", ["magnitude", "metric"])
 def test_empty_weights(scope, saliency):

@@ -66,7 +66,7 @@ def test_a_file_goes_on_where_it_was_saved(penalty, tmp_path):
     np.testing.assert_allclose(train(model, 5), train(loaded, 5), atol=1e-6)
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("penalty", PENALTIES[:7], ids=str)
 def test_in_pieces_as_in_one(penalty):
     """A large weight, which PyTorch takes in pieces, has the entries of the formula."""
@@ -97,6 +97,7 @@ def test_no_weight_is_negative_from_the_first_update_on(penalty, optimizer):
     assert np.all(train(model, 1) >= 0) and np.all(train(model, 20) >= 0)
 
 
+@pytest.mark.slow
 def test_a_penalty_is_cut_off_at_the_reach_of_the_optimizer():
     model = model_with(kr.SCAD(10.0), optimizers.Adamax(0.01))
     model.layers[0].kernel.assign(np.full((12, 5), 0.2))

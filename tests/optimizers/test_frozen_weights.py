@@ -134,7 +134,7 @@ def test_top_k_refits_what_it_chose(name):
 CLIPS = [{"clipnorm": 0.1}, {"global_clipnorm": 0.1}, {"clipvalue": 0.1}, {}]
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("steps", [None, 2])
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: "".join(clip))
 def test_gradients_of_what_is_frozen_do_not_count(clip, steps):
@@ -189,6 +189,7 @@ def test_rows_of_an_embedding(used, clip, jit_compile):
     assert np.any(results[0] != START)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", ["muon", "sgd"])
 def test_before_the_last_choice_what_was_dropped_comes_back(name):
     weight = keras.Variable(np.array([[1.0, 2.0], [3.0, 4.0]], "float32"), name="kernel")

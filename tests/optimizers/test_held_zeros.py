@@ -108,7 +108,7 @@ class AlwaysOptimal(Own):
 SEPARABLE = [kr.L1(1.0), kr.ElasticNet(0.5, 2.0, 0.0), kr.MCP(1.0, gamma=1e9), Own(1.0)]
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("penalty", SEPARABLE, ids=lambda penalty: type(penalty).__name__)
 @pytest.mark.parametrize("length", [1, 2, 5, 40])
 def test_entry_by_entry(penalty, length):
@@ -122,6 +122,7 @@ def test_entry_by_entry(penalty, length):
         assert np.sum(found == 0) > 2 * np.sum(reference(GRADIENTS, 1.0, hold=False)[0] == 0)
 
 
+@pytest.mark.slow
 def test_groups():
     optimizer = proximal(kr.GroupLasso(1.5))
     found = to_numpy(run(optimizer).value)
@@ -146,6 +147,7 @@ def test_without_the_rule():
     assert not any("mean_gradient" in variable.path for variable in optimizer.variables)
 
 
+@pytest.mark.slow
 def test_a_distance_of_the_whole_weight_is_enough():
     variable = keras.Variable(np.zeros(SHAPE, "float32"), name="kernel")
     assert strengths_at_zero(WithDistance(3.0), [variable]) is not None
@@ -156,6 +158,7 @@ def test_a_distance_of_the_whole_weight_is_enough():
     assert zeros(run(proximal(WithDistance(3.0), hold_zeros=False), steady + noise)) == 0
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "penalty", [AlwaysOptimal(1.0), kr.L2(0.1), kr.L1(0.0), kr.KeepZeros(), kr.TopK(0.5)], ids=repr
 )
@@ -207,6 +210,7 @@ def test_gradients_that_accumulate_are_one(inner):
     np.testing.assert_allclose(to_numpy(found.value), to_numpy(whole.value), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_loss_scale_of_the_optimizer_itself():
     scaled = proximal(kr.L1(1.0), optimizers.SGD(RATE, loss_scale_factor=64.0))
     expected, _ = reference(GRADIENTS, 1.0)
@@ -262,6 +266,7 @@ def test_a_run_that_is_resumed_goes_on_as_it_was(penalty, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_file_without_the_averages_loads(tmp_path):
     model = model_of(kr.L1(0.2), hold_zeros=False)
     fit(model)
@@ -284,6 +289,7 @@ def test_bad_arguments(bad):
         kr.Proximal("adam", kr.L1(), hold_zeros=bad)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras calls it inside of a pure function there")
 def test_steps_that_mixed_precision_skips_do_not_enter():
     inner = proximal(kr.L1(1.0))

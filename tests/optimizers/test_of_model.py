@@ -196,7 +196,7 @@ def test_two_optimizers_in_a_train_step(container, tmp_path):
     assert list(rates.values()) == pytest.approx([0.01, 0.001]) and len(rates) == 2
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("before", [False, True], ids=["built", "logged before it is built"])
 @pytest.mark.parametrize("many", [False, True])
 def test_a_loop_of_ones_own(before, many, tmp_path):

@@ -564,7 +564,7 @@ def test_patterns_that_do_not_fit(penalty, message):
         fit(model)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

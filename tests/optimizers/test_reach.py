@@ -60,7 +60,7 @@ def test_it_bounds_what_the_optimizer_does_under_gradients_that_ask_for_most(nam
     assert largest > (0.5 if "momentum" in name or name == "amsgrad" else 0.9) * reach
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("penalty", PENALTIES, ids=lambda penalty: type(penalty).__name__)
 @pytest.mark.parametrize("name", first_is_fast(BOUNDED))
 def test_no_penalty_moves_a_weight_farther(name, penalty):
@@ -109,6 +109,7 @@ def fit_ten_words(model):
     return model.layers[0].get_weights()[0], model.layers[2].get_weights()[0]
 
 
+@pytest.mark.slow
 def test_a_bare_penalty_leaves_embeddings_alone():
     model = text_model(kr.L1(0.1), optimizers.SGD(1.0))
     before = model.layers[0].get_weights()[0]

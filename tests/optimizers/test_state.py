@@ -56,7 +56,7 @@ def named(optimizer):
     return store
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("write", [named, by_position])
 @each_inner
 def test_what_is_saved_is_loaded(inner, write):
@@ -144,6 +144,7 @@ def test_weights_of_other_shapes_are_refused_before_any_is_set(weights):
         np.testing.assert_array_equal(to_numpy(variable.value), value)
 
 
+@pytest.mark.slow
 def test_a_model_file_has_the_moments_once(tmp_path):
     model = keras.Sequential([keras.Input((50,)), keras.layers.Dense(40)])
     model.compile(kr.Proximal(optimizers.Adam(0.05), kr.L1(0.01)), "mse")
@@ -162,6 +163,7 @@ def test_a_model_file_has_the_moments_once(tmp_path):
     assert sum(sizes) == moments + own
 
 
+@pytest.mark.fast_cases(1)
 @each_inner
 def test_set_weights_restores_all(inner):
     optimizer, _ = trained(inner)

@@ -98,7 +98,7 @@ STEPS = {
 }
 
 
-@pytest.mark.fast_cases(4)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("name", STEPS)
 def test_a_penalty_of_slope_one_moves_a_weight_by_the_step(name):
     """Far from zero L1 takes `strength * step` off, beside what the optimizer itself does."""

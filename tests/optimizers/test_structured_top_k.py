@@ -64,7 +64,7 @@ def norms(name, arrays):
     return [np.concatenate(each)] if structure.get("scope") == "global" else each
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("name", "inner"), PAIRS)
 def test_exactly_the_number_asked_after_every_choice(name, inner):
     penalty = kr.TopK(**STRUCTURES[name], **SCHEDULE)
@@ -223,6 +223,7 @@ def test_heads_go_as_a_whole():
         assert np.count_nonzero(pruned.slice_norms(to_numpy(w.value), [axis])) == 1
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("cost", ["parameters", "macs"])
 def test_units_are_compared_by_what_they_cost(cost):
     # Filters at 49 positions and as large as units of as many weights: by multiply-adds they go.
@@ -291,6 +292,7 @@ def test_what_is_in_no_group_is_left_alone():
     assert alive[4:].all() and np.count_nonzero(alive[:4]) == 2
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("scope", "alive"), [("weight", [4, 2]), ("global", [2, 4])])
 def test_groups_of_the_same_weights_compete_with_each_other(scope, alive):
     weights = variables()

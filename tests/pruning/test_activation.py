@@ -103,7 +103,7 @@ def built(layer, x):
     return keras.Sequential([keras.Input(x.shape[1:], dtype=dtype), layer])
 
 
-@pytest.mark.fast_cases(6)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_inputs_of_each_kind_of_layer(name):
     make, x, reference = LAYERS[name]

@@ -72,7 +72,7 @@ COUNTS = [
 ]
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(("name", "alive", "sparsity"), COUNTS)
 def test_the_numbers_are_exact_and_in_the_report(name, alive, sparsity):
     model = keras.Sequential(
@@ -123,6 +123,7 @@ def subclassed():
     return model
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("saliency", ["activation", slow("taylor")])
 @pytest.mark.parametrize("make", [shared_in_a_nested_model, subclassed])
 def test_nested_shared_and_subclassed_models(make, saliency):
@@ -216,6 +217,7 @@ def two_of_four():
     return model
 
 
+@pytest.mark.slow
 def test_the_pattern_is_still_there_in_integers():
     model = two_of_four()
     with pytest.warns(UserWarning, match="InputLayer does not have a `quantize`"):
@@ -272,6 +274,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.fast_cases(7)
 @pytest.mark.parametrize(("constraint", "arguments", "words"), REFUSED)
 def test_what_cannot_be_done_is_said_before_anything_changes(constraint, arguments, words):
     model = plain()

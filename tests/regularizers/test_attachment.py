@@ -140,6 +140,7 @@ def test_every_weight_of_every_layer(make, tmp_path):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("penalty", [kr.L1(0.01), keras.regularizers.L2(0.01)])
 @each_model
 def test_one_penalty_for_all_kernels(make, penalty):
@@ -267,6 +268,7 @@ def test_activity_regularizers_stay():
     assert len(model.losses) == 1
 
 
+@pytest.mark.slow
 def test_detached_from_layers_made_with_penalties(tmp_path):
     inputs = keras.Input((3, 4))
     l2, one = kr.L2(0.1), {"kernel_regularizer": kr.L1(0.1), "bias_regularizer": kr.L2(0.1)}
@@ -345,6 +347,7 @@ PATTERNS = {
 }
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize(("made", "expected"), PATTERNS.values(), ids=PATTERNS)
 def test_patterns_are_short_and_exact(made, expected):
     model = sequential(*made)
@@ -551,6 +554,7 @@ PARTS = {
 }
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("attention", [layers.MultiHeadAttention, layers.GroupQueryAttention])
 @pytest.mark.parametrize("penalties", PARTS.values(), ids=PARTS)
 def test_a_part_of_an_attention_layer(penalties, attention):
@@ -676,7 +680,7 @@ KINDS_OF_PROXIMAL = {
 }
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("kind", KINDS_OF_PROXIMAL)
 @pytest.mark.parametrize("built", [False, True])
 def test_what_a_compiled_proximal_would_refuse_is_refused_at_once(kind, built, tmp_path):

@@ -66,6 +66,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("name", LAYERS)
 def test_words_name_the_axes_of_each_layer(name):
     layer, shape, expected = LAYERS[name]

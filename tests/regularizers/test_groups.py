@@ -205,6 +205,7 @@ ARGUMENTS = [
 ]
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=["units", "positive", "crosses"])
 @pytest.mark.parametrize("span", [1, 4])
 def test_the_update_is_the_minimiser_of_all_weights_together(arguments, span):
@@ -268,6 +269,7 @@ def test_units_die_with_all_that_leads_to_them_and_from_them(dtype):
     assert np.all(other != 0)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_weight_is_left_alone():
     model, (x, y) = network(), data()
     groups = kr.Groups([[(".*first/kernel", 1, [1, 3]), (".*second/kernel", 0, [0])]])

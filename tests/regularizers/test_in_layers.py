@@ -35,7 +35,7 @@ def layers_with(penalty):
     }
 
 
-@pytest.mark.fast_cases(16)
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize("place", list(layers_with(None)))
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 def test_weight_penalties(penalty, place):
@@ -117,6 +117,7 @@ def through_file(model, path):
     return keras.saving.load_model(path / "model.keras")
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "copy",
     [

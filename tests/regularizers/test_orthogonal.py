@@ -58,6 +58,7 @@ def test_bad_arguments():
         kr.OrthogonalRegularizer()(np.ones(3, "float32"))
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("where", ["own", "keras"])
 def test_a_schedule_of_its_strength(where):
     penalties = {"own": kr.OrthogonalRegularizer, "keras": keras.regularizers.OrthogonalRegularizer}

@@ -38,6 +38,7 @@ def groups(spread, shrinkage, seed=0, shape=(64, 300)):
     return w.astype("float32"), t.astype("float32")
 
 
+@pytest.mark.fast_cases(7)
 @pytest.mark.parametrize("mode", first_is_fast(MODES))
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("shrinkage", [1e-4, 0.1, 0.5, 0.9])
@@ -61,6 +62,7 @@ def test_groups_vanish_exactly(spread, axis):
     assert not np.any(to_numpy(group_soft_threshold(w, t, axis)))
 
 
+@pytest.mark.fast_cases(11)
 @pytest.mark.parametrize("shrinkage", [1e-6, 0.1, 0.5, 0.9, 0.99, 1.0, 1.1])
 @pytest.mark.parametrize("spread", [0.0, 1.0, 3.0])
 def test_few_evaluations_are_enough(spread, shrinkage, monkeypatch):

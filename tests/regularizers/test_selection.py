@@ -29,6 +29,7 @@ def check(magnitudes, count, mode="eager"):
         np.testing.assert_array_equal(to_numpy(mask), right)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10, derandomize=True)
 @given(
     one=arrays.arrays("float32", (3, 4), elements=st.sampled_from([0.0, 1e-30, 0.5, 1.0, 1e30])),

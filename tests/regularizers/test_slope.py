@@ -85,6 +85,7 @@ def test_a_weight_of_another_size():
         kr.Proximal(optimizers.SGD(), penalty).build(layer.trainable_variables)
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     "inner",
     ["adam", "rmsprop", "adagrad", "adadelta", "adafactor", "ftrl", "lion", optimizers.Lamb()],

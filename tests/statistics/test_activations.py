@@ -107,6 +107,7 @@ def test_several_inputs_and_a_recurrent_layer():
     check(model, x, {name: output_of(model, t, x) for name, t in tensors.items()})
 
 
+@pytest.mark.slow
 def test_shared_layers():
     """One with weights has the same units in both calls; one without has others in each."""
     inputs = keras.Input((3,))

@@ -111,6 +111,7 @@ def expected_rows(values, radius):
     return np.stack([edges[:-1], edges[1:], np.bincount(number)[first:]], axis=1)
 
 
+@pytest.mark.slow
 @given(
     arrays.arrays(
         st.sampled_from(["float16", "float32", "float64"]),
@@ -152,7 +153,7 @@ SIGNS = {
 }
 
 
-@pytest.mark.fast_cases(61)
+@pytest.mark.fast_cases(24)
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("zeros", [False, True])

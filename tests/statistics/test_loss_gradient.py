@@ -57,6 +57,7 @@ def test_penalties_of_kerasreg_are_left_out_but_where_they_are_kept(regression):
         np.testing.assert_allclose(to_numpy(ours[1]), bias + 0.2 * b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_everything_that_layers_add_is_in_the_loss():
     """Activity penalties, batch normalisation and dropout as in `evaluate`."""
     x, y = data()

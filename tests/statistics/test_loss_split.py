@@ -48,6 +48,7 @@ class BatchLogs(keras.callbacks.Callback):
         self.logs.append(dict(logs))
 
 
+@pytest.mark.slow
 def test_batch_logs_hold_a_split_only_where_it_is_that_of_their_loss(tmp_path):
     batches = BatchLogs()
     logger = kr.RegularizationLogger(tmp_path, update_freq=3)
@@ -135,6 +136,7 @@ class Extra(keras.layers.Layer):
         return x
 
 
+@pytest.mark.slow
 def test_multiple_outputs_with_weights_and_add_loss(tmp_path):
     inputs = keras.Input((6,))
     x = Extra()(keras.layers.Dense(4, kernel_regularizer=kr.L2(0.1))(inputs))
@@ -218,6 +220,7 @@ def test_inputs_of_unknown_rank(tmp_path):
     np.testing.assert_allclose(total, history["loss"], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="the other backends build before they train")
 def test_a_pattern_that_matches_nothing_in_a_model_built_by_its_first_batch(tmp_path):
     model = Subclassed()

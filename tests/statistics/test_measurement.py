@@ -32,6 +32,7 @@ def test_host_view_is_no_copy():
         assert address == variable.value.data_ptr()
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("build", [classifier, kitchen_sink, Subclassed])
 def test_every_weight_of_a_model(build):
     model = build()

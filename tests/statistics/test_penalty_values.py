@@ -61,6 +61,7 @@ def strength_of(weight):
     return strengths([weight])[1].get(weight.name)
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(("penalty", "main"), PENALTIES, ids=lambda p: type(p).__name__)
 def test_in_the_loss(penalty, main):
     _, weight = kernel_with(penalty)
@@ -97,6 +98,7 @@ def test_both_places_add_up():
     assert strength_of(weight) == 0.1
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("factors", "penalties", "expected"),
     [

@@ -170,7 +170,7 @@ def of_weights(model):
     return sorted(used, key=lambda place: place.order)
 
 
-@pytest.mark.fast_cases(5)
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("build", PLACES)
 def test_places(build):
     found = of_weights(build())

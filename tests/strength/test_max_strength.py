@@ -65,6 +65,7 @@ def test_logistic_regression(loss, activation):
     assert found == pytest.approx(correlations(x, y).max(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_multinomial_regression_and_groups_of_inputs():
     x, y = load_digits(return_X_y=True)
     x, one_hot = x / 16, np.eye(10)[y]
@@ -76,6 +77,7 @@ def test_multinomial_regression_and_groups_of_inputs():
     assert kr.max_strength(model, x, y, groups) == pytest.approx(norms, rel=1e-6)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("loss", "activation", "residual"),
     [
@@ -103,6 +105,7 @@ def test_inputs_off_their_mean_and_sample_weights():
     assert found == pytest.approx(expected, rel=2e-6)
 
 
+@pytest.mark.slow
 def test_another_penalty_in_the_loss():
     x, y = diabetes()
     values = [

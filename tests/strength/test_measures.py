@@ -19,6 +19,7 @@ def model():
     return result
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("monitor", "mode", "expected"),
     [

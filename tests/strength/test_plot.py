@@ -62,6 +62,7 @@ def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("shape", "expected", "label"),
     [

@@ -435,7 +435,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.fast_cases(10)
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(("arguments", "message"), ERRORS, ids=lambda v: str(v)[:40])
 def test_errors(arguments, message):
     x, y, _ = diabetes()

@@ -25,6 +25,7 @@ class Kill(keras.callbacks.Callback):
         kill(self.model.get_layer("first"), zero=[epoch])
 
 
+@pytest.mark.slow
 def test_it_is_said_once_of_the_trained_model(tmp_path):
     model, (x, y) = classifier(), data()
     logger = kr.RegularizationLogger(tmp_path, 1)
@@ -52,6 +53,7 @@ def test_in_a_training_loop_of_ones_own(tmp_path):
     assert [step for step, _ in read(tmp_path)["all/compacted_parameters"]] == [3]
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_compacted(tmp_path):
     """Says why, in place of what was said of another model before."""
     model = Subclassed()
@@ -65,6 +67,7 @@ def test_a_model_that_cannot_be_compacted(tmp_path):
     assert "Subclassed" in page and "<" not in page
 
 
+@pytest.mark.slow
 def test_a_failure_is_no_failure_of_the_log(tmp_path, monkeypatch):
     def fail(model):
         raise RuntimeError("broken on purpose")

@@ -236,6 +236,7 @@ MORE = ["all/dead_units", "all/near_zero", "all/l2_norm"]
 COMPACTED = ["all/compacted_parameters", "all/compacted_multiply_adds"]
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
     "metrics, expected",
     [

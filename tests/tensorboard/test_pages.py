@@ -22,6 +22,7 @@ from kerasreg.tensorboard.training_page import training_page
 from kerasreg_tensorboard.names import PLUGIN_NAME, WEIGHTS_TAG
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("build", [classifier, kitchen_sink, model])
 def test_the_marker_says_what_the_report_says(tmp_path, build):
     network = build()

@@ -44,6 +44,7 @@ ADAM = {"optimizer": "Adam", "learning_rate": 0.01}
 KERNELS = ".*kernel"
 
 
+@pytest.mark.fast_cases(5)
 @pytest.mark.parametrize(
     "regularizers, expected",
     [
@@ -87,7 +88,7 @@ def test_in_the_loss(regularizers, expected):
     }
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "penalty, words, strength",
     [

@@ -186,6 +186,7 @@ def test_nothing_else_is_served(server, path):
     connection.close()
 
 
+@pytest.mark.slow
 def test_the_tab_is_there(server):
     listed = json.loads(get(f"{server}/data/plugins_listing")[1])["kerasreg_sparsity"]
     assert listed["enabled"] and listed["tab_name"] == "Sparsity"

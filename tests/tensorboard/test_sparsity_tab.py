@@ -121,6 +121,7 @@ def test_without_compaction_there_is_no_word_of_it(server, browser):
     assert browser.execute_script(shown) == [*before, False, False, True]
 
 
+@pytest.mark.slow
 def test_sparklines_are_drawn(server, browser):
     open_tab(browser, server)
     drawn = "return document.querySelectorAll('tbody .line[d*=L]').length;"

@@ -88,7 +88,7 @@ AT_THE_END = """
 """
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "end", ["pass", "sys.exit(0)", "worker = None", "os.fork() or sys.exit(0)"]
 )

@@ -103,7 +103,7 @@ def test_leading_axes(shape, axes):
     assert leading_axes(shape) == axes
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("draw", DRAWS)
 @pytest.mark.parametrize(("shape", "rows"), WITH_ROWS)

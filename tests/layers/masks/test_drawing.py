@@ -57,7 +57,7 @@ def second_derivative(function, x):
     return outer.gradient(slope, x)
 
 
-@pytest.mark.fast_cases(3)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_mask(shape, mode):
@@ -88,7 +88,7 @@ def test_keep_probability(rate):
     assert abs(keep - (1 - rate)) < 1.0 / WORDS + 1e-7 * (1 - rate)
 
 
-@pytest.mark.fast_cases(2)
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("rescale", first_is_fast([True, False]))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -191,6 +191,7 @@ def test_noise_by_multiplication(dtype):
     np.testing.assert_allclose(to_numpy(slope), noise, **tolerance)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("draw", "right"),
     [(drawing.standard_normal, stats.norm()), (drawing.uniform, stats.uniform())],

@@ -51,6 +51,7 @@ def test_only_what_repeats_is_compiled(launches, monkeypatch):
     assert launches == [(4, 3, 5)] * 2
 
 
+@pytest.mark.slow
 def test_graphs_share_a_history_and_owners_do_not(launches, monkeypatch):
     import tensorflow as tf
 

@@ -106,6 +106,7 @@ def test_against_numpy(dtype, cases):
     check(weights, DeviceStatistics(weights, THRESHOLD, histograms=True)()())
 
 
+@pytest.mark.slow
 def test_without_histograms():
     weights = [make_weight(sparse_values(shape), axes) for shape, axes in CASES[:6]]
     measured = DeviceStatistics(weights, THRESHOLD, histograms=False)()()
@@ -269,6 +270,7 @@ def test_penalties():
     np.testing.assert_allclose(measure()().penalties, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_penalties_after_the_step_are_scaled_and_constraints_have_no_value():
     scale, other = (keras.Variable(2.0, dtype="float32") for _ in range(2))
     penalties = [kr.L1(0.1), kr.MCP(0.1, gamma=5.0), kr.TopK(0.5), None]
