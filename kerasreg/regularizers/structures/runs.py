@@ -11,8 +11,8 @@ from keras import ops
 from kerasreg._tensors import Tensor
 from kerasreg.regularizers.structures.structure import Alive, Structure, combined
 
-# To compare all pairs of a run is many times as fast as to sort it, but takes minutes to compile
-# where there are hundreds of distances.
+# In short runs all pairs are compared, which is faster than to sort them, but takes XLA minutes to
+# compile where there are a hundred distances.
 LONGEST_COMPARED = 16
 
 
@@ -83,12 +83,12 @@ class Runs(Structure):
         # What is no number is not to be hidden by a zero.
         runs = self._runs(ops.where(ops.isnan(x), float("inf"), x), axis, -1.0)
         short = self._length <= LONGEST_COMPARED
-        rank = self._compared(runs, axis + 1) if short else sorted_ranks(runs, axis + 1)
+        rank = self._compared_ranks(runs, axis + 1) if short else sorted_ranks(runs, axis + 1)
         kept = rank < ops.cast(count, rank.dtype)
         mask = ops.reshape(kept, [*x.shape[:axis], -1, *x.shape[axis + 1 :]])
         return mask[(slice(None),) * axis + (slice(x.shape[axis]),)]
 
-    def _compared(self, runs: Tensor, axis: int) -> Tensor:
+    def _compared_ranks(self, runs: Tensor, axis: int) -> Tensor:
         """How many of its run are ahead of an entry, each compared to each."""
         before, rank = (slice(None),) * axis, 0
         for distance in range(1, self._length):
